@@ -1,0 +1,36 @@
+//! qatime routes the audit stream of a Qumulo cluster to sinks.
+
+// A module may import only from groups above its own; `tests/tidy.rs` keeps it so.
+
+// 0: words that everything speaks.
+pub mod event;
+pub mod shutdown;
+pub mod telemetry;
+pub mod units;
+
+// 1: what joins parts together.
+pub mod component;
+pub mod queue;
+
+// 2: synchronous cores; no tokio, no clock, no file system.
+pub mod decoders;
+pub mod encoders;
+pub mod framing;
+pub mod generator;
+pub mod rules;
+
+// 3: shelves of parts.
+pub mod sinks;
+pub mod sources;
+
+// 4: the pipeline.
+pub mod pipeline;
+
+// 5: what the operator says.
+pub mod config;
+
+// 6: composition.
+pub mod app;
+
+// 7: the command line.
+pub mod cli;

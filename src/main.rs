@@ -1,0 +1,3 @@
+//! The `qatime` program.
+
+fn main() {}

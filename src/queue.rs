@@ -1,0 +1,270 @@
+//! The bounded queue in front of a sink: worker threads put batches in, the sink's lane takes
+//! them out. It is locked once a batch, never once an event.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::event::Selection;
+
+/// How much a queue holds at most. It is full when either is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueLimits {
+    /// Events.
+    pub events_max: usize,
+    /// Memory of the batches they lie in, in bytes.
+    pub bytes_max: usize,
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Events.
+    pub events: usize,
+    /// Memory, in bytes.
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<(Selection, Instant)>,
+    depth: Depth,
+    producers: usize,
+    consumer_gone: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    limits: QueueLimits,
+    state: Mutex<State>,
+    /// Signals threads that wait for room.
+    room: Condvar,
+    /// Signals tasks that wait for room.
+    room_for_tasks: Notify,
+    /// Signals the consumer.
+    filled: Notify,
+}
+
+/// The end into which workers put batches.
+#[derive(Debug)]
+pub struct Producer(Arc<Shared>);
+
+/// The end from which a lane takes batches.
+#[derive(Debug)]
+pub struct Consumer(Arc<Shared>);
+
+/// A view of a queue for gauges and for sources that wait for room.
+#[derive(Debug, Clone)]
+pub struct Gauge(Arc<Shared>);
+
+/// A queue's two ends.
+#[must_use]
+pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
+    let shared = Arc::new(Shared {
+        limits,
+        state: Mutex::new(State {
+            waiting: VecDeque::new(),
+            depth: Depth::default(),
+            producers: 1,
+            consumer_gone: false,
+        }),
+        room: Condvar::new(),
+        room_for_tasks: Notify::new(),
+        filled: Notify::new(),
+    });
+    (Producer(Arc::clone(&shared)), Consumer(shared))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code panics while it holds the lock, and a half-done push is still a valid queue.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_full(&self, state: &State) -> bool {
+        state.depth.events >= self.limits.events_max || state.depth.bytes >= self.limits.bytes_max
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
+        state.depth.events += selection.len();
+        state.depth.bytes += selection.memory_bytes();
+        state.waiting.push_back((selection, Instant::now()));
+        drop(state);
+        self.filled.notify_one();
+    }
+}
+
+impl Producer {
+    /// Puts a batch in. Where the queue is full, waits up to `patience` for room (`None`: for
+    /// ever) and blocks the thread meanwhile; then gives the batch back. A batch that is larger
+    /// than the limits passes when there is any room at all.
+    ///
+    /// # Errors
+    /// The batch, where there was no room in time, or nobody will take it.
+    pub fn push(&self, selection: Selection, patience: Option<Duration>) -> Result<(), Selection> {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        let mut state = self.0.lock();
+        while self.0.is_full(&state) && !state.consumer_gone {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(left) if left.is_zero() => return Err(selection),
+                Some(left) => {
+                    self.0.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        if state.consumer_gone {
+            return Err(selection);
+        }
+        self.0.push(state, selection);
+        Ok(())
+    }
+
+    /// A view of the queue.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.0))
+    }
+}
+
+impl Clone for Producer {
+    fn clone(&self) -> Self {
+        self.0.lock().producers += 1;
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.producers -= 1;
+        let last = state.producers == 0;
+        drop(state);
+        if last {
+            self.0.filled.notify_one();
+        }
+    }
+}
+
+impl Consumer {
+    /// The next batch; `None` once the queue is empty and every producer is gone. Cancel-safe.
+    pub async fn pop(&mut self) -> Option<Selection> {
+        loop {
+            let filled = self.0.filled.notified();
+            {
+                let mut state = self.0.lock();
+                if let Some((selection, _)) = state.waiting.pop_front() {
+                    state.depth.events -= selection.len();
+                    state.depth.bytes -= selection.memory_bytes();
+                    drop(state);
+                    self.0.room.notify_all();
+                    self.0.room_for_tasks.notify_waiters();
+                    return Some(selection);
+                }
+                if state.producers == 0 {
+                    return None;
+                }
+            }
+            filled.await;
+        }
+    }
+
+    /// A view of the queue.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.0.lock().consumer_gone = true;
+        self.0.room.notify_all();
+        self.0.room_for_tasks.notify_waiters();
+    }
+}
+
+impl Gauge {
+    /// How full the queue is.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.0.lock().depth
+    }
+
+    /// How long the oldest batch has waited.
+    #[must_use]
+    pub fn oldest_age(&self) -> Option<Duration> {
+        self.0.lock().waiting.front().map(|(_, since)| since.elapsed())
+    }
+
+    /// Returns when there is room, or nobody takes from the queue any more. Cancel-safe.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.0.room_for_tasks.notified();
+            tokio::pin!(freed);
+            // Registered before the look at the queue, so that no release in between is missed.
+            freed.as_mut().enable();
+            {
+                let state = self.0.lock();
+                if state.consumer_gone || !self.0.is_full(&state) {
+                    return;
+                }
+            }
+            freed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::event::{Batch, Record};
+
+    fn one_event() -> Selection {
+        let mut batch = Batch::new(Vec::new());
+        batch.push(Record::default());
+        Selection::all(Arc::new(batch))
+    }
+
+    fn narrow() -> (Producer, Consumer) {
+        queue(QueueLimits { events_max: 1, bytes_max: 1 << 20 })
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_gives_the_batch_back_and_takes_it_once_there_is_room() {
+        let (producer, mut consumer) = narrow();
+        producer.push(one_event(), Some(Duration::ZERO)).unwrap();
+        let back = producer.push(one_event(), Some(Duration::from_millis(1))).unwrap_err();
+        assert_eq!(producer.gauge().depth().events, 1);
+        let waiting = std::thread::spawn(move || producer.push(back, None).is_ok());
+        assert_eq!(consumer.pop().await.unwrap().len(), 1);
+        assert_eq!(consumer.pop().await.unwrap().len(), 1);
+        assert!(waiting.join().unwrap());
+        assert!(consumer.pop().await.is_none());
+        assert_eq!(consumer.gauge().depth(), Depth::default());
+    }
+
+    #[tokio::test]
+    async fn tasks_that_wait_for_room_are_woken() {
+        let (producer, mut consumer) = narrow();
+        producer.push(one_event(), None).unwrap();
+        let gauge = producer.gauge();
+        let waiting = tokio::spawn(async move { gauge.room().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        consumer.pop().await.unwrap();
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn a_producer_without_consumer_gets_its_batch_back() {
+        let (producer, consumer) = narrow();
+        drop(consumer);
+        assert!(producer.push(one_event(), None).is_err());
+    }
+}

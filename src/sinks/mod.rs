@@ -1,0 +1,63 @@
+//! Where events go. Each sink has a lane of its own: a queue, a thread, retries.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::event::Selection;
+
+/// Why a sink could not take a batch; it says what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// Call [`Sink::connect`] again before the next attempt, then deliver the same batch again.
+    #[error("{0}")]
+    Disconnected(String),
+    /// Deliver the same batch again, after a while.
+    #[error("{cause}")]
+    Retry {
+        /// How long to wait at least; `None` for the usual backoff.
+        after: Option<Duration>,
+        /// What went wrong, for the log.
+        cause: String,
+    },
+}
+
+/// A sink, driven by its lane: `connect`, then `deliver` and `flush` in any order, then `close`.
+///
+/// The lane has a thread of its own, so that any method may block for a while; none sleeps, loops
+/// or retries by itself. A future may be dropped at the end of the grace period: what is not
+/// settled by then counts as left over.
+///
+/// Every event that was given is settled once in the sink's account: delivered, superseded, or
+/// rejected with a reason. It may be settled after `deliver` has returned.
+#[async_trait]
+pub trait Sink: Send {
+    /// Opens what the sink needs. Called before the first batch, and after
+    /// [`DeliverError::Disconnected`].
+    async fn connect(&mut self) -> Result<(), DeliverError> {
+        Ok(())
+    }
+
+    /// Takes a batch. An error means that no event of it was settled or kept.
+    async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError>;
+
+    /// Called when the queue has run empty, and at least every [`Sink::flush_interval`]:
+    /// write out what was held back.
+    async fn flush(&mut self) -> Result<(), DeliverError> {
+        Ok(())
+    }
+
+    /// How often [`Sink::flush`] is wanted.
+    fn flush_interval(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+
+    /// The operator asked to open files anew (SIGHUP), after an outside tool has moved them.
+    async fn reopen(&mut self) -> Result<(), DeliverError> {
+        Ok(())
+    }
+
+    /// No event will come any more: finish everything. Called again after an error, until the
+    /// grace period ends.
+    async fn close(&mut self) -> Result<(), DeliverError>;
+}

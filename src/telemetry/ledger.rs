@@ -1,0 +1,398 @@
+//! The ledger: where every event went. It balances at any time:
+//!
+//! - a source: `received = rejected + filtered + unmatched + routed + in flight`;
+//! - a sink: `routed = delivered + superseded + rejected + in flight`.
+//!
+//! An event that goes to two sinks is routed once in its source's account, and stands in both
+//! sinks' accounts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use super::Throttle;
+use crate::event::Reason;
+
+/// A counter per [`Reason`], and a throttle per reason for the log.
+#[derive(Debug)]
+struct Reasons {
+    counts: [AtomicU64; Reason::COUNT],
+    throttles: [Throttle; Reason::COUNT],
+}
+
+impl Default for Reasons {
+    fn default() -> Self {
+        Self {
+            counts: std::array::from_fn(|_| AtomicU64::new(0)),
+            throttles: std::array::from_fn(|_| Throttle::default()),
+        }
+    }
+}
+
+impl Reasons {
+    fn add(&self, reason: Reason, events: u64) {
+        self.counts[reason as usize].fetch_add(events, Ordering::Relaxed);
+    }
+
+    fn report(&self) -> Counts {
+        Counts(
+            Reason::ALL
+                .iter()
+                .map(|&reason| (reason, self.counts[reason as usize].load(Ordering::Relaxed)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        )
+    }
+}
+
+/// What accounts have in common: a name, and rejections with their reasons.
+#[derive(Debug)]
+pub struct Account {
+    name: String,
+    reasons: Reasons,
+}
+
+impl Account {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), reasons: Reasons::default() }
+    }
+
+    /// The component's name: `sources.cluster`, `sinks.atime`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts rejected events, without a word on the log.
+    pub fn count_rejected(&self, reason: Reason, events: u64) {
+        self.reasons.add(reason, events);
+    }
+
+    /// Counts a rejected event, and logs it with an example unless that was done just now.
+    pub fn reject(&self, reason: Reason, example: &[u8]) {
+        self.reasons.add(reason, 1);
+        if let Some(suppressed) = self.reasons.throttles[reason as usize].pass() {
+            let shown = &example[..example.len().min(1024)];
+            tracing::warn!(
+                component = %self.name,
+                reason = %reason,
+                suppressed,
+                example = %shown.escape_ascii(),
+                bytes = example.len(),
+                "event rejected: {}", reason.meaning().trim_end_matches('.')
+            );
+        }
+    }
+}
+
+/// The account of one source.
+#[derive(Debug)]
+pub struct SourceAccount {
+    account: Account,
+    received: AtomicU64,
+    bytes: AtomicU64,
+    filtered: AtomicU64,
+    unmatched: AtomicU64,
+    routed: AtomicU64,
+}
+
+impl SourceAccount {
+    /// Counts frames that came in, whatever becomes of them, and their bytes.
+    pub fn received(&self, frames: u64, bytes: u64) {
+        self.received.fetch_add(frames, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts events that a filter discarded.
+    pub fn filtered(&self, events: u64) {
+        self.filtered.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that no rule asked for.
+    pub fn unmatched(&self, events: u64) {
+        self.unmatched.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that went to at least one sink.
+    pub fn routed(&self, events: u64) {
+        self.routed.fetch_add(events, Ordering::Relaxed);
+    }
+
+    fn report(&self) -> SourceReport {
+        // What leaves is read before what enters, so that nothing seems to leave before it came.
+        let rejected = self.account.reasons.report();
+        let filtered = self.filtered.load(Ordering::Acquire);
+        let unmatched = self.unmatched.load(Ordering::Acquire);
+        let routed = self.routed.load(Ordering::Acquire);
+        let received = self.received.load(Ordering::Acquire);
+        let settled = rejected.total() + filtered + unmatched + routed;
+        SourceReport {
+            name: self.account.name.clone(),
+            received,
+            bytes: self.bytes.load(Ordering::Relaxed),
+            rejected,
+            filtered,
+            unmatched,
+            routed,
+            in_flight: i128::from(received) - i128::from(settled),
+        }
+    }
+}
+
+impl std::ops::Deref for SourceAccount {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        &self.account
+    }
+}
+
+/// The account of one sink.
+#[derive(Debug)]
+pub struct SinkAccount {
+    account: Account,
+    routed: AtomicU64,
+    delivered: AtomicU64,
+    superseded: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl SinkAccount {
+    /// Counts events that rules sent to this sink.
+    pub fn routed(&self, events: u64) {
+        self.routed.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that the sink has done.
+    pub fn delivered(&self, events: u64) {
+        self.delivered.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that a newer one, or a newer state of the file, made needless.
+    pub fn superseded(&self, events: u64) {
+        self.superseded.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts an attempt that failed and is tried again.
+    pub fn retried(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn report(&self) -> SinkReport {
+        let rejected = self.account.reasons.report();
+        let delivered = self.delivered.load(Ordering::Acquire);
+        let superseded = self.superseded.load(Ordering::Acquire);
+        let routed = self.routed.load(Ordering::Acquire);
+        let settled = rejected.total() + delivered + superseded;
+        SinkReport {
+            name: self.account.name.clone(),
+            routed,
+            delivered,
+            superseded,
+            rejected,
+            retries: self.retries.load(Ordering::Relaxed),
+            in_flight: i128::from(routed) - i128::from(settled),
+        }
+    }
+}
+
+impl std::ops::Deref for SinkAccount {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        &self.account
+    }
+}
+
+/// All accounts of a pipeline.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    sources: Vec<Arc<SourceAccount>>,
+    rules: Vec<Arc<(String, AtomicU64)>>,
+    sinks: Vec<Arc<SinkAccount>>,
+}
+
+impl Ledger {
+    /// Opens the account of a source.
+    pub fn open_source(&mut self, name: &str) -> Arc<SourceAccount> {
+        let account = Arc::new(SourceAccount {
+            account: Account::new(&format!("sources.{name}")),
+            received: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
+            unmatched: AtomicU64::new(0),
+            routed: AtomicU64::new(0),
+        });
+        self.sources.push(Arc::clone(&account));
+        account
+    }
+
+    /// Opens the account of a sink.
+    pub fn open_sink(&mut self, name: &str) -> Arc<SinkAccount> {
+        let account = Arc::new(SinkAccount {
+            account: Account::new(&format!("sinks.{name}")),
+            routed: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            superseded: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        });
+        self.sinks.push(Arc::clone(&account));
+        account
+    }
+
+    /// Opens the counter of a rule's matches.
+    pub fn open_rule(&mut self, name: &str) -> RuleCount {
+        let count = Arc::new((name.to_owned(), AtomicU64::new(0)));
+        self.rules.push(Arc::clone(&count));
+        RuleCount(count)
+    }
+
+    /// All accounts as they stand. Sinks are read before sources: an event seen to have arrived
+    /// is never missing at its source.
+    #[must_use]
+    pub fn report(&self) -> LedgerReport {
+        let sinks = self.sinks.iter().map(|sink| sink.report()).collect();
+        let rules = self
+            .rules
+            .iter()
+            .map(|rule| (rule.0.clone(), rule.1.load(Ordering::Relaxed)))
+            .collect();
+        let sources = self.sources.iter().map(|source| source.report()).collect();
+        LedgerReport { sources, rules, sinks }
+    }
+}
+
+/// How many events a rule matched.
+#[derive(Debug, Clone)]
+pub struct RuleCount(Arc<(String, AtomicU64)>);
+
+impl RuleCount {
+    /// Counts matches.
+    pub fn matched(&self, events: u64) {
+        self.0.1.fetch_add(events, Ordering::Relaxed);
+    }
+}
+
+/// Counts by reason; reasons without events are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(Vec<(Reason, u64)>);
+
+impl Counts {
+    /// The sum.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The count of one reason.
+    #[must_use]
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count)
+    }
+
+    /// Each reason with its count, in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl Serialize for Counts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(reason, count)| (reason.as_str(), count)))
+    }
+}
+
+/// A source's account at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceReport {
+    /// `sources.<name>`.
+    pub name: String,
+    /// Frames that came in.
+    pub received: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that gave no event.
+    pub rejected: Counts,
+    /// Events that a filter discarded.
+    pub filtered: u64,
+    /// Events that no rule asked for.
+    pub unmatched: u64,
+    /// Events that went to at least one sink.
+    pub routed: u64,
+    /// What is on its way; never negative, and 0 after a drain.
+    pub in_flight: i128,
+}
+
+/// A sink's account at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SinkReport {
+    /// `sinks.<name>`.
+    pub name: String,
+    /// Events that rules sent to it.
+    pub routed: u64,
+    /// Events that it has done.
+    pub delivered: u64,
+    /// Events that something newer made needless.
+    pub superseded: u64,
+    /// Events that it could not do.
+    pub rejected: Counts,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// What is on its way; never negative, and 0 after a drain.
+    pub in_flight: i128,
+}
+
+/// All accounts at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LedgerReport {
+    /// Each source.
+    pub sources: Vec<SourceReport>,
+    /// Each rule with the events it matched, in order.
+    pub rules: Vec<(String, u64)>,
+    /// Each sink.
+    pub sinks: Vec<SinkReport>,
+}
+
+impl LedgerReport {
+    /// Whether no account owes more than is in flight: nothing left twice, nothing unseen.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.sources.iter().map(|source| source.in_flight).all(|in_flight| in_flight >= 0)
+            && self.sinks.iter().map(|sink| sink.in_flight).all(|in_flight| in_flight >= 0)
+    }
+
+    /// Whether it balances with nothing on its way: every event's end is known.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.sources.iter().map(|source| source.in_flight).all(|in_flight| in_flight == 0)
+            && self.sinks.iter().map(|sink| sink.in_flight).all(|in_flight| in_flight == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_balance() {
+        let mut ledger = Ledger::default();
+        let source = ledger.open_source("cluster");
+        let sink = ledger.open_sink("atime");
+        source.received(5, 1000);
+        source.reject(Reason::BadTime, b"<14>1 never");
+        source.unmatched(1);
+        source.routed(2);
+        sink.routed(2);
+        sink.delivered(1);
+        let report = ledger.report();
+        assert!(report.balances() && !report.is_settled());
+        assert_eq!((report.sources[0].in_flight, report.sinks[0].in_flight), (1, 1));
+        source.filtered(1);
+        sink.superseded(1);
+        assert!(ledger.report().is_settled());
+        sink.delivered(1);
+        assert!(!ledger.report().balances());
+        assert_eq!(ledger.report().sources[0].rejected.of(Reason::BadTime), 1);
+    }
+}

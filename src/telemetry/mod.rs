@@ -1,0 +1,10 @@
+//! What the daemon says of itself: the ledger of every event, and logs that cannot flood.
+
+mod ledger;
+mod throttle;
+
+pub use ledger::{
+    Account, Counts, Ledger, LedgerReport, RuleCount, SinkAccount, SinkReport, SourceAccount,
+    SourceReport,
+};
+pub use throttle::Throttle;

@@ -186,11 +186,12 @@ impl Batch {
     /// # Panics
     /// When the side buffer would reach 2 GiB; frames are at most 1 MiB and batches a few.
     pub fn push_side(&mut self, bytes: &[u8]) -> Span {
-        let start = u32::try_from(self.side.len()).ok().filter(|start| start & SIDE == 0);
-        let place = start.expect("a batch's side buffer stays below 2 GiB") | SIDE;
-        self.side.extend_from_slice(bytes);
-        let length = u32::try_from(bytes.len()).expect("a field is shorter than its frame");
-        Span { place, length }
+        Side(&mut self.side).push(bytes)
+    }
+
+    /// The source's buffer to read from, and the side buffer to write to meanwhile.
+    pub fn split(&mut self) -> (&[u8], Side<'_>) {
+        (&self.bytes, Side(&mut self.side))
     }
 
     /// Keeps the sizes of a record's read or write.
@@ -277,6 +278,51 @@ impl Batch {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+/// The side buffer of a batch: fields that do not stand in the source's buffer as they are.
+#[derive(Debug)]
+pub struct Side<'a>(&'a mut Vec<u8>);
+
+impl Side<'_> {
+    /// Copies bytes into it.
+    ///
+    /// # Panics
+    /// When it would reach 2 GiB.
+    pub fn push(&mut self, bytes: &[u8]) -> Span {
+        self.push_with(|side| side.extend_from_slice(bytes))
+    }
+
+    /// Adds what `write` appends.
+    ///
+    /// # Panics
+    /// When it would reach 2 GiB.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = u32::try_from(self.0.len()).ok().filter(|start| start & SIDE == 0);
+        let place = start.expect("a batch's side buffer stays below 2 GiB") | SIDE;
+        let before = self.0.len();
+        write(self.0);
+        let length = u32::try_from(self.0.len() - before).expect("a field fits its frame");
+        Span { place, length }
+    }
+
+    /// Its bytes from a span that [`Self::push`] gave.
+    #[must_use]
+    pub fn slice(&self, span: Span) -> &[u8] {
+        let start = (span.place & !SIDE) as usize;
+        &self.0[start..start + span.len()]
+    }
+
+    /// Its length in bytes, to go back to with [`Self::truncate`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets what was added since the mark: the message gave no event.
+    pub fn truncate(&mut self, mark: usize) {
+        self.0.truncate(mark);
     }
 }
 

@@ -173,12 +173,7 @@ impl Batch {
     /// The bytes of a span.
     #[must_use]
     pub fn slice(&self, span: Span) -> &[u8] {
-        let (buffer, start) = if span.place & SIDE == 0 {
-            (&self.bytes, span.place as usize)
-        } else {
-            (&self.side, (span.place & !SIDE) as usize)
-        };
-        &buffer[start..start + span.len()]
+        slice(&self.bytes, &self.side, span)
     }
 
     /// Copies bytes that are not in the source's buffer (unescaped, edited) beside it.
@@ -281,6 +276,14 @@ impl Batch {
     }
 }
 
+/// The bytes of a span in the one buffer or the other.
+#[inline]
+fn slice<'a>(bytes: &'a [u8], side: &'a [u8], span: Span) -> &'a [u8] {
+    let buffer = if span.place & SIDE == 0 { bytes } else { side };
+    let start = (span.place & !SIDE) as usize;
+    &buffer[start..start + span.len()]
+}
+
 /// The side buffer of a batch: fields that do not stand in the source's buffer as they are.
 #[derive(Debug)]
 pub struct Side<'a>(&'a mut Vec<u8>);
@@ -307,11 +310,10 @@ impl Side<'_> {
         Span { place, length }
     }
 
-    /// Its bytes from a span that [`Self::push`] gave.
+    /// The bytes of a span, be it of the source's buffer or of this one.
     #[must_use]
-    pub fn slice(&self, span: Span) -> &[u8] {
-        let start = (span.place & !SIDE) as usize;
-        &self.0[start..start + span.len()]
+    pub fn slice<'b>(&'b self, bytes: &'b [u8], span: Span) -> &'b [u8] {
+        slice(bytes, self.0, span)
     }
 
     /// Its length in bytes, to go back to with [`Self::truncate`].

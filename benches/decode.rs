@@ -60,8 +60,20 @@ fn line(form: Form, number: u32, operation: &str) -> String {
         Form::Omfwd => format!("<14>Jan 27 14:12:23 render-cluster-{node} qumulo {csv}"),
         Form::FileFormat => format!("{stamp} render-cluster-{node} qumulo {csv}"),
         Form::Json => format!(
-            r#"<14>1 {stamp} render-cluster-{node} qumulo - - - {{"user_id": {{"sid": "S-1-5-21-1", "auth_id": "500", "name": "CORP\\user{:03}"}}, "user_ip": "{client}", "protocol": "nfs3", "operation": "{operation}", "status": "ok", "details": {{"path": "{path}", "file_id": "{id}"}}}}"#,
-            number % 300
+            concat!(
+                "<14>1 {} render-cluster-{} qumulo - - - ",
+                r#"{{"user_id": {{"sid": "S-1-5-21-1", "auth_id": "500", "#,
+                r#""name": "CORP\\user{:03}"}}, "user_ip": "{}", "protocol": "nfs3", "#,
+                r#""operation": "{}", "status": "ok", "#,
+                r#""details": {{"path": "{}", "file_id": "{}"}}}}"#,
+            ),
+            stamp,
+            node,
+            number % 300,
+            client,
+            operation,
+            path,
+            id
         ),
     }
 }

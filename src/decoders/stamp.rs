@@ -92,7 +92,7 @@ fn pairs(text: [u8; 8], shape: [u8; 8], places: [usize; 3]) -> Option<[u8; 3]> {
     // What remains is at most 9 for a digit, and 0 for another byte.
     let values = u64::from_le_bytes(text) ^ u64::from_le_bytes(shape);
     let limits = u64::from_le_bytes(shape.map(|byte| if byte == b'0' { 0x76 } else { 0x7f }));
-    if ((values & each(0x7f)) + limits | values) & each(0x80) != 0 {
+    if (((values & each(0x7f)) + limits) | values) & each(0x80) != 0 {
         return None;
     }
     let pairs = (values * 10 + (values >> 8)).to_le_bytes();
@@ -105,7 +105,7 @@ fn pairs(text: [u8; 8], shape: [u8; 8], places: [usize; 3]) -> Option<[u8; 3]> {
 fn fraction(text: &[u8]) -> Option<(u32, usize)> {
     let Some(chunk) = text.first_chunk::<8>() else { return long_fraction(text) };
     let values = u64::from_le_bytes(*chunk) ^ each(b'0');
-    let others = ((values & each(0x7f)) + each(0x76) | values) & each(0x80);
+    let others = (((values & each(0x7f)) + each(0x76)) | values) & each(0x80);
     let length = others.trailing_zeros() / 8;
     match length {
         0 => None,

@@ -1,3 +1,5 @@
 //! Tests of the public interface, in one binary.
 
 mod decoders;
+#[cfg(test)]
+mod generator;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::Spanned;
-use toml::de::{DeValue, ValueDeserializer};
+use toml::de::{DeArray, DeValue, Error, ValueDeserializer};
 
 use super::document::{Node, Places};
 use super::keys;
@@ -62,11 +62,52 @@ pub(super) fn read_with<T: DeserializeOwned>(
         };
         clean = false;
         let span = error.span().unwrap_or_else(|| value.span());
+        let span = culprit::<T>(&value, &span, &error).unwrap_or(span);
         let at = places.find(path, &span).unwrap_or(path).clone();
         note(error.message(), &span, &at, places, findings);
         if at == *path || !remove(&mut value, &span) {
             return Reading { value: None, clean };
         }
+    }
+}
+
+/// Where the element stands that an error is about, if `span` is that of a whole list: an element
+/// that is read by way of another type (`try_from`) does not say where it stands.
+fn culprit<T: DeserializeOwned>(
+    value: &Node<'_>,
+    span: &Range<usize>,
+    error: &Error,
+) -> Option<Range<usize>> {
+    let mut alone = value.clone();
+    let list = list_at(&mut alone, span)?;
+    let elements = std::mem::replace(list, DeArray::new());
+    let is_same = |value: &Node<'_>| {
+        let again = T::deserialize(ValueDeserializer::from(value.clone())).err();
+        again
+            .is_some_and(|again| again.message() == error.message() && again.span() == error.span())
+    };
+    if is_same(&alone) {
+        return None;
+    }
+    elements.into_iter().find_map(|element| {
+        let place = element.span();
+        *list_at(&mut alone, span)? = std::iter::once(element).collect();
+        is_same(&alone).then_some(place)
+    })
+}
+
+/// The list below `value` that stands at `span`.
+fn list_at<'n, 'a>(value: &'n mut Node<'a>, span: &Range<usize>) -> Option<&'n mut DeArray<'a>> {
+    let is_here = value.span() == *span;
+    match value.get_mut() {
+        DeValue::Array(elements) => {
+            if is_here {
+                return Some(elements);
+            }
+            elements.iter_mut().find_map(|element| list_at(element, span))
+        }
+        DeValue::Table(table) => table.iter_mut().find_map(|(_, value)| list_at(value, span)),
+        _scalar => None,
     }
 }
 

@@ -88,6 +88,11 @@ impl Places {
         }
     }
 
+    /// Whether something stands at a key.
+    pub(super) fn has(&self, key: &KeyPath) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// The key at or below `top` whose value (or which itself) is exactly at `span`; the innermost
     /// where several are, as a table and the first header that names it.
     pub(super) fn find(&self, top: &KeyPath, span: &Range<usize>) -> Option<&KeyPath> {

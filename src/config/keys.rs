@@ -112,9 +112,15 @@ impl<'s> Checker<'s, '_, '_> {
     }
 }
 
+/// Keys of the top level that stand without a table. Below the header of one they are its keys.
+const TOP_LEVEL: [&str; 3] = ["grace", "unmatched", "workers"];
+
 /// What to say of a key that is not among the known ones.
-pub(super) fn unknown_key(name: &str, known: &[&str]) -> String {
+fn unknown_key(name: &str, known: &[&str]) -> String {
     match nearest(name, known) {
+        _ if TOP_LEVEL.contains(&name) => {
+            "a key of the top level; move it above the first [table] of the file".to_owned()
+        }
         Some(nearest) => format!("unknown key; did you mean {nearest:?}?"),
         None if known.is_empty() => "unknown key; this table has none".to_owned(),
         None => format!("unknown key; known here: {}", listed(known)),

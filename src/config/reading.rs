@@ -25,9 +25,9 @@ pub(super) struct Reading<T> {
 }
 
 impl<T> Reading<T> {
-    /// The value, if nothing was wrong with it.
-    pub(super) fn if_clean(self) -> Option<T> {
-        self.value.filter(|_| self.clean)
+    /// The same, with the value put into something else.
+    pub(super) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Reading<U> {
+        Reading { value: self.value.map(wrap), clean: self.clean }
     }
 }
 

@@ -24,6 +24,11 @@ pub(super) fn in_place<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema
 /// The schema of one part: that of its configuration, where `type` is its kind.
 pub(super) fn of_kind<T: JsonSchema>(kind: &str, generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::json_schema(generator);
+    tag(kind, &mut schema);
+    schema
+}
+
+fn tag(kind: &str, schema: &mut Schema) {
     let object = schema.ensure_object();
     object.insert("title".to_owned(), json!(kind));
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
@@ -36,7 +41,13 @@ pub(super) fn of_kind<T: JsonSchema>(kind: &str, generator: &mut SchemaGenerator
         required.retain(|key| key != "type");
         required.insert(0, json!("type"));
     }
-    schema
+}
+
+/// The schema of one part as it stands alone.
+pub(super) fn of_part<T: JsonSchema>(kind: &str) -> Value {
+    let mut schema = Schema::try_from(of::<T>()).expect("a part is a table");
+    tag(kind, &mut schema);
+    schema.to_value()
 }
 
 /// Lets `"${NAME}"` stand where a pattern says how a text must look.

@@ -1,6 +1,7 @@
 //! The framer of one stream.
 
 use std::mem;
+use std::ops::Range;
 
 use super::{Cut, EXAMPLE_BYTES_MAX, Limits, Rejection, frame, is_blank, trimmed};
 use crate::event::{FrameEnd, Reason};
@@ -180,7 +181,7 @@ impl Framer {
         if let Phase::Open { .. } | Phase::Line { .. } = self.phase {
             let bytes = mem::take(&mut self.buffer);
             self.phase = Phase::START;
-            self.line(&bytes, 0, bytes.len(), FrameEnd::Unterminated, &mut cut);
+            self.line(&bytes, 0..bytes.len(), FrameEnd::Unterminated, &mut cut);
             cut.bytes = bytes;
         } else {
             cut.rejections.extend(self.abort(Reason::Truncated));
@@ -278,7 +279,7 @@ impl Framer {
     ) -> Option<usize> {
         if let Some(length) = self.limits.delimiter(&bytes[at + scanned..]) {
             let end = at + scanned + length;
-            self.line(bytes, at, end, FrameEnd::Delimited, cut);
+            self.line(bytes, at..end, FrameEnd::Delimited, cut);
             self.phase = Phase::START;
             return Some(end + 1);
         }
@@ -312,10 +313,11 @@ impl Framer {
         (ended || length > 0).then_some(at + length + after)
     }
 
-    /// Takes the line `bytes[start..end]`.
+    /// Takes the line that lies at `place`, without its delimiter.
     #[inline]
-    fn line(&self, bytes: &[u8], start: usize, end: usize, how: FrameEnd, cut: &mut Cut) {
-        let raw = &bytes[start..end];
+    fn line(&self, bytes: &[u8], place: Range<usize>, end: FrameEnd, cut: &mut Cut) {
+        let start = place.start;
+        let raw = &bytes[place];
         let message = trimmed(raw);
         let limit = self.limits.frame_bytes_max;
         if message.len() > limit || raw.len() > limit + TRAILER_BYTES_MAX {
@@ -323,7 +325,7 @@ impl Framer {
             let rejection = Rejection::new(Reason::FrameTooLong, raw.len(), raw, position);
             cut.rejections.push(rejection);
         } else if !is_blank(message) {
-            cut.frames.push(frame(start, message.len(), how));
+            cut.frames.push(frame(start, message.len(), end));
         }
     }
 }

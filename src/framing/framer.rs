@@ -16,7 +16,7 @@ const COUNT_MAX: u64 = 1 << 32;
 /// What may stand between a payload of the greatest length and its LF: a NUL and a CR.
 const TRAILER_BYTES_MAX: usize = 2;
 /// Unused room that the rest of a read may keep, in bytes.
-const SLACK_BYTES_MAX: usize = 8 << 10;
+const SLACK_BYTES_MAX: usize = 256;
 
 /// Cuts one byte stream into frames.
 ///

@@ -1,9 +1,20 @@
 //! Where events come from. Each source finds frames in bytes and hands them to workers.
 
+#[cfg(test)]
+mod harness;
+pub mod syslog;
+
+use std::time::SystemTime;
+
 use async_trait::async_trait;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 
 use crate::component::Intake;
+use crate::event::Timestamp;
+use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
+use crate::units::Size;
 
 /// A running source of frames.
 ///
@@ -19,4 +30,25 @@ pub trait Source: Send {
 
     /// Reads to the end of the input, or until `shutdown`.
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown);
+}
+
+/// The system's time.
+fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
+/// Counts what framing could not use.
+fn reject_all(intake: &Intake, rejections: impl IntoIterator<Item = Rejection>) {
+    for rejection in rejections {
+        intake.reject(rejection.reason, rejection.bytes, &rejection.example);
+    }
+}
+
+/// Reads `frame_bytes_max`. A header alone takes some 60 bytes.
+fn frame_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+    let size = Size::deserialize(deserializer)?;
+    if (64..=FRAME_BYTES_LIMIT as u64).contains(&size.bytes()) {
+        return Ok(size);
+    }
+    Err(D::Error::custom(format_args!("{size} is no limit for a message; 64 B to 1 GiB are")))
 }

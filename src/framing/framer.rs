@@ -119,6 +119,13 @@ impl Framer {
         &mut self.buffer
     }
 
+    /// Gives back room of [`Framer::buffer`] that was not filled; [`Framer::cut`] does so too.
+    pub fn release(&mut self) {
+        if self.buffer.capacity() > 2 * self.buffer.len() + SLACK_BYTES_MAX {
+            self.buffer.shrink_to_fit();
+        }
+    }
+
     /// Appends bytes and cuts them: for callers that hold them already.
     pub fn push(&mut self, bytes: &[u8]) -> Cut {
         self.buffer(bytes.len()).extend_from_slice(bytes);
@@ -159,10 +166,8 @@ impl Framer {
             // A frame that comes in many reads stays where it is: to copy it each time would
             // cost the square of its length.
             bytes.drain(..at);
-            if bytes.capacity() > 2 * bytes.len() + SLACK_BYTES_MAX {
-                bytes.shrink_to_fit();
-            }
             self.buffer = bytes;
+            self.release();
         } else {
             self.buffer = bytes[at..].to_vec();
             bytes.truncate(at);

@@ -1,8 +1,11 @@
 //! Where events come from. Each source finds frames in bytes and hands them to workers.
 
+pub mod file;
 #[cfg(test)]
 mod harness;
+pub mod stdin;
 pub mod syslog;
+mod thread;
 
 use std::time::SystemTime;
 
@@ -42,6 +45,17 @@ fn reject_all(intake: &Intake, rejections: impl IntoIterator<Item = Rejection>) 
     for rejection in rejections {
         intake.reject(rejection.reason, rejection.bytes, &rejection.example);
     }
+}
+
+/// Says that reading ended early, and why.
+fn log_read_error(component: &str, error: &file::ReadError) {
+    let cause = std::error::Error::source(error);
+    tracing::error!(component, cause, "{error}");
+}
+
+/// The default of `frame_bytes_max`: twice the longest line that a cluster can send.
+fn frame_bytes_max() -> Size {
+    Size::from_mib(1)
 }
 
 /// Reads `frame_bytes_max`. A header alone takes some 60 bytes.

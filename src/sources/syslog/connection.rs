@@ -120,7 +120,7 @@ impl Connection {
                 Ok(0) => return End::Finished,
                 Ok(bytes) if reader.hand_on(bytes, intake, room) => {}
                 Ok(_) => return End::BufferFull,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => reader.framer.release(),
                 Err(error) => return End::Broken(error),
             }
         }

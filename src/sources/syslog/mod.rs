@@ -62,7 +62,7 @@ pub struct Config {
     pub listen: OneOrMany<ListenAddress>,
     /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
     /// `frame_too_long`. The longest line that a cluster can send is about half of the default.
-    #[serde(default = "frame_bytes_max", deserialize_with = "super::frame_bytes")]
+    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
     pub frame_bytes_max: Size,
     /// How many connections may be open at a time; more are refused. A cluster opens one for
     /// each node. Each takes a file descriptor.
@@ -95,10 +95,6 @@ pub struct Config {
     /// it over TCP.
     #[serde(default)]
     pub nul_separates: bool,
-}
-
-fn frame_bytes_max() -> Size {
-    Size::from_mib(1)
 }
 
 fn connections_max() -> u32 {

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_unknown_zone_is_refused_by_name() {
-        for zone in ["Europe/Zürich", "Mars/Olympus", "", "+25:00", "soon"] {
+        for zone in ["Europe/Zürich", "Mars/Olympus", "", "+26:00", "soon"] {
             let error = Zone::parse(zone).unwrap_err().to_string();
             assert!(error.contains(&format!("{zone:?}")), "{error}");
         }

@@ -4,7 +4,7 @@
 //! message is judged by its first bytes:
 //!
 //! - digits, a space and `<` are a byte count: that many bytes follow, whatever they are;
-//! - anything else is a line, up to the next LF (or NUL, where [`Limits::nul_separates`]).
+//! - anything else is a line, up to the next LF (or NUL, where [`Limits::with_nul_separates`] says so).
 //!
 //! So a time stamp or an address at the start of a line is not a count. One CR and any number of
 //! NUL bytes are taken off a message's end, and one LF off the end of a counted one. LF and NUL

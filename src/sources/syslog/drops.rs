@@ -29,12 +29,15 @@ mod tests {
 
     #[test]
     fn a_line_is_found_by_its_socket() {
-        let table = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt  \
-             uid  timeout inode ref pointer drops\n \
-             73: 0100007F:05EA 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        \
-             0 4711 2 0000000000000000 0\n \
-             74: 0100007F:05EB 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        \
-             0 4712 2 0000000000000000 815\n";
+        let line = |place: u32, inode: u32, drops: u32| {
+            format!(
+                "{place:5}: 0100007F:05EA 00000000:0000 07 00000000:00000000 00:00000000 00000000 \
+                     0        0 {inode} 2 0000000000000000 {drops}\n"
+            )
+        };
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
+            uid  timeout inode ref pointer drops\n";
+        let table = &format!("{head}{}{}", line(73, 4711, 0), line(74, 4712, 815));
         assert_eq!(in_table(table, "4711"), Some(0));
         assert_eq!(in_table(table, "4712"), Some(815));
         assert_eq!(in_table(table, "0"), None);

@@ -4,7 +4,8 @@
 //! message is judged by its first bytes:
 //!
 //! - digits, a space and `<` are a byte count: that many bytes follow, whatever they are;
-//! - anything else is a line, up to the next LF (or NUL, where [`Limits::nul_separates`]).
+//! - anything else is a line, up to the next LF (or NUL:
+//!   [`Limits::with_nul_separates`]).
 //!
 //! So a time stamp or an address at the start of a line is not a count. One CR and any number of
 //! NUL bytes are taken off a message's end, and one LF off the end of a counted one. LF and NUL
@@ -15,7 +16,7 @@
 //! | input | outcome |
 //! |---|---|
 //! | `0 ` | `bad_count`; the next byte begins a message |
-//! | a count of more than ten digits, or of more than 4 GiB | `bad_count`; skipped up to the next LF |
+//! | a count of over ten digits, or over 4 GiB | `bad_count`; skipped up to the next LF |
 //! | a count over `frame_bytes_max` | `frame_too_long`; exactly that many bytes are skipped |
 //! | a line over `frame_bytes_max` | `frame_too_long`; skipped up to its LF |
 //! | the stream ends within a counted message | `truncated` |

@@ -24,7 +24,8 @@ use crate::units::Size;
 /// It was built before (sockets bound, paths checked), so that running it cannot fail on the
 /// configuration. It is run once, and ends when its input ends or `shutdown` is ordered. At the
 /// order it stops reading, hands on what it has read (an unterminated rest as the end of a
-/// stream), and returns; it may be cut off at the end of the grace period. It never drops a frame
+/// stream, unless a file keeps it), and returns; it may be cut off at the end of the grace
+/// period. It never drops a frame
 /// silently: what it cannot use it gives to [`Intake::reject`].
 #[async_trait]
 pub trait Source: Send {

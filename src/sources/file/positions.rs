@@ -126,7 +126,7 @@ impl Positions {
             Ok(()) => self.written = current,
             Err(error) => {
                 let path = self.path.display();
-                tracing::error!(%path, %error, "positions cannot be written; a restart reads again");
+                tracing::error!(%path, %error, "positions cannot be written");
             }
         }
     }

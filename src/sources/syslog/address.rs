@@ -89,7 +89,10 @@ impl JsonSchema for ListenAddress {
             "description": "\"tcp://0.0.0.0:1514\", \"udp://[::]:514\", \
                 \"unix:///run/qatime.sock\" or \"unix-dgram:///run/qatime.sock\"",
             "type": "string",
-            "pattern": r"^((tcp|udp)://(\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]+|unix(-dgram)?:///.*[^/])$"
+            "pattern": concat!(
+                r"^((tcp|udp)://(\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]+",
+                r"|unix(-dgram)?:///.*[^/])$"
+            )
         })
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rustix::net::{RecvFlags, sockopt};
 use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::time::MissedTickBehavior;
 
+use super::drops;
 use super::state::State;
 use crate::component::Intake;
 use crate::framing::{Cut, Limits};
@@ -24,6 +26,9 @@ const TRAILER_BYTES: usize = 64;
 /// How long to wait after an error of the socket itself.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// How often to look for datagrams that the system dropped.
+const DROPS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// A socket that receives datagrams.
 #[derive(Debug)]
 pub(super) enum Datagrams {
@@ -36,6 +41,15 @@ impl Datagrams {
         match self {
             Self::Udp(socket) => socket.readable().await,
             Self::Unix(socket) => socket.readable().await,
+        }
+    }
+
+    /// Datagrams that the system has dropped so far. A sender to a socket in the file system
+    /// waits instead.
+    fn dropped(&self) -> u64 {
+        match self {
+            Self::Udp(socket) => drops::dropped(socket).unwrap_or(0),
+            Self::Unix(_) => 0,
         }
     }
 
@@ -92,6 +106,26 @@ impl AsFd for Datagrams {
     }
 }
 
+/// Notes what the system has dropped since the last look.
+#[derive(Debug)]
+struct Drops {
+    seen: u64,
+}
+
+impl Drops {
+    fn new(socket: &Datagrams) -> Self {
+        Self { seen: socket.dropped() }
+    }
+
+    fn look(&mut self, socket: &Datagrams, state: &State) {
+        let now = socket.dropped();
+        if now > self.seen {
+            state.dropped(now - self.seen);
+        }
+        self.seen = now;
+    }
+}
+
 /// Receives until the order to stop, and then what has arrived by then.
 pub(super) async fn receive(
     socket: Datagrams,
@@ -99,10 +133,17 @@ pub(super) async fn receive(
     state: Arc<State>,
     mut shutdown: Shutdown,
 ) {
+    let mut drops = Drops::new(&socket);
+    let mut look = tokio::time::interval(DROPS_INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let readable = tokio::select! {
             biased;
             () = shutdown.ordered() => break,
+            _ = look.tick() => {
+                drops.look(&socket, &state);
+                continue;
+            }
             readable = socket.readable() => readable,
         };
         let Ok(room) = intake.reserve().await else { return };
@@ -118,6 +159,7 @@ pub(super) async fn receive(
         }
     }
     drain(&socket, &intake, &state).await;
+    drops.look(&socket, &state);
 }
 
 /// Takes what waits in the system's buffer, and no more than it can hold: a sender that goes on

@@ -17,7 +17,10 @@ use super::ListenAddress;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another process has it (EADDRINUSE).
-    #[error("address {0} is in use; stop the other daemon or choose another {part}", part = part(.0))]
+    #[error(
+        "address {0} is in use; stop the other daemon or choose another {part}",
+        part = part(.0)
+    )]
     InUse(ListenAddress),
     /// The port is privileged (EACCES).
     #[error(

@@ -12,6 +12,7 @@ mod address;
 mod budget;
 mod connection;
 mod datagram;
+mod drops;
 mod listeners;
 mod state;
 mod stream;
@@ -83,7 +84,8 @@ pub struct Config {
     #[serde(default = "frames_pending_bytes_max")]
     pub frames_pending_bytes_max: Size,
     /// The system's buffer for each UDP socket. Where the system allows less (sysctl
-    /// `net.core.rmem_max`), the log says so.
+    /// `net.core.rmem_max`), the log says so, and also when datagrams were dropped because the
+    /// buffer was full.
     #[serde(default = "udp_buffer_bytes")]
     pub udp_buffer_bytes: Size,
     /// The permissions of sockets in the file system, such as `0o660`; who may write may send.

@@ -10,12 +10,13 @@ use super::budget::Budget;
 use crate::framing::Limits;
 use crate::telemetry::Throttle;
 
-/// How many connections there were and are.
+/// How many connections there were and are, and what never became an event.
 #[derive(Debug, Default)]
 pub struct Connections {
     opened: AtomicU64,
     closed: AtomicU64,
     refused: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Connections {
@@ -31,6 +32,13 @@ impl Connections {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that the system dropped because the buffer of a UDP socket was full. They are
+    /// not in the ledger: the daemon has never seen them.
+    #[must_use]
+    pub fn datagrams_dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -90,5 +98,15 @@ impl State {
                 "connection refused: connections_max are open; raise it, or close some"
             );
         }
+    }
+
+    pub(super) fn dropped(&self, datagrams: u64) {
+        self.connections.dropped.fetch_add(datagrams, Ordering::Relaxed);
+        tracing::warn!(
+            component = self.component,
+            datagrams,
+            "the system dropped datagrams because the socket's buffer was full; raise \
+             udp_buffer_bytes, or send over TCP"
+        );
     }
 }

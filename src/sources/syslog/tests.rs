@@ -276,6 +276,26 @@ async fn sockets_outlive_the_source_that_bound_them() {
     harness.stop().await;
 }
 
+#[tokio::test]
+async fn datagrams_that_the_system_dropped_are_counted() {
+    const SENT: u64 = 500;
+    let source = config("listen = \"udp://127.0.0.1:0\"\nudp_buffer_bytes = 1").bind("tested");
+    let source = source.unwrap();
+    let ListenAddress::Udp(address) = source.addresses()[0] else { panic!("UDP was asked for") };
+    let connections = source.connections();
+    let mut harness = run(source);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.send_to(b"<14>running", address).unwrap();
+    assert_eq!(harness.payloads(1).await, ["<14>running"]);
+    // The source's task has no turn before the next await, and the buffer takes but a few.
+    for _ in 0..SENT {
+        client.send_to(&[b'x'; 1000], address).unwrap();
+    }
+    let (rest, _) = harness.stop().await;
+    assert!(connections.datagrams_dropped() > 0);
+    assert_eq!(rest.len() as u64 + connections.datagrams_dropped(), SENT);
+}
+
 /// A source on sockets of both kinds in a directory.
 fn unix(directory: &Path, options: &str) -> Result<Syslog, BuildError> {
     let directory = directory.display();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::event::Reason;
+use crate::event::{Reason, Span};
 
 use super::header::{Header, without_byte_order_mark};
 use super::{Draft, Message, Stop, csv, json, scan, templates};
@@ -36,7 +36,8 @@ pub(super) fn read(
 
 /// No path holds a NUL byte, so one that does names no file.
 pub(super) fn refuse_nul(text: &[u8], draft: &Draft<'_>) -> Result<(), Reason> {
-    let has_nul = |span| memchr::memchr(0, draft.side.slice(text, span)).is_some();
+    let has_nul =
+        |span: Span| !span.is_empty() && memchr::memchr(0, draft.side.slice(text, span)).is_some();
     if has_nul(draft.record.path) || has_nul(draft.record.target) {
         Err(Reason::BadPath)
     } else {

@@ -35,12 +35,11 @@ pub(super) fn read(
     let file_id = fields.bare()?;
     let path = fields.path()?;
     let target = fields.target()?;
-    let sound = fields.is_word(client)
+    // From the protocol to the file's number there are only bare fields, and the commas.
+    let sound = scan::is_plain(&text[client.start..client.end])
         && node.is_none_or(|node| fields.is_word(node))
-        && fields.is_word(protocol)
-        && status.start < status.end
-        && fields.is_word(status)
-        && fields.is_word(file_id);
+        && scan::is_plain(&text[protocol.start..file_id.end])
+        && status.start < status.end;
     if !sound || strict && !(fields.is_name(status) && fields.is_number(file_id)) {
         return Err(Reason::BadBody.into());
     }
@@ -149,8 +148,7 @@ impl Fields<'_> {
             return Ok((Some(bare), self.whole_quoted(scan::near)?));
         }
         let lenient = !self.is_word(bare);
-        let Piece { start, end } = bare;
-        Ok((None, Quoted { start, end, closed: true, quotes: false, lenient, escapes: false }))
+        Ok((None, Quoted { lenient, ..Quoted::bare(bare.start, bare.end, true) }))
     }
 
     #[inline]
@@ -165,17 +163,12 @@ impl Fields<'_> {
     /// The last field, which need not be whole.
     #[inline]
     fn target(&self) -> Result<Quoted, Reason> {
-        match self.text.get(self.at) {
-            Some(b'"') => Ok(self.quoted(scan::near)),
-            Some(_) => Err(Reason::BadBody),
-            None => Ok(Quoted {
-                start: self.at,
-                end: self.at,
-                closed: false,
-                quotes: false,
-                lenient: false,
-                escapes: false,
-            }),
+        match self.text[self.at..] {
+            // Few operations have a target.
+            [b'"', b'"'] => Ok(Quoted::bare(self.at + 1, self.at + 1, true)),
+            [b'"', ..] => Ok(self.quoted(scan::near)),
+            [_, ..] => Err(Reason::BadBody),
+            [] => Ok(Quoted::bare(self.at, self.at, false)),
         }
     }
 
@@ -230,11 +223,8 @@ impl Fields<'_> {
         self.text[piece.start..piece.end].iter().all(u8::is_ascii_digit)
     }
 
-    /// Whether a piece has neither quotes nor white space nor control characters in it.
-    #[inline]
     fn is_word(&self, piece: Piece) -> bool {
-        let word = &self.text[piece.start..piece.end];
-        word.iter().fold(true, |sound, &byte| sound & (byte > b' ') & (byte != b'"'))
+        scan::is_plain(&self.text[piece.start..piece.end])
     }
 }
 
@@ -244,6 +234,11 @@ trait Find: Fn(&[u8], usize, u8) -> Option<usize> {}
 impl<F: Fn(&[u8], usize, u8) -> Option<usize>> Find for F {}
 
 impl Quoted {
+    /// What has no quotes in it.
+    const fn bare(start: usize, end: usize, closed: bool) -> Self {
+        Self { start, end, closed, quotes: false, lenient: false, escapes: false }
+    }
+
     const fn range(&self) -> std::ops::Range<usize> {
         self.start..self.end
     }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::event::{Flags, IoSizes, Operation, OperationSet, Protocol, Reason, Side, Span};
 
-use super::{Draft, Message, Stop, scan};
+use super::{Draft, Message, Stop, body, scan};
 
 /// Reads a body from `at` to the message's end.
 pub(super) fn read(message: &Message<'_>, at: usize, draft: &mut Draft<'_>) -> Result<(), Stop> {
@@ -31,7 +31,7 @@ pub(super) fn read(message: &Message<'_>, at: usize, draft: &mut Draft<'_>) -> R
     if !message.wanted.contains(draft.record.operation) {
         return Err(Stop::Unwanted);
     }
-    super::body::refuse_nul(text, draft)?;
+    body::refuse_nul(text, draft)?;
     Ok(())
 }
 
@@ -57,19 +57,19 @@ fn is_unwanted(message: &Message<'_>, at: usize) -> bool {
     if message.wanted == OperationSet::ALL {
         return false;
     }
-    let body = &message.text[at..];
+    let object = &message.text[at..];
     let key = &message.options.operation_key;
-    let Some(found) = key.find(body) else { return false };
+    let Some(found) = key.find(object) else { return false };
     let behind = found + key.needle().len();
-    let rest = body[behind..].trim_ascii_start();
+    let rest = object[behind..].trim_ascii_start();
     let Some((b':', rest)) = rest.split_first() else { return false };
     let Some((b'"', rest)) = rest.trim_ascii_start().split_first() else { return false };
     let Some(end) = scan::near(rest, 0, b'"') else { return false };
     let name = &rest[..end];
     !name.contains(&b'\\')
-        && body[..found].last() != Some(&b'\\')
+        && object[..found].last() != Some(&b'\\')
         && !message.wanted.contains(Operation::from_bytes(name))
-        && key.find(&body[behind..]).is_none()
+        && key.find(&object[behind..]).is_none()
 }
 
 /// Strings read as bytes may hold control characters; JSON's may not.
@@ -120,23 +120,23 @@ enum Level {
 }
 
 impl Level {
-    fn field(self, key: &str) -> Option<Field> {
+    fn field(self, key: &[u8]) -> Option<Field> {
         Some(match (self, key) {
-            (Self::Top, "details") => Field::Details,
-            (Self::Top, "operation") => Field::Operation,
-            (Self::Top, "protocol") => Field::Protocol,
-            (Self::Top, "status" | "result") => Field::Status,
-            (Self::Top, "user") | (Self::UserId, "name") => Field::User,
-            (Self::Top, "user_id") => Field::UserId,
-            (Self::Top, "user_ip" | "ip_address") => Field::Client,
-            (Self::Top, "object_id") | (Self::Details, "file_id") => Field::FileId,
-            (Self::Top, "path_1") | (Self::Details, "path") => Field::Path,
-            (Self::Top, "path_2") | (Self::Details, "target") => Field::Target,
-            (Self::Details, "file_size") => Field::FileSize,
-            (Self::Details, "offset") => Field::Offset,
-            (Self::Details, "size") => Field::Size,
-            (Self::UserId, "auth_id") => Field::AuthId,
-            (Self::UserId, "sid") => Field::Sid,
+            (Self::Top, b"details") => Field::Details,
+            (Self::Top, b"operation") => Field::Operation,
+            (Self::Top, b"protocol") => Field::Protocol,
+            (Self::Top, b"status" | b"result") => Field::Status,
+            (Self::Top, b"user") | (Self::UserId, b"name") => Field::User,
+            (Self::Top, b"user_id") => Field::UserId,
+            (Self::Top, b"user_ip" | b"ip_address") => Field::Client,
+            (Self::Top, b"object_id") | (Self::Details, b"file_id") => Field::FileId,
+            (Self::Top, b"path_1") | (Self::Details, b"path") => Field::Path,
+            (Self::Top, b"path_2") | (Self::Details, b"target") => Field::Target,
+            (Self::Details, b"file_size") => Field::FileSize,
+            (Self::Details, b"offset") => Field::Offset,
+            (Self::Details, b"size") => Field::Size,
+            (Self::UserId, b"auth_id") => Field::AuthId,
+            (Self::UserId, b"sid") => Field::Sid,
             _ => return None,
         })
     }
@@ -347,7 +347,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     type Value = Option<Field>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -358,11 +358,11 @@ impl<'de> Visitor<'de> for Key {
         formatter.write_str("a key")
     }
 
-    fn visit_borrowed_str<E: de::Error>(self, key: &'de str) -> Result<Self::Value, E> {
+    fn visit_borrowed_bytes<E: de::Error>(self, key: &'de [u8]) -> Result<Self::Value, E> {
         Ok(self.level.field(key))
     }
 
-    fn visit_str<E: de::Error>(self, _escaped: &str) -> Result<Self::Value, E> {
+    fn visit_bytes<E: de::Error>(self, _escaped: &[u8]) -> Result<Self::Value, E> {
         Ok(None)
     }
 }

@@ -226,7 +226,7 @@ impl Decoder {
         record.flags.insert(header.flags);
         record.time = match header.stamp {
             Stamp::Text { start, end } => {
-                let moment = stamp::whole_iso(&message.text[start..end]);
+                let moment = stamp::whole_iso(message.text, start..end);
                 moment.and_then(|moment| self.zone.resolve(&moment, message.times))
             }
             Stamp::Parsed(ref moment) => self.zone.resolve(moment, message.times),

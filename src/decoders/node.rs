@@ -27,7 +27,7 @@ fn cluster_length(node: &[u8]) -> u8 {
     };
     let number = label.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     match label[..label.len() - number] {
-        [ref cluster @ .., b'-'] if number > 0 && !cluster.contains(&b':') => {
+        [ref cluster @ .., b'-'] if number > 0 && scan::near(cluster, 0, b':').is_none() => {
             u8::try_from(cluster.len()).unwrap_or(0)
         }
         _ => 0,

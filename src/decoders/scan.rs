@@ -2,12 +2,14 @@
 
 use crate::event::Span;
 
+/// A one in each byte of a word, and the highest bit of each.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const HIGHS: u64 = ONES << 7;
+
 /// The first `needle` at or after `from`. Eight bytes at a time: most fields of a line are so short
 /// that a call into a vectorised search costs more than it saves.
 #[inline]
 pub(super) fn near(text: &[u8], from: usize, needle: u8) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
     let pattern = ONES * u64::from(needle);
     let mut rest = text.get(from..)?;
     let mut at = from;
@@ -21,6 +23,25 @@ pub(super) fn near(text: &[u8], from: usize, needle: u8) -> Option<usize> {
         rest = behind;
     }
     rest.iter().position(|&byte| byte == needle).map(|index| at + index)
+}
+
+/// Whether a text has neither quotes nor white space nor ASCII control characters in it.
+#[inline]
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let one_is = |byte: u8| byte > b' ' && byte != b'"';
+    let eight_are = |chunk: &[u8; 8]| {
+        let word = u64::from_le_bytes(*chunk);
+        let low = word.wrapping_sub(ONES * 0x21) & !word;
+        let quotes = word ^ (ONES * u64::from(b'"'));
+        (low | (quotes.wrapping_sub(ONES) & !quotes)) & HIGHS == 0
+    };
+    let (chunks, rest) = text.as_chunks::<8>();
+    chunks.iter().all(eight_are)
+        && match text.last_chunk::<8>() {
+            // Some bytes of the last chunk are looked at twice.
+            Some(chunk) => rest.is_empty() || eight_are(chunk),
+            None => rest.iter().all(|&byte| one_is(byte)),
+        }
 }
 
 /// The first `needle` at or after `from`, where it may be far.
@@ -62,6 +83,22 @@ pub(super) const fn span(start: usize, end: usize) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_texts_have_no_quotes_and_no_white_space() {
+        for length in 0..20 {
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'!'; length];
+                    text[place] = byte;
+                    assert_eq!(is_plain(&text), byte > b' ' && byte != b'"', "{byte} at {place}");
+                    text.iter_mut().for_each(|other| *other = (*other).max(0x80));
+                    text[place] = byte;
+                    assert_eq!(is_plain(&text), byte > b' ' && byte != b'"', "{byte} at {place}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn near_finds_what_a_plain_search_finds() {

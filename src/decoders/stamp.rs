@@ -1,5 +1,7 @@
 //! Time stamps as they are written: ISO 8601 (RFC 3339 and its lax relatives) and BSD.
 
+use std::ops::Range;
+
 use crate::event::{Civil, Reason};
 
 use super::scan;
@@ -18,10 +20,12 @@ pub(super) struct Moment {
     pub(super) offset: Option<i32>,
 }
 
-/// Reads a text that is nothing but an ISO stamp.
+/// Reads an ISO stamp that takes up a whole range of a text.
 #[inline]
-pub(super) fn whole_iso(text: &[u8]) -> Option<Moment> {
-    iso(text).filter(|(_, length)| *length == text.len()).map(|(moment, _)| moment)
+pub(super) fn whole_iso(text: &[u8], range: Range<usize>) -> Option<Moment> {
+    // Eight bytes are read at once, so those behind the range are welcome.
+    let (moment, length) = iso(&text[range.start..])?;
+    (length == range.len()).then_some(moment)
 }
 
 /// Reads an ISO or a BSD stamp, and says where it ends. `None` where none begins here.
@@ -55,19 +59,14 @@ fn looks_bsd(text: &[u8]) -> bool {
 /// parted by `T` or a space. Returns its length, too.
 #[inline]
 fn iso(text: &[u8]) -> Option<(Moment, usize)> {
-    let (head, tail) = text.split_first_chunk::<19>()?;
-    let mut wrong = head[4] ^ b'-' | head[7] ^ b'-' | head[13] ^ b':' | head[16] ^ b':';
-    wrong |= u8::from(head[10] != b'T' && head[10] != b' ');
-    let mut two = |at: usize| {
-        let (tens, ones) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
-        wrong |= u8::from(tens > 9) | u8::from(ones > 9);
-        tens.wrapping_mul(10).wrapping_add(ones)
-    };
-    let year = i64::from(two(0)) * 100 + i64::from(two(2));
-    let (month, day, hour, minute, second) = (two(5), two(8), two(11), two(14), two(17));
-    if wrong != 0 {
-        return None;
-    }
+    let (date, rest) = text.split_first_chunk::<8>()?;
+    let (time, rest) = rest.split_first_chunk::<8>()?;
+    let ([b':', tens, ones], tail) = rest.split_first_chunk::<3>()? else { return None };
+    let [century, year, month] = pairs(*date, *b"0000-00-", [0, 2, 5])?;
+    let parted = if time[2] == b' ' { *b"00 00:00" } else { *b"00T00:00" };
+    let [day, hour, minute] = pairs(*time, parted, [0, 3, 6])?;
+    let second = number(&[*tens, *ones])?;
+    let year = i64::from(century) * 100 + i64::from(year);
     let (nanosecond, fraction) = match tail {
         [b'.', digits @ ..] => {
             let (nanos, length) = fraction(digits)?;
@@ -77,13 +76,55 @@ fn iso(text: &[u8]) -> Option<(Moment, usize)> {
     };
     let (offset, zone) = zone(&tail[fraction..])?;
     let civil = Civil { year, month, day, hour, minute, second, nanosecond };
-    Some((Moment { civil, has_year: true, offset }, head.len() + fraction + zone))
+    let length = date.len() + time.len() + 3 + fraction + zone;
+    Some((Moment { civil, has_year: true, offset }, length))
+}
+
+/// A byte in each of the eight places of a word.
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The two-digit numbers at three places of a text that is like `shape`: digits where it has
+/// zeros, else the same bytes. All eight are compared and converted at once.
+#[inline]
+fn pairs(text: [u8; 8], shape: [u8; 8], places: [usize; 3]) -> Option<[u8; 3]> {
+    // What remains is at most 9 for a digit, and 0 for another byte.
+    let values = u64::from_le_bytes(text) ^ u64::from_le_bytes(shape);
+    let limits = u64::from_le_bytes(shape.map(|byte| if byte == b'0' { 0x76 } else { 0x7f }));
+    if (((values & each(0x7f)) + limits) | values) & each(0x80) != 0 {
+        return None;
+    }
+    let pairs = (values * 10 + (values >> 8)).to_le_bytes();
+    Some(places.map(|place| pairs[place]))
 }
 
 /// Reads the digits of a fraction, at least one. Returns nanoseconds, and how many digits stand
 /// there.
 #[inline]
 fn fraction(text: &[u8]) -> Option<(u32, usize)> {
+    let Some(chunk) = text.first_chunk::<8>() else { return long_fraction(text) };
+    let values = u64::from_le_bytes(*chunk) ^ each(b'0');
+    let others = (((values & each(0x7f)) + each(0x76)) | values) & each(0x80);
+    let length = others.trailing_zeros() / 8;
+    match length {
+        0 => None,
+        8 => long_fraction(text),
+        _ => {
+            // Zeros behind the digits make them a fraction of eight; then pairs, fours and the
+            // whole are put together at once.
+            let digits = values & ((1 << (length * 8)) - 1);
+            let pairs = digits * 10 + (digits >> 8);
+            let low = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
+            let high = ((pairs >> 16) & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
+            let eight = low.wrapping_add(high) >> 32;
+            Some((u32::try_from(eight).ok()? * 10, length as usize))
+        }
+    }
+}
+
+/// The same for any number of digits, anywhere.
+fn long_fraction(text: &[u8]) -> Option<(u32, usize)> {
     let (mut nanos, mut kept, mut length) = (0, 0, 0);
     for digit in text.iter().map(|byte| byte.wrapping_sub(b'0')).take_while(|digit| *digit <= 9) {
         if kept < FRACTION_DIGITS_MAX {
@@ -247,6 +288,39 @@ mod tests {
             ("20211208T211432Z", "none"),
         ] {
             assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_the_same_however_they_are_read() {
+        for digits in ["1", "12", "063248", "9999999", "00000001", "123456789", "1234567899", ""] {
+            for behind in
+                ["", "Z", "Z tank-3 qumulo", "+01:00 x", " x", "/:;<", "\u{e9}\u{e9}\u{e9}"]
+            {
+                let text = format!("{digits}{behind}");
+                let nanos = format!("{digits:0<9}")[..9].parse().unwrap();
+                let expected = (!digits.is_empty()).then_some((nanos, digits.len()));
+                assert_eq!(fraction(text.as_bytes()), expected, "{text}");
+                assert_eq!(long_fraction(text.as_bytes()), expected, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_of_an_iso_stamp_is_looked_at() {
+        let stamp = *b"2021-12-08T21:14:32Z";
+        for place in 0..stamp.len() {
+            for byte in 0..=u8::MAX {
+                let mut changed = stamp;
+                changed[place] = byte;
+                let sound = match stamp[place] {
+                    b'0'..=b'9' => byte.is_ascii_digit(),
+                    b'T' => b"T ".contains(&byte),
+                    same => byte == same,
+                };
+                let read = whole_iso(&changed, 0..stamp.len());
+                assert_eq!(read.is_some(), sound, "{}", changed.escape_ascii());
+            }
         }
     }
 

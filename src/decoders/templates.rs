@@ -70,6 +70,9 @@ pub(super) fn begins_body(text: &[u8], at: usize) -> bool {
 
 /// Whether an address and a comma stand there.
 fn begins_csv(text: &[u8], at: usize) -> bool {
+    if !text.get(at).is_some_and(|byte| byte.is_ascii_hexdigit() || *byte == b':') {
+        return false;
+    }
     let window = &text[at..text.len().min(at + ADDRESS_BYTES_MAX + 1)];
     memchr::memchr(b',', window).is_some_and(|comma| is_address(&window[..comma]))
 }

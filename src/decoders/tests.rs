@@ -599,11 +599,12 @@ fn case_39_rsyslogs_escapes_are_undone_where_configured() {
     }
 }
 
-/// A JSON body around `details`.
+/// A message with a JSON body around `details`.
 fn json(details: &str) -> Vec<u8> {
-    wire(&format!(
-        r#"{{"user_id":{{"sid":"S-1","auth_id":"500","name":"alice"}},"user_ip":"10.0.0.1","protocol":"smb2","operation":"fs_read_data","status":"ok","details":{details}}}"#
-    ))
+    let user = r#"{"sid":"S-1","auth_id":"500","name":"alice"}"#;
+    let head = format!(r#""user_id":{user},"user_ip":"10.0.0.1","protocol":"smb2""#);
+    let done = r#""operation":"fs_read_data","status":"ok""#;
+    wire(&format!(r#"{{{head},{done},"details":{details}}}"#))
 }
 
 #[test]
@@ -701,7 +702,10 @@ fn json_events_have_all_their_fields() {
 
 #[test]
 fn cloudwatch_forms() {
-    let object = r#"{"ip_address":"10.0.0.1","user":"alice","protocol":"nfs","operation":"fs_rename","result":"ok","object_id":"3","path_1":"/a","path_2":"/b"}"#;
+    let object = concat!(
+        r#"{"ip_address":"10.0.0.1","user":"alice","protocol":"nfs","operation":"fs_rename","#,
+        r#""result":"ok","object_id":"3","path_1":"/a","path_2":"/b"}"#
+    );
     let event = "10.0.0.1|alice|nfs|fs_rename|ok|3|/a|/b (no_header)";
     for line in [
         format!("1717679548123 {object}"),

@@ -105,7 +105,7 @@ mod tests {
 
     fn time(text: &str) -> Timestamp {
         Zone::Fixed(0)
-            .resolve(&stamp::whole_iso(text.as_bytes()).unwrap(), Times::default())
+            .resolve(&stamp::whole_iso(text.as_bytes(), 0..text.len()).unwrap(), Times::default())
             .unwrap()
     }
 

@@ -1,7 +1,7 @@
 //! Lines as clusters and relays really send them, each with the event that it must give.
 //!
-//! `tests/corpus/lines/**/*.log` holds the lines, and the `.decoded` file beside each what they decode
-//! to. With `UPDATE=1` in the environment these are written anew, to be reviewed as a diff.
+//! `tests/corpus/lines/**/*.log` holds the lines, and the `.decoded` file beside each what they
+//! decode to. With `UPDATE=1` in the environment these are written anew, to be reviewed as a diff.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -12,9 +12,13 @@ const BRACES_MAX: usize = 64;
 /// What is wrong with a glob.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum GlobError {
-    #[error("nothing opens the brace that closes at character {at}; a brace itself is written [}}]")]
+    #[error(
+        "nothing opens the brace that closes at character {at}; a brace itself is written [}}]"
+    )]
     CloseBrace { at: usize },
-    #[error("nothing closes the brace that opens at character {at}; a brace itself is written [{{]")]
+    #[error(
+        "nothing closes the brace that opens at character {at}; a brace itself is written [{{]"
+    )]
     OpenBrace { at: usize },
     #[error("nothing closes the bracket that opens at character {at}; [ itself is written [[]")]
     OpenBracket { at: usize },
@@ -22,7 +26,9 @@ pub(super) enum GlobError {
     Range { from: char, to: char },
     #[error("a slash stands between brackets, which never match one")]
     Slash,
-    #[error("it has more than {BRACES_MAX} pairs of braces, or stands for over {EXPANSIONS_MAX} globs")]
+    #[error(
+        "it has more than {BRACES_MAX} pairs of braces, or stands for over {EXPANSIONS_MAX} globs"
+    )]
     TooMany,
     #[error(
         "{glob:?} matches no path, since paths begin with a slash: write \"**/{glob}\" for any \
@@ -380,7 +386,7 @@ mod tests {
         let mut found = Vec::new();
         for pattern in patterns(glob, path).unwrap() {
             if let Pattern::Regex(regex) = &pattern {
-                assert_eq!(check_regex(regex), Ok(()), "{glob}");
+                assert!(check_regex(regex).is_ok(), "{glob}");
             }
             if !found.contains(&pattern) {
                 found.push(pattern);
@@ -400,10 +406,18 @@ mod tests {
             ("/**/**", &["/", "/a/b"], &["", "a"]),
             ("**/*", &["", "/", "/a/b", "x"], &[]),
             ("**/*.mov", &["/a.mov", "/a/b.mov", "/.mov"], &["/a.mov/", "/a.mov/b", "/amov"]),
-            ("**/.snapshot/**", &["/.snapshot/", "/a/.snapshot/b"], &["/x.snapshot/b", "/.snapshot"]),
+            (
+                "**/.snapshot/**",
+                &["/.snapshot/", "/a/.snapshot/b"],
+                &["/x.snapshot/b", "/.snapshot"],
+            ),
             ("**/b", &["/b", "/a/b", "b"], &["/ab", "/b/"]),
             ("/a/**/b", &["/a/b", "/a/x/b", "/a/x/y/b"], &["/ab", "/a/xb", "/a/b/c"]),
-            ("/*/renders/**", &["/x/renders/", "/x/renders/a/b"], &["/x/y/renders/a", "/renders/a"]),
+            (
+                "/*/renders/**",
+                &["/x/renders/", "/x/renders/a/b"],
+                &["/x/y/renders/a", "/renders/a"],
+            ),
             ("/a?c", &["/abc", "/a\u{e9}c", "/a\u{1F600}c"], &["/a/c", "/ac", "/abbc"]),
             ("/[a-cx]", &["/a", "/b", "/x"], &["/d", "/-", "/"]),
             ("/[!a-c]", &["/d", "/\u{e9}"], &["/a", "//", "/"]),

@@ -13,6 +13,7 @@ use crate::units::{OneOrMany, Size};
 /// event sends it to its sinks, until one that matches is `final`.
 #[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = without_null_defaults)]
 pub struct Rule {
     /// Its name in metrics, in logs and in what `explain` prints; no two rules share one.
     pub name: String,
@@ -52,6 +53,7 @@ const fn enabled_by_default() -> bool {
 /// (`[*]`). A string without them matches only itself.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = without_null_defaults)]
 pub struct Condition {
     /// The operation: `"fs_read_data"`, or a glob such as `"fs_read_*"`. A name that is nearly
     /// that of a known operation is refused as a slip of the pen; `{ exact = "…" }` takes it as
@@ -113,15 +115,27 @@ pub struct Condition {
     /// Conditions of which none may hold.
     #[serde(default)]
     #[schemars(with = "OneOrMany<Condition>")]
-    pub not: Option<OneOrMany<Condition>>,
+    pub not: Option<OneOrMany<Self>>,
     /// Conditions that must all hold.
     #[serde(default)]
     #[schemars(with = "OneOrMany<Condition>")]
-    pub all: Option<OneOrMany<Condition>>,
+    pub all: Option<OneOrMany<Self>>,
     /// Conditions of which at least one must hold.
     #[serde(default)]
     #[schemars(with = "OneOrMany<Condition>")]
-    pub any: Option<OneOrMany<Condition>>,
+    pub any: Option<OneOrMany<Self>>,
+}
+
+/// TOML has no null: a key that may be left out has no default to show then.
+fn without_null_defaults(schema: &mut Schema) {
+    let properties = schema.get_mut("properties").and_then(|value| value.as_object_mut());
+    for property in properties.into_iter().flat_map(|properties| properties.values_mut()) {
+        if let Some(property) = property.as_object_mut()
+            && property.get("default").is_some_and(serde_json::Value::is_null)
+        {
+            property.remove("default");
+        }
+    }
 }
 
 /// A text to be matched: a plain string, or a table of patterns.
@@ -136,6 +150,7 @@ pub enum Text {
 /// Ways to match a text. All keys given must match; of a key's list one entry suffices.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = without_null_defaults)]
 pub struct Patterns {
     /// The text itself; no character is special.
     #[serde(default)]
@@ -310,9 +325,10 @@ impl fmt::Display for SizeRange {
     }
 }
 
-/// The table form of a [`SizeRange`].
+/// A range of sizes, both ends included.
 #[derive(serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = without_null_defaults)]
 struct SizeTable {
     /// The smallest size. Default: 0.
     #[serde(default)]

@@ -74,7 +74,8 @@ impl Trie {
         self.nodes[node].children_start = index(self.nodes.len());
         while !range.is_empty() {
             let (first, _) = &sorted[range.start];
-            let same = sorted[range.clone()].partition_point(|(text, _)| text[depth] == first[depth]);
+            let same =
+                sorted[range.clone()].partition_point(|(text, _)| text[depth] == first[depth]);
             let child = range.start..range.start + same;
             // Between two sorted texts all share what the two share.
             let (last, _) = &sorted[child.end - 1];

@@ -1,0 +1,284 @@
+//! What no part can check by itself: whether names lead anywhere, and parts get in each other's way.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::file::Unmatched;
+use super::load::{Entry, Sections};
+use super::parts::{SinkConfig, SourceConfig};
+use super::problem::{Findings, KeyPath};
+use super::test::Test;
+use super::{trial, wording};
+use crate::decoders::Decoder;
+use crate::event::Reason;
+use crate::rules::{KeyPart, Rule, RuleSet};
+use crate::sources::syslog::ListenAddress;
+
+/// Notes what is wrong between the parts. Gives the rules compiled, if they can be.
+pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSet> {
+    let mut checks = Checks { read, findings };
+    checks.decoder();
+    checks.sources();
+    checks.sinks();
+    checks.tests();
+    checks.rules()
+}
+
+struct Checks<'r, 'f, 'a> {
+    read: &'r Sections,
+    findings: &'f mut Findings<'a>,
+}
+
+impl<'r> Checks<'r, '_, '_> {
+    fn decoder(&mut self) {
+        let config = self.read.file.as_ref().map(|file| &file.decoder);
+        if let Some(error) = config.and_then(|config| Decoder::new(config).err()) {
+            let key = KeyPath::top("decoder").key("zone");
+            self.note(&key, error.to_string());
+        }
+    }
+
+    fn sources(&mut self) {
+        let sources = &self.read.sources;
+        let section = KeyPath::top("sources");
+        if sources.is_empty() && !self.findings.concern(&section) {
+            let message = "no source: `qatime run` would have nothing to read; add a table such as \
+                           [sources.cluster] with type = \"syslog\"";
+            self.findings.warn(&self.read.places.nearest(&section).value, &section, message);
+        }
+        let mut addresses = Vec::new();
+        let mut stdin = None;
+        for source in sources {
+            match &source.config {
+                Some(SourceConfig::File(config)) => {
+                    self.some(config.paths.values(), &source.path.key("paths"));
+                }
+                Some(SourceConfig::Stdin(_)) => {
+                    if let Some(other) = stdin.replace(&source.path) {
+                        let message = format!("standard input is read by {other}");
+                        self.note(&source.path.key("type"), message);
+                    }
+                }
+                Some(SourceConfig::Syslog(config)) => {
+                    let listen = source.path.key("listen");
+                    self.some(config.listen.values(), &listen);
+                    for (index, address) in config.listen.values().iter().enumerate() {
+                        self.address(address, &listen.element(index), &addresses);
+                        addresses.push((address, &source.path));
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Notes a list that says nothing.
+    fn some<T>(&mut self, values: &[T], key: &KeyPath) {
+        if values.is_empty() {
+            self.note(key, "an empty list; name one at least".to_owned());
+        }
+    }
+
+    /// Notes an address that cannot be had beside those that are taken.
+    fn address(
+        &mut self,
+        address: &ListenAddress,
+        key: &KeyPath,
+        taken: &[(&ListenAddress, &KeyPath)],
+    ) {
+        if let Some((other, holder)) = taken.iter().find(|(other, _)| excludes(other, address)) {
+            let key = self.element(key);
+            self.note(&key, format!("{address} is taken by {other} of {holder}"));
+        }
+    }
+
+    /// The key of an element, or of the value that stands for a list of one.
+    fn element(&self, key: &KeyPath) -> KeyPath {
+        let whole = key.parent().filter(|_| !self.read.places.has(key));
+        whole.unwrap_or_else(|| key.clone())
+    }
+
+    fn sinks(&mut self) {
+        let Sections { sinks, rules, file, .. } = self.read;
+        if sinks.is_empty() {
+            let message = "no sink: events would go nowhere; add a table such as [sinks.atime] \
+                           with type = \"atime\"";
+            self.note(&KeyPath::top("sinks"), message.to_owned());
+        }
+        let unmatched = match file.as_ref().map(|file| &file.unmatched) {
+            Some(Unmatched::Sinks(names)) => names.as_slice(),
+            Some(Unmatched::Count) | None => &[],
+        };
+        let key = KeyPath::top("unmatched");
+        self.names(unmatched, &self.sink_names(), "sink", &key);
+        // A rule that cannot be read may use any sink.
+        if rules.iter().all(|rule| rule.value.is_some()) && file.is_some() {
+            let used = |name: &String| {
+                let in_rule = |rule: &Rule| rule.enabled && rule.sinks.values().contains(name);
+                let mut rules = rules.iter().filter_map(|rule| rule.value.as_ref());
+                unmatched.contains(name) || rules.any(in_rule)
+            };
+            let read = sinks.iter().filter(|sink| sink.config.is_some());
+            for sink in read.filter(|sink| !used(&sink.name)) {
+                self.findings.warn(&sink.span, &sink.path, "no rule sends events to it");
+            }
+        }
+        self.same_place(sinks);
+    }
+
+    /// Two sinks that write to the same place destroy each other's work.
+    fn same_place(&mut self, sinks: &[Entry<SinkConfig>]) {
+        let mut taken = HashMap::new();
+        for sink in sinks {
+            let (key, place) = match &sink.config {
+                Some(SinkConfig::Atime(config)) => ("root", config.root.clone()),
+                Some(SinkConfig::File(config)) => ("path", config.path.clone()),
+                Some(SinkConfig::Stdout(_)) => ("type", "stdout".into()),
+                None => continue,
+            };
+            let key = sink.path.key(key);
+            if let Some(other) = taken.insert(place, &sink.path) {
+                let message = format!("the same as that of {other}: let one sink do it");
+                self.note(&key, message);
+            }
+        }
+    }
+
+    fn rules(&mut self) -> Option<RuleSet> {
+        let Sections { rules, sinks, .. } = self.read;
+        let clean: Vec<_> = rules.iter().filter(|rule| rule.clean).collect();
+        let values: Vec<Rule> = clean.iter().filter_map(|rule| rule.value.clone()).collect();
+        let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
+        let errors = match RuleSet::compile(&values, &names) {
+            Ok(set) => return Some(set),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            let Some(rule) = clean.get(error.rule) else {
+                continue;
+            };
+            let key = error.key.iter().fold(rule.path.clone(), |path, part| match part {
+                KeyPart::Index(index) => path.element(*index),
+                KeyPart::Key(key) => path.key(key),
+            });
+            // Without any sink one line says it all.
+            let is_sink = key.parent().unwrap_or_default() == rule.path.key("sinks")
+                || key == rule.path.key("sinks");
+            if !(sinks.is_empty() && is_sink) {
+                self.note(&key, error.message);
+            }
+        }
+        None
+    }
+
+    fn tests(&mut self) {
+        let rules = self.read.rules.iter().filter_map(|rule| rule.value.as_ref());
+        let rules: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
+        let fields = trial::field_names();
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        for test in &self.read.tests {
+            let Some(value) = &test.value else {
+                continue;
+            };
+            let path = &test.path;
+            let (wanted_rules, wanted_sinks) = (value.rules.as_deref(), value.sinks.as_deref());
+            let sinks = self.sink_names();
+            self.names(wanted_rules.unwrap_or(&[]), &rules, "rule", &path.key("rules"));
+            self.names(wanted_sinks.unwrap_or(&[]), &sinks, "sink", &path.key("sinks"));
+            for field in value.fields.keys().filter(|field| !fields.contains(&field.as_str())) {
+                let key = path.key("fields").key(field);
+                let message = wording::unknown_name("field", field, &fields);
+                self.findings.error(&self.read.places.nearest(&key).key, &key, message);
+            }
+            if test.clean {
+                self.expectations(value, path);
+            }
+        }
+    }
+
+    fn expectations(&mut self, test: &Test, path: &KeyPath) {
+        if !test.expects_something() {
+            let message = "expects nothing; say `rules`, `sinks`, `fields` or `rejected`";
+            self.note(path, message.to_owned());
+        }
+        let Some(reason) = &test.rejected else {
+            return;
+        };
+        let key = path.key("rejected");
+        let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        if !reasons.contains(&reason.as_str()) {
+            self.note(&key, wording::unknown_name("reason", reason, &reasons));
+        } else if test.expects_event() {
+            let message = "a rejected line gives no event; leave out `rules`, `sinks` and `fields`";
+            self.note(&key, message.to_owned());
+        }
+    }
+
+    /// Notes each of the names that is not known.
+    fn names(&mut self, names: &[String], known: &[&str], what: &str, key: &KeyPath) {
+        for (index, name) in names.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let key = self.element(&key.element(index));
+                self.note(&key, wording::unknown_name(what, name, known));
+            }
+        }
+    }
+
+    /// Notes an error at a key that is not known to be wrong already: what a wrong value leads to
+    /// is not worth a line.
+    fn note(&mut self, key: &KeyPath, message: String) {
+        if !self.findings.concern(key) {
+            self.findings.error(&self.read.places.nearest(key).value, key, message);
+        }
+    }
+
+    fn sink_names(&self) -> Vec<&'r str> {
+        self.read.sinks.iter().map(|sink| sink.name.as_str()).collect()
+    }
+}
+
+/// Whether two sockets cannot be bound at once.
+fn excludes(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other))
+        | (ListenAddress::Udp(one), ListenAddress::Udp(other)) => overlap(*one, *other),
+        (
+            ListenAddress::Unix(one) | ListenAddress::UnixDatagram(one),
+            ListenAddress::Unix(other) | ListenAddress::UnixDatagram(other),
+        ) => one == other,
+        _ => false,
+    }
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    // `[::]` takes connections of IPv4, too.
+    let covers = |all: IpAddr, ip: IpAddr| match all {
+        IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    let (a, b) = (one.ip(), other.ip());
+    one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_exclude_each_other_as_the_system_has_it() {
+        for (one, other, expected) in [
+            ("tcp://0.0.0.0:1514", "tcp://0.0.0.0:1514", true),
+            ("tcp://0.0.0.0:1514", "tcp://127.0.0.1:1514", true),
+            ("tcp://127.0.0.1:1514", "tcp://[::]:1514", true),
+            ("tcp://0.0.0.0:1514", "tcp://[::1]:1514", false),
+            ("tcp://0.0.0.0:1514", "udp://0.0.0.0:1514", false),
+            ("tcp://0.0.0.0:1514", "tcp://0.0.0.0:1515", false),
+            ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", false),
+            ("unix:///run/a", "unix-dgram:///run/a", true),
+            ("unix:///run/a", "unix:///run/b", false),
+        ] {
+            let excluded = excludes(&one.parse().unwrap(), &other.parse().unwrap());
+            assert_eq!(excluded, expected, "{one} {other}");
+        }
+    }
+}

@@ -151,7 +151,7 @@ const EXTENSIONS: &[&str] = &[
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
     pub(super) words: Words,
-    /// About so many bytes.
+    /// About so many bytes, without what makes it unique and an extension.
     pub(super) length: u32,
     pub(super) is_file: bool,
 }
@@ -171,7 +171,7 @@ pub(super) fn write_name(random: &mut Random, style: Style, ordinal: u32, out: &
     let mut tail = Vec::with_capacity(16);
     write_base36(ordinal, &mut tail);
     let tail_length = tail.len() + extension.len();
-    let room = (length as usize).min(COMPONENT_BYTES_MAX).saturating_sub(tail_length);
+    let room = (length as usize).min(COMPONENT_BYTES_MAX - tail_length);
     let mut stem = String::new();
     match words {
         Words::Ascii => {}
@@ -180,13 +180,22 @@ pub(super) fn write_name(random: &mut Random, style: Style, ordinal: u32, out: &
     }
     let least = stem.len();
     let list = if words == Words::Foreign { FOREIGN_WORDS } else { WORDS };
-    while stem.len() + 1 < room {
-        if !stem.is_empty() {
-            stem.push(random.pick(&['_', '_', '-', '.', ' ']));
+    // Whole words, as many as fit.
+    let mut misses = 0;
+    while misses < 4 && stem.len() < room {
+        let word = random.pick(list);
+        let separator = if stem.is_empty() { "" } else { random.pick(&["_", "_", "-", ".", " "]) };
+        if stem.len() + separator.len() + word.len() > room {
+            misses += 1;
+        } else {
+            stem.push_str(separator);
+            stem.push_str(word);
         }
-        stem.push_str(random.pick(list));
     }
-    let end = stem.floor_char_boundary(room.max(least).min(stem.len()));
+    if stem.is_empty() {
+        stem.push(char::from(b'a' + u8::try_from(random.below(26)).unwrap_or(0)));
+    }
+    let end = stem.floor_char_boundary(room.max(least).max(1).min(stem.len()));
     out.extend_from_slice(&stem.as_bytes()[..end]);
     out.extend_from_slice(&tail);
     out.extend_from_slice(extension.as_bytes());

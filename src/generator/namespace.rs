@@ -10,7 +10,7 @@ const DEPTH_MEAN: f64 = 6.5;
 const DEPTH_MAX: u32 = 24;
 /// Lengths of components: lognormal, median in bytes.
 const LENGTH_MEDIAN: f64 = 12.0;
-const LENGTH_SIGMA: f64 = 1.06;
+const LENGTH_SIGMA: f64 = 1.05;
 /// Files per directory: inverse polynomial of degree 2 with this offset (Agrawal et al.).
 const FILES_OFFSET: f64 = 2.36;
 const FILES_RUN_MAX: u32 = 500;

@@ -1,6 +1,6 @@
 //! What the operator says: the text of `qatime.toml`, checked and typed.
 //!
-//! [`load`] reads it in steps, and goes on after each mistake as far as it can, so that one look
+//! [`load()`] reads it in steps, and goes on after each mistake as far as it can, so that one look
 //! at the problems shows all of them: the text as TOML (`document`), with the environment put
 //! in; each table's keys against the JSON Schema of its part (`keys`); each table into the type
 //! that its part declares (`reading`); then what no part knows of the others (`checks`).
@@ -75,7 +75,7 @@ pub struct Named<T> {
 impl Configuration {
     /// How many `[[tests]]` there are.
     #[must_use]
-    pub fn tests(&self) -> usize {
+    pub fn test_count(&self) -> usize {
         self.tests.len()
     }
 

@@ -44,7 +44,15 @@ fn a_configuration_is_typed() {
     assert_eq!((source.name.as_str(), source.config.kind()), ("in", "stdin"));
     let [sink] = &configuration.sinks[..] else { panic!("one sink") };
     assert_eq!((sink.name.as_str(), sink.config.kind()), ("out", "stdout"));
-    assert_eq!((configuration.rules.len(), configuration.tests()), (1, 1));
+    assert_eq!((configuration.rules.len(), configuration.test_count()), (1, 1));
+}
+
+#[test]
+fn a_byte_order_mark_means_nothing() {
+    assert!(load(&format!("\u{feff}{SMALL}"), "q.toml", &no_environment).is_ok());
+    let said = said(&format!("\u{feff}grace = 5\r\n{SMALL}"));
+    assert_eq!(said.len(), 1);
+    assert!(said[0].starts_with("q.toml:1:9: grace: "), "{said:?}");
 }
 
 #[test]
@@ -145,7 +153,7 @@ fn the_shipped_file_is_right() {
     let configuration = load(SHIPPED, "qatime.toml", &no_environment).unwrap();
     let problems = [configuration.warnings.clone(), configuration.run_tests()].concat();
     assert!(problems.is_empty(), "{}", Problems(problems));
-    assert!(configuration.tests() >= 8);
+    assert!(configuration.test_count() >= 8);
     let Some(SinkConfig::Atime(atime)) = configuration.sinks.first().map(|sink| &sink.config)
     else {
         panic!("the first sink sets access times");

@@ -197,13 +197,19 @@ impl Automaton {
         let input = Input::new(text).anchored(Anchored::Yes);
         let mut state = self.dfa.start_state_forward(cache, &input).expect(NEVER);
         for &byte in text {
-            state = self.dfa.next_state(cache, state, byte).expect(NEVER);
-            if state.is_tagged() {
-                if state.is_dead() {
-                    return;
+            // Nearly all steps are between states that were made before, and are not special.
+            if !state.is_tagged() {
+                let next = self.dfa.next_state_untagged(cache, state, byte);
+                if !next.is_tagged() {
+                    state = next;
+                    continue;
                 }
-                self.report(cache, state, found);
             }
+            state = self.dfa.next_state(cache, state, byte).expect(NEVER);
+            if state.is_dead() {
+                return;
+            }
+            self.report(cache, state, found);
         }
         state = self.dfa.next_eoi_state(cache, state).expect(NEVER);
         self.report(cache, state, found);

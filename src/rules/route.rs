@@ -92,7 +92,7 @@ pub(super) struct Shown {
 struct Words {
     /// Rules that can match.
     possible: u64,
-    /// Rules that match for certain.
+    /// Rules that match for certain where they are looked at.
     certain: u64,
     /// Rules to look at even if none of their leaves was found.
     always: u64,
@@ -132,15 +132,19 @@ impl RuleSet {
         let fields = Fields::new(gathering, &keys);
         let entry = |operation, ok| {
             let deciding = rules.iter().zip(&compiled).map(|(rule, compiled)| {
-                let decided = compiled.plan.decided(Kind { operation, ok });
-                if rule.enabled { decided } else { Some(false) }
+                let kind = Kind { operation, ok };
+                let decided = if rule.enabled { compiled.plan.decided(kind) } else { Some(false) };
+                (decided, compiled.plan.is_its_keys(kind))
             });
             let finals = rules.iter().map(|rule| rule.r#final);
-            Entry::new(deciding.zip(finals).zip(&keys).map(|((decided, ends), keys)| Prospect {
-                decided,
-                ends,
-                fields: keys.iter().flatten().map(|leaf| leaf.field).collect(),
-            }))
+            Entry::new(deciding.zip(finals).zip(&keys).map(
+                |(((decided, is_its_keys), ends), keys)| Prospect {
+                    decided,
+                    is_its_keys,
+                    ends,
+                    fields: keys.iter().flatten().map(|leaf| leaf.field).collect(),
+                },
+            ))
         };
         let entries = std::iter::once(Operation::Unknown).chain(Operation::NAMED.iter().copied());
         let entries = entries.map(|operation| [entry(operation, false), entry(operation, true)]);
@@ -260,6 +264,8 @@ impl RuleSet {
 /// What is known of one rule for one kind of event.
 struct Prospect {
     decided: Option<bool>,
+    /// Whether it matches wherever it is found.
+    is_its_keys: bool,
     ends: bool,
     /// The fields by which it is found; none where it is not.
     fields: FieldMask,
@@ -286,6 +292,7 @@ impl Entry {
                 words[place].always |= bit;
             } else {
                 fields = fields.union(prospect.fields);
+                words[place].certain |= u64::from(prospect.is_its_keys) << (rule % 64);
             }
         }
         Self { words: words.into_boxed_slice(), fields }

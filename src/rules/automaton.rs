@@ -17,8 +17,8 @@ use regex_syntax::utf8::Utf8Sequences;
 /// How much memory the graph of one expression may take, in bytes.
 const GRAPH_BYTES_MAX: usize = 1 << 20;
 /// How much memory the states that a worker keeps of one field's automaton may take, in bytes.
-/// Few patterns need a few kilobytes of it.
-const CACHE_BYTES_MAX: usize = 8 << 20;
+/// A handful of patterns needs a few kilobytes of it; a thousand with two `**` or `*` each, 12 MiB.
+const CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// What is wrong with a regular expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -431,7 +431,7 @@ mod tests {
             automaton.scan(path.as_bytes(), &mut cache, &mut |number| found.push(number));
         }
         assert_eq!(found, (0..1000).collect::<Vec<u32>>());
-        assert!(cache.memory_usage() < CACHE_BYTES_MAX / 4, "{}", cache.memory_usage());
+        assert!(cache.memory_usage() < CACHE_BYTES_MAX / 8, "{}", cache.memory_usage());
         assert_eq!(cache.clear_count(), 0);
     }
 

@@ -124,7 +124,7 @@ struct Intervals<A> {
     /// Where each interval begins, in order; it ends before the next one.
     starts: Vec<A>,
     /// The networks that cover each interval.
-    numbers: Lists,
+    numbers: Lists<u32>,
 }
 
 impl<A: Copy + Ord> Intervals<A> {

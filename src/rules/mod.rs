@@ -12,6 +12,7 @@ mod explain;
 mod field;
 mod glob;
 mod lists;
+mod marks;
 mod model;
 mod pattern;
 mod plan;

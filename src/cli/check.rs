@@ -66,7 +66,7 @@ fn report(
         "sources": count(|configuration| configuration.sources.len()),
         "rules": count(|configuration| configuration.rules.len()),
         "sinks": count(|configuration| configuration.sinks.len()),
-        "tests": count(Configuration::tests),
+        "tests": count(Configuration::test_count),
     })
 }
 
@@ -78,6 +78,10 @@ fn verdict(
 ) -> String {
     let name = file.name();
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let warnings = match problems.len() - errors {
+        0 => String::new(),
+        warnings => format!(", {}", counted(warnings, "warning")),
+    };
     let found = counted(errors, "problem");
     match configuration {
         Some(configuration) if ok => {
@@ -87,16 +91,17 @@ fn verdict(
                 counted(rules, "rule"),
                 counted(configuration.sinks.len(), "sink"),
             ];
-            let tests = match configuration.tests() {
+            let tests = match configuration.test_count() {
                 0 => "no tests".to_owned(),
                 tests => format!("{} passed", counted(tests, "test")),
             };
-            format!("{name} is fine: {}, {tests}\n", parts.join(", "))
+            format!("{name} is fine: {}, {tests}{warnings}\n", parts.join(", "))
         }
         Some(configuration) => {
-            format!("{name}: {found} in {}\n", counted(configuration.tests(), "test"))
+            let tests = counted(configuration.test_count(), "test");
+            format!("{name}: {found} in {tests}{warnings}\n")
         }
-        None => format!("{name}: {found}\n"),
+        None => format!("{name}: {found}{warnings}\n"),
     }
 }
 

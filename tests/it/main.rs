@@ -1,5 +1,7 @@
 //! Tests of the public interface, in one binary.
 
+#[cfg(test)]
+mod cli;
 mod decoders;
 #[cfg(test)]
 mod generator;

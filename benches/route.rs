@@ -5,8 +5,8 @@
 //! Times are the thread's own CPU time; the best round counts, since disturbances only add to it.
 //!
 //! `--events N` and `--rounds N` say how much; a profile's name (`sfs`) says what; `--cut` leaves the
-//! framing out. Instructions: run under callgrind with one and with two rounds; the difference is
-//! that of one.
+//! framing out. Instructions: run it with `--untimed` under callgrind (which cannot do with the
+//! clock), with one and with two rounds; the difference is that of one.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
@@ -30,11 +30,13 @@ struct Options {
     rounds: u32,
     profiles: Vec<(&'static str, Profile)>,
     framing: bool,
+    timed: bool,
 }
 
 impl Options {
     fn read() -> Self {
-        let mut options = Self { events: 200_000, rounds: 20, profiles: Vec::new(), framing: true };
+        let mut options =
+            Self { events: 200_000, rounds: 20, profiles: Vec::new(), framing: true, timed: true };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|text| text.parse().ok());
@@ -42,6 +44,7 @@ impl Options {
                 "--events" => options.events = number().unwrap_or(options.events),
                 "--rounds" => options.rounds = number().unwrap_or(options.rounds),
                 "--cut" => options.framing = false,
+                "--untimed" => options.timed = false,
                 name => {
                     let named = Profile::ALL.into_iter().filter(|(known, _)| *known == name);
                     options.profiles.extend(named);
@@ -115,6 +118,7 @@ impl Worker {
     }
 }
 
+/// The CPU time of this thread so far.
 fn cpu_nanos() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let nanos = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
@@ -122,17 +126,18 @@ fn cpu_nanos() -> u64 {
 }
 
 /// One round over all events: the CPU time it took, in nanoseconds.
-fn round(worker: &mut Worker, load: &Load, framing: bool, tally: &mut Tally) -> u64 {
+fn round(worker: &mut Worker, load: &Load, options: &Options, tally: &mut Tally) -> u64 {
+    let clock = || if options.timed { cpu_nanos() } else { 0 };
     let mut spent = 0;
     for piece in load.bytes.chunks(CHUNK_BYTES) {
         // The copy is the kernel's part: it is not counted, and leaves the bytes in the cache.
         worker.framer.buffer(piece.len()).extend_from_slice(piece);
-        let begun = cpu_nanos();
+        let begun = clock();
         let cut = worker.framer.cut();
-        let framed = cpu_nanos();
+        let framed = clock();
         assert!(cut.rejections.is_empty());
         black_box(worker.work(cut.bytes, &cut.frames, tally));
-        spent += cpu_nanos() - if framing { begun } else { framed };
+        spent += clock() - if options.framing { begun } else { framed };
     }
     spent
 }
@@ -144,7 +149,7 @@ fn measure(name: &str, profile: Profile, options: &Options) {
     let mut tally = Tally::default();
     for _ in 0..options.rounds {
         tally = Tally::default();
-        let spent = round(&mut worker, &load, options.framing, &mut tally);
+        let spent = round(&mut worker, &load, options, &mut tally);
         (best, total) = (best.min(spent), total + spent);
     }
     assert_eq!(tally.seen, load.events, "every line is a frame");

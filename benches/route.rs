@@ -1,8 +1,9 @@
 //! What an event costs from its bytes to its sinks: `cargo bench --bench route [-- OPTION…]`.
 //!
-//! Lines of the load generator, by the rules that ship, on one thread: framed, decoded, routed. Each
-//! chunk is as large as a read from a socket, and lies in the processor's cache as it would then.
-//! Times are the thread's own CPU time; the best round counts, since disturbances only add to it.
+//! Lines of the load generator, by the rules that ship, on one thread: framed, decoded, routed.
+//! Each chunk is as large as a read from a socket, and lies in the processor's cache as it would
+//! then. Times are the thread's own CPU time; the best round counts, since disturbances only add to
+//! it.
 //!
 //! `--events N` and `--rounds N` say how much; a profile's name (`sfs`) says what; `--cut` leaves the
 //! framing out. Instructions: run it with `--untimed` under callgrind (which cannot do with the

@@ -86,22 +86,46 @@ impl Intake {
     /// # Errors
     /// [`Closed`] when the daemon stops; the frames are not counted then.
     pub async fn send(&self, frames: Frames) -> Result<(), Closed> {
+        self.reserve().await?.send(frames);
+        Ok(())
+    }
+
+    /// Waits until the worker has room for one buffer of frames, and keeps it. A source that
+    /// reserves before it reads holds no bytes while the worker is busy. Cancel-safe.
+    ///
+    /// # Errors
+    /// [`Closed`] when the daemon stops.
+    pub async fn reserve(&self) -> Result<Room<'_>, Closed> {
         if self.patient {
             for lane in self.lanes.iter() {
                 lane.room().await;
             }
         }
         let permit = self.workers[self.mine].reserve().await.map_err(|_closed| Closed)?;
-        let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
-        self.account.received(frames.frames.len() as u64, bytes);
-        permit.send(Work { frames, account: Arc::clone(&self.account), patient: self.patient });
-        Ok(())
+        Ok(Room { permit, intake: self })
     }
 
     /// Counts a frame that was received but cannot be used, with an example for the log.
     pub fn reject(&self, reason: Reason, bytes: u64, example: &[u8]) {
         self.account.received(1, bytes);
-        self.account.reject(reason, example);
+        self.account.reject_cut(reason, example, bytes);
+    }
+}
+
+/// Room for one buffer of frames at a worker. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Room<'a> {
+    permit: mpsc::Permit<'a, Work>,
+    intake: &'a Intake,
+}
+
+impl Room<'_> {
+    /// Counts frames as received and hands them to the worker.
+    pub fn send(self, frames: Frames) {
+        let Intake { account, patient, .. } = self.intake;
+        let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
+        account.received(frames.frames.len() as u64, bytes);
+        self.permit.send(Work { frames, account: Arc::clone(account), patient: *patient });
     }
 }
 

@@ -1,1 +1,16 @@
-//! To be written.
+//! Events as bytes: JSON lines, a template, or text for people. Nothing here fails, allocates per
+//! event, reads a clock or touches a file.
+
+pub mod json;
+pub mod ledger;
+pub mod template;
+pub mod text;
+
+mod decimal;
+mod format;
+mod lines;
+#[cfg(test)]
+pub(crate) mod samples;
+
+pub use format::{Encoder, Format};
+pub use lines::Lines;

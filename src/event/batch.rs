@@ -173,12 +173,7 @@ impl Batch {
     /// The bytes of a span.
     #[must_use]
     pub fn slice(&self, span: Span) -> &[u8] {
-        let (buffer, start) = if span.place & SIDE == 0 {
-            (&self.bytes, span.place as usize)
-        } else {
-            (&self.side, (span.place & !SIDE) as usize)
-        };
-        &buffer[start..start + span.len()]
+        slice(&self.bytes, &self.side, span)
     }
 
     /// Copies bytes that are not in the source's buffer (unescaped, edited) beside it.
@@ -186,11 +181,12 @@ impl Batch {
     /// # Panics
     /// When the side buffer would reach 2 GiB; frames are at most 1 MiB and batches a few.
     pub fn push_side(&mut self, bytes: &[u8]) -> Span {
-        let start = u32::try_from(self.side.len()).ok().filter(|start| start & SIDE == 0);
-        let place = start.expect("a batch's side buffer stays below 2 GiB") | SIDE;
-        self.side.extend_from_slice(bytes);
-        let length = u32::try_from(bytes.len()).expect("a field is shorter than its frame");
-        Span { place, length }
+        Side(&mut self.side).push(bytes)
+    }
+
+    /// The source's buffer to read from, and the side buffer to write to meanwhile.
+    pub fn split(&mut self) -> (&[u8], Side<'_>) {
+        (&self.bytes, Side(&mut self.side))
     }
 
     /// Keeps the sizes of a record's read or write.
@@ -277,6 +273,58 @@ impl Batch {
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+}
+
+/// The bytes of a span in the one buffer or the other.
+#[inline]
+fn slice<'a>(bytes: &'a [u8], side: &'a [u8], span: Span) -> &'a [u8] {
+    let buffer = if span.place & SIDE == 0 { bytes } else { side };
+    let start = (span.place & !SIDE) as usize;
+    &buffer[start..start + span.len()]
+}
+
+/// The side buffer of a batch: fields that do not stand in the source's buffer as they are.
+#[derive(Debug)]
+pub struct Side<'a>(&'a mut Vec<u8>);
+
+impl Side<'_> {
+    /// Copies bytes into it.
+    ///
+    /// # Panics
+    /// When it would reach 2 GiB.
+    pub fn push(&mut self, bytes: &[u8]) -> Span {
+        self.push_with(|side| side.extend_from_slice(bytes))
+    }
+
+    /// Adds what `write` appends.
+    ///
+    /// # Panics
+    /// When it would reach 2 GiB.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let start = u32::try_from(self.0.len()).ok().filter(|start| start & SIDE == 0);
+        let place = start.expect("a batch's side buffer stays below 2 GiB") | SIDE;
+        let before = self.0.len();
+        write(self.0);
+        let length = u32::try_from(self.0.len() - before).expect("a field fits its frame");
+        Span { place, length }
+    }
+
+    /// The bytes of a span, be it of the source's buffer or of this one.
+    #[must_use]
+    pub fn slice<'b>(&'b self, bytes: &'b [u8], span: Span) -> &'b [u8] {
+        slice(bytes, self.0, span)
+    }
+
+    /// Its length in bytes, to go back to with [`Self::truncate`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets what was added since the mark: the message gave no event.
+    pub fn truncate(&mut self, mark: usize) {
+        self.0.truncate(mark);
     }
 }
 

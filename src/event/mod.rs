@@ -10,7 +10,7 @@ mod protocol;
 mod reason;
 mod timestamp;
 
-pub use batch::{Batch, EventRef, Flags, IoSizes, Record, Selection, Span};
+pub use batch::{Batch, EventRef, Flags, IoSizes, Record, Selection, Side, Span};
 pub use frames::{Frame, FrameEnd, Frames};
 pub use operation::{Operation, OperationSet};
 pub use protocol::Protocol;

@@ -23,13 +23,10 @@ macro_rules! operations {
 
             /// The operation of a name on the wire.
             #[must_use]
+            #[inline]
             pub fn from_bytes(name: &[u8]) -> Self {
-                $(
-                    if name == $name.as_bytes() {
-                        return Self::$variant;
-                    }
-                )*
-                Self::Unknown
+                let candidate = SLOTS[slot(name)];
+                if candidate.as_str().as_bytes() == name { candidate } else { Self::Unknown }
             }
 
             /// The name on the wire; empty for [`Operation::Unknown`].
@@ -86,6 +83,39 @@ operations! {
     SmbModifyShare = "smb_modify_share",
     TreeDeleteCancel = "tree_delete_cancel",
     TreeDeleteStart = "tree_delete_start",
+}
+
+/// How many places [`SLOTS`] has; a power of two.
+const SLOT_COUNT: usize = 128;
+
+/// The operations, each at the place of its name; so one comparison settles a name.
+const SLOTS: [Operation; SLOT_COUNT] = slots();
+
+/// The place of a name, from its length, its third to sixth and its last four bytes; every name
+/// has at least seven. The factor is found by trying: where a new operation shares the place of
+/// another, the build fails, and another odd number must be tried.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "only the low bits of a length matter")]
+const fn slot(name: &[u8]) -> usize {
+    let [_, _, a, b, c, d, _, ..] = name else { return 0 };
+    let [.., w, x, y, z] = name else { return 0 };
+    let length = (name.len() as u32).wrapping_mul(0x9E37_79B1);
+    let last = u32::from_le_bytes([*w, *x, *y, *z]).wrapping_add(length);
+    let mixed = (u32::from_le_bytes([*a, *b, *c, *d]) ^ last).wrapping_mul(0xB387_42AD);
+    (mixed >> (32 - SLOT_COUNT.trailing_zeros())) as usize
+}
+
+const fn slots() -> [Operation; SLOT_COUNT] {
+    let mut slots = [Operation::Unknown; SLOT_COUNT];
+    let mut index = 0;
+    while index < Operation::NAMED.len() {
+        let operation = Operation::NAMED[index];
+        let place = slot(operation.as_str().as_bytes());
+        assert!(matches!(slots[place], Operation::Unknown), "two names share a place");
+        slots[place] = operation;
+        index += 1;
+    }
+    slots
 }
 
 impl Operation {
@@ -159,6 +189,8 @@ mod tests {
         }
         assert_eq!(Operation::from_bytes(b"fs_read_datas"), Operation::Unknown);
         assert_eq!(Operation::from_bytes(b""), Operation::Unknown);
+        assert_eq!(Operation::from_bytes(b"fs_"), Operation::Unknown);
+        assert_eq!(Operation::from_bytes(b"FS_READ_DATA"), Operation::Unknown);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Where events go. Each sink has a lane of its own: a queue, a thread, retries.
 
+pub mod atime;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

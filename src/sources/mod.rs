@@ -1,16 +1,31 @@
 //! Where events come from. Each source finds frames in bytes and hands them to workers.
 
+pub mod file;
+#[cfg(test)]
+mod harness;
+pub mod stdin;
+pub mod syslog;
+mod thread;
+
+use std::time::SystemTime;
+
 use async_trait::async_trait;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 
 use crate::component::Intake;
+use crate::event::Timestamp;
+use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
+use crate::units::Size;
 
 /// A running source of frames.
 ///
 /// It was built before (sockets bound, paths checked), so that running it cannot fail on the
 /// configuration. It is run once, and ends when its input ends or `shutdown` is ordered. At the
 /// order it stops reading, hands on what it has read (an unterminated rest as the end of a
-/// stream), and returns; it may be cut off at the end of the grace period. It never drops a frame
+/// stream, unless a file keeps it), and returns; it may be cut off at the end of the grace
+/// period. It never drops a frame
 /// silently: what it cannot use it gives to [`Intake::reject`].
 #[async_trait]
 pub trait Source: Send {
@@ -19,4 +34,36 @@ pub trait Source: Send {
 
     /// Reads to the end of the input, or until `shutdown`.
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown);
+}
+
+/// The system's time.
+fn now() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
+}
+
+/// Counts what framing could not use.
+fn reject_all(intake: &Intake, rejections: impl IntoIterator<Item = Rejection>) {
+    for rejection in rejections {
+        intake.reject(rejection.reason, rejection.bytes, &rejection.example);
+    }
+}
+
+/// Says that reading ended early, and why.
+fn log_read_error(component: &str, error: &file::ReadError) {
+    let cause = std::error::Error::source(error);
+    tracing::error!(component, cause, "{error}");
+}
+
+/// The default of `frame_bytes_max`: twice the longest line that a cluster can send.
+fn frame_bytes_max() -> Size {
+    Size::from_mib(1)
+}
+
+/// Reads `frame_bytes_max`. A header alone takes some 60 bytes.
+fn frame_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
+    let size = Size::deserialize(deserializer)?;
+    if (64..=FRAME_BYTES_LIMIT as u64).contains(&size.bytes()) {
+        return Ok(size);
+    }
+    Err(D::Error::custom(format_args!("{size} is no limit for a message; 64 B to 1 GiB are")))
 }

@@ -71,6 +71,11 @@ impl Account {
 
     /// Counts a rejected event, and logs it with an example unless that was done just now.
     pub fn reject(&self, reason: Reason, example: &[u8]) {
+        self.reject_cut(reason, example, example.len() as u64);
+    }
+
+    /// As [`Self::reject`], with an example that is only the beginning of `bytes` bytes.
+    pub fn reject_cut(&self, reason: Reason, example: &[u8], bytes: u64) {
         self.reasons.add(reason, 1);
         if let Some(suppressed) = self.reasons.throttles[reason as usize].pass() {
             let shown = &example[..example.len().min(1024)];
@@ -79,7 +84,7 @@ impl Account {
                 reason = %reason,
                 suppressed,
                 example = %shown.escape_ascii(),
-                bytes = example.len(),
+                bytes,
                 "event rejected: {}", reason.meaning().trim_end_matches('.')
             );
         }

@@ -1,0 +1,218 @@
+//! From the text of the file to a [`Configuration`].
+
+use std::ops::Range;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use toml::de::DeValue;
+
+use super::document::{Document, Environment, Node, Places};
+use super::file::{File, Name, SECTIONS};
+use super::parts::{Part, SinkConfig, SourceConfig};
+use super::problem::{Findings, KeyPath, Severity};
+use super::reading::{read, read_with};
+use super::test::Test;
+use super::{Configuration, Named, Problems, checks, document, keys, schema, wording};
+use crate::rules::{Rule, RuleSet};
+
+/// Reads and checks a configuration. `file` is its name in messages; `environment` looks up a
+/// variable. Nothing outside the text and the environment is looked at: no path is opened, no
+/// name resolved, no address bound.
+///
+/// # Errors
+/// All problems that there are, in the order of the file.
+pub fn load(
+    text: &str,
+    file: &str,
+    environment: Environment<'_>,
+) -> Result<Configuration, Problems> {
+    let mut findings = Findings::new(file, text);
+    let configuration = document::parse(text, environment, &mut findings).and_then(|document| {
+        let mut read = Sections::read(document, &mut findings);
+        let rule_set = checks::run(&mut read, &mut findings);
+        read.configure(rule_set?, &findings)
+    });
+    let problems = findings.sorted();
+    let is_refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    match configuration.filter(|_| !is_refused) {
+        Some(configuration) => {
+            Ok(Configuration { file: file.to_owned(), warnings: problems, ..configuration })
+        }
+        None => Err(Problems(problems)),
+    }
+}
+
+/// Everything that the file says, as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Sections {
+    pub(super) file: Option<File>,
+    pub(super) sources: Vec<Entry<SourceConfig>>,
+    pub(super) rules: Vec<Listed<Rule>>,
+    pub(super) sinks: Vec<Entry<SinkConfig>>,
+    pub(super) tests: Vec<Listed<Test>>,
+    pub(super) places: Places,
+}
+
+/// A source or a sink. Its name counts for others even where its table is of no use.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) name: String,
+    pub(super) path: KeyPath,
+    pub(super) span: Range<usize>,
+    pub(super) config: Option<T>,
+}
+
+/// An element of a list of tables.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    pub(super) path: KeyPath,
+    pub(super) span: Range<usize>,
+    pub(super) value: Option<T>,
+    /// Whether it was read as it stands.
+    pub(super) clean: bool,
+}
+
+impl Sections {
+    fn read(document: Document<'_>, findings: &mut Findings<'_>) -> Self {
+        let Document { mut root, places } = document;
+        let [sources, rules, sinks, tests] =
+            SECTIONS.map(|section| root.remove_entry(section).map(|(_, value)| value));
+        let top = Node::new(0..0, DeValue::Table(root));
+        Self {
+            file: read(top, &KeyPath::default(), &places, findings).value,
+            sources: parts("sources", sources, &places, findings),
+            rules: list("rules", rules, &places, findings),
+            sinks: parts("sinks", sinks, &places, findings),
+            tests: list("tests", tests, &places, findings),
+            places,
+        }
+    }
+
+    fn configure(self, rule_set: RuleSet, findings: &Findings<'_>) -> Option<Configuration> {
+        let File { grace, workers, unmatched, log, decoder, .. } = self.file?;
+        let tests = self.tests.into_iter();
+        let tests = tests.filter_map(|test| {
+            let at = |key: &KeyPath| findings.position(self.places.nearest(key).value.start);
+            Some(super::TestEntry::new(test.value?, &test.path, &at))
+        });
+        Some(Configuration {
+            grace: grace.get(),
+            workers,
+            unmatched,
+            log,
+            decoder,
+            sources: named(self.sources),
+            rules: self.rules.into_iter().filter_map(|rule| rule.value).collect(),
+            rule_set,
+            sinks: named(self.sinks),
+            tests: tests.collect(),
+            warnings: Vec::new(),
+            file: String::new(),
+        })
+    }
+}
+
+fn named<T>(entries: Vec<Entry<T>>) -> Vec<Named<T>> {
+    let named = |entry: Entry<T>| Some(Named { name: entry.name, config: entry.config? });
+    entries.into_iter().filter_map(named).collect()
+}
+
+/// Reads the tables of a section of parts, in the order of the file.
+fn parts<T: Part>(
+    section: &str,
+    value: Option<Node<'_>>,
+    places: &Places,
+    findings: &mut Findings<'_>,
+) -> Vec<Entry<T>> {
+    let path = KeyPath::top(section);
+    let Some(value) = value else {
+        return Vec::new();
+    };
+    let span = value.span();
+    let DeValue::Table(table) = value.into_inner() else {
+        let message = format!("must be tables with a name each; write [{section}.<name>]");
+        findings.error(&span, &path, message);
+        return Vec::new();
+    };
+    let mut tables: Vec<_> = table.into_iter().collect();
+    tables.sort_by_key(|(key, _)| key.span().start);
+    let entries = tables.into_iter().map(|(key, table)| {
+        let path = path.key(key.get_ref());
+        if !Name::is_valid(key.get_ref()) {
+            let message = format!(
+                "not a name: use a-z, 0-9, _ and -, at most {} of them",
+                Name::LENGTH_MAX
+            );
+            findings.error(&key.span(), &path, message);
+        }
+        let span = places.nearest(&path).value;
+        let config = part(key.get_ref(), table, &path, places, findings);
+        Entry { name: key.into_inner().into_owned(), path, span, config }
+    });
+    entries.collect()
+}
+
+/// Reads one table of parts: first the key `type`, then what it says.
+fn part<T: Part>(
+    name: &str,
+    table: Node<'_>,
+    path: &KeyPath,
+    places: &Places,
+    findings: &mut Findings<'_>,
+) -> Option<T> {
+    let span = table.span();
+    let Some(keys) = table.get_ref().as_table() else {
+        let message = format!("must be a table; write [{path}] and its keys below");
+        findings.error(&span, path, message);
+        return None;
+    };
+    let tag = path.key("type");
+    let kind = match keys.get("type").map(|kind| (kind.span(), kind.get_ref().as_str())) {
+        Some((_, Some(kind))) if T::KINDS.contains(&kind) => kind,
+        Some((span, Some(kind))) => {
+            findings.error(&span, &tag, wording::unknown_name(kind, T::KINDS));
+            // What was meant tells of further mistakes.
+            keys::nearest(kind, T::KINDS)?
+        }
+        Some((span, None)) => {
+            findings.error(&span, &tag, "expected the kind as a text");
+            return None;
+        }
+        None => {
+            let guess = T::KINDS.iter().find(|kind| name == **kind);
+            let example = guess.or(T::KINDS.first()).copied().unwrap_or_default();
+            let known = T::KINDS.join(", ");
+            let message =
+                format!("missing key; add for example `type = {example:?}`; known: {known}");
+            findings.error(&span, &tag, message);
+            guess?
+        }
+    }
+    .to_owned();
+    T::read(&kind, table, path, places, findings)?.value
+}
+
+/// Reads a list of tables.
+fn list<T: DeserializeOwned + JsonSchema>(
+    section: &str,
+    value: Option<Node<'_>>,
+    places: &Places,
+    findings: &mut Findings<'_>,
+) -> Vec<Listed<T>> {
+    let path = KeyPath::top(section);
+    let Some(value) = value else {
+        return Vec::new();
+    };
+    let span = value.span();
+    let DeValue::Array(elements) = value.into_inner() else {
+        findings.error(&span, &path, format!("must be a list of tables; write [[{section}]]"));
+        return Vec::new();
+    };
+    let schema = schema::of::<T>();
+    let listed = elements.into_iter().enumerate().map(|(index, element)| {
+        let (path, span) = (path.element(index), element.span());
+        let reading = read_with(&schema, element, &path, places, findings);
+        Listed { path, span, value: reading.value, clean: reading.clean }
+    });
+    listed.collect()
+}

@@ -1,0 +1,237 @@
+//! The ledger as a table for people: at the end of a run, a replay and a demo.
+
+use std::fmt::Write;
+
+use super::decimal::grouped;
+use crate::telemetry::{Counts, LedgerReport};
+
+/// The ledger as a table, several lines with a line feed each: what every source received and
+/// every sink was given, and where it went; losses by their reason, and what the reason means.
+#[must_use]
+pub fn table(report: &LedgerReport) -> String {
+    let mut text = String::new();
+    push_sources(report, &mut text);
+    push_rules(report, &mut text);
+    push_sinks(report, &mut text);
+    text.push_str(&verdict(report));
+    text.push('\n');
+    text
+}
+
+/// One sentence on whether all events are accounted for.
+fn verdict(report: &LedgerReport) -> String {
+    let sources = report.sources.iter().map(|source| source.in_flight);
+    let sinks = report.sinks.iter().map(|sink| sink.in_flight);
+    let left: i128 = sources.chain(sinks).filter(|in_flight| *in_flight > 0).sum();
+    if !report.balances() {
+        return "The ledger does not balance: more events left than came. This is a fault.".into();
+    }
+    match left {
+        0 => "Every event is accounted for.".into(),
+        1 => "1 event is still on its way.".into(),
+        _ => format!("{} events are still on their way.", signed(left)),
+    }
+}
+
+fn push_sources(report: &LedgerReport, text: &mut String) {
+    let mut table = Table::new(&[
+        "source",
+        "received",
+        "routed",
+        "unmatched",
+        "filtered",
+        "rejected",
+        "in flight",
+        "bytes",
+    ]);
+    for source in &report.sources {
+        table.rows.push(vec![
+            short("sources.", &source.name),
+            grouped(source.received),
+            grouped(source.routed),
+            grouped(source.unmatched),
+            grouped(source.filtered),
+            grouped(source.rejected.total()),
+            signed(source.in_flight),
+            grouped(source.bytes),
+        ]);
+    }
+    table.write(text);
+    let losses = report.sources.iter().map(|source| (&source.name, &source.rejected));
+    push_reasons(losses, text);
+}
+
+fn push_rules(report: &LedgerReport, text: &mut String) {
+    let mut table = Table::new(&["rule", "matched"]);
+    for (name, matched) in &report.rules {
+        table.rows.push(vec![printable(name), grouped(*matched)]);
+    }
+    table.write(text);
+}
+
+fn push_sinks(report: &LedgerReport, text: &mut String) {
+    let mut table = Table::new(&[
+        "sink",
+        "routed",
+        "delivered",
+        "superseded",
+        "rejected",
+        "in flight",
+        "retries",
+    ]);
+    for sink in &report.sinks {
+        table.rows.push(vec![
+            short("sinks.", &sink.name),
+            grouped(sink.routed),
+            grouped(sink.delivered),
+            grouped(sink.superseded),
+            grouped(sink.rejected.total()),
+            signed(sink.in_flight),
+            grouped(sink.retries),
+        ]);
+    }
+    table.write(text);
+    push_reasons(report.sinks.iter().map(|sink| (&sink.name, &sink.rejected)), text);
+}
+
+/// The rejections of some components, with what each reason means.
+fn push_reasons<'a>(losses: impl Iterator<Item = (&'a String, &'a Counts)>, text: &mut String) {
+    let mut table = Table::new(&["rejected by", "events", "reason", ""]);
+    table.left = &[0, 2, 3];
+    for (name, counts) in losses {
+        for (reason, events) in counts.iter() {
+            table.rows.push(vec![
+                printable(name),
+                grouped(events),
+                reason.as_str().to_owned(),
+                reason.meaning().to_owned(),
+            ]);
+        }
+    }
+    table.write(text);
+}
+
+/// A component's name without the kind that heads the column.
+fn short(kind: &str, name: &str) -> String {
+    printable(name.strip_prefix(kind).unwrap_or(name))
+}
+
+/// Names come from the configuration, where a quoted key may hold anything.
+fn printable(name: &str) -> String {
+    name.escape_debug().to_string()
+}
+
+fn signed(value: i128) -> String {
+    let magnitude = grouped(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX));
+    if value < 0 { format!("-{magnitude}") } else { magnitude }
+}
+
+/// Rows of cells that line up under a heading.
+struct Table {
+    heading: &'static [&'static str],
+    rows: Vec<Vec<String>>,
+    /// The columns that are set flush left; numbers are set flush right.
+    left: &'static [usize],
+}
+
+impl Table {
+    fn new(heading: &'static [&'static str]) -> Self {
+        Self { heading, rows: Vec::new(), left: &[0] }
+    }
+
+    /// Appends the table and an empty line; nothing where there are no rows.
+    fn write(&self, text: &mut String) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let width = |column: usize| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.fold(self.heading[column].len(), usize::max)
+        };
+        let widths: Vec<usize> = (0..self.heading.len()).map(width).collect();
+        self.write_row(self.heading, &widths, text);
+        for row in &self.rows {
+            self.write_row(row, &widths, text);
+        }
+        text.push('\n');
+    }
+
+    fn write_row(&self, cells: &[impl AsRef<str>], widths: &[usize], text: &mut String) {
+        let start = text.len();
+        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+            let (cell, gap) = (cell.as_ref(), if column == 0 { "" } else { "  " });
+            let written = if self.left.contains(&column) {
+                write!(text, "{gap}{cell:<width$}")
+            } else {
+                write!(text, "{gap}{cell:>width$}")
+            };
+            written.expect("a string takes every write");
+        }
+        text.truncate(start + text[start..].trim_end().len());
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Reason;
+    use crate::telemetry::Ledger;
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        let source = ledger.open_source("cluster");
+        let reads = ledger.open_rule("reads");
+        let sink = ledger.open_sink("atime");
+        source.received(1_234_567, 314_814_585);
+        source.count_rejected(Reason::BadTime, 2);
+        source.count_rejected(Reason::Truncated, 1000);
+        source.unmatched(1_000_000);
+        source.routed(233_565);
+        reads.matched(233_565);
+        sink.routed(233_565);
+        sink.delivered(10_000);
+        sink.superseded(223_000);
+        sink.count_rejected(Reason::Gone, 562);
+        sink.retried();
+        ledger
+    }
+
+    #[test]
+    fn the_table_lines_up_and_explains_losses() {
+        let expected = "\
+source    received   routed  unmatched  filtered  rejected  in flight        bytes
+cluster  1,234,567  233,565  1,000,000         0     1,002          0  314,814,585
+
+rejected by      events  reason
+sources.cluster       2  bad_time   The time stamp is malformed, names no time, or lies outside 1677 to 2262.
+sources.cluster   1,000  truncated  The message ends before its fields do.
+
+rule   matched
+reads  233,565
+
+sink    routed  delivered  superseded  rejected  in flight  retries
+atime  233,565     10,000     223,000       562          3        1
+
+rejected by  events  reason
+sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ESTALE).
+
+3 events are still on their way.
+";
+        assert_eq!(table(&ledger().report()), expected);
+    }
+
+    #[test]
+    fn the_last_line_says_how_it_stands() {
+        let mut ledger = ledger();
+        assert_eq!(table(&Ledger::default().report()), "Every event is accounted for.\n");
+        let other = ledger.open_sink("file\n");
+        other.delivered(1);
+        let text = table(&ledger.report());
+        assert!(
+            text.contains("\nfile\\n        0          1           0         0         -1"),
+            "{text}"
+        );
+        assert!(text.ends_with("This is a fault.\n"));
+    }
+}

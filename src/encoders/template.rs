@@ -1,0 +1,461 @@
+//! Events by a template of the user's own: `"{time} {operation} {path}\n"`.
+//!
+//! A field in braces is replaced by its value: `{path}` by the exact bytes of the path, whatever
+//! they are. A form after a colon says otherwise:
+//!
+//! | form | of | gives |
+//! |---|---|---|
+//! | `{path}` | any field | the value as it is; nothing where it is absent |
+//! | `{path:json}` | any field | a JSON value: a quoted string, a number, `null` where absent |
+//! | `{path:escaped}` | texts | one line for sure: `\n`, `\x1b`, `\xe9`; a backslash is doubled |
+//! | `{path:csv}` | texts | in double quotes, those within doubled |
+//! | `{time:unix}` | times | seconds since 1970 with nine decimals |
+//!
+//! `{{` and `}}` stand for braces. A template ends with what separates the events: a line feed,
+//! or a NUL.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error as _};
+
+use super::{decimal, json};
+use crate::event::{EventRef, Flags, Timestamp};
+use crate::telemetry::printable::{self, Backslash};
+
+/// A checked template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+    separator: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(Vec<u8>),
+    Field(Field, Form),
+}
+
+/// Declares the fields once: variant, name in a template.
+macro_rules! fields {
+    ($($variant:ident = $name:literal,)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        enum Field {
+            $($variant,)*
+        }
+
+        impl Field {
+            const NAMED: &[(&str, Self)] = &[$(($name, Self::$variant),)*];
+        }
+    };
+}
+
+fields! {
+    Time = "time",
+    Received = "received",
+    Node = "node",
+    Cluster = "cluster",
+    Client = "client",
+    User = "user",
+    UserSid = "user_sid",
+    UserAuthId = "user_auth_id",
+    Protocol = "protocol",
+    Operation = "operation",
+    Status = "status",
+    FileId = "file_id",
+    Path = "path",
+    Target = "target",
+    Offset = "offset",
+    Size = "size",
+    FileSize = "file_size",
+    Flags = "flags",
+    Raw = "raw",
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Json,
+    Escaped,
+    Csv,
+    Unix,
+}
+
+impl Form {
+    const NAMED: &[(&str, Self)] = &[
+        ("csv", Self::Csv),
+        ("escaped", Self::Escaped),
+        ("json", Self::Json),
+        ("unix", Self::Unix),
+    ];
+}
+
+/// The value of a field.
+enum Value<'a> {
+    Flags(Flags),
+    Number(Option<u64>),
+    Text(&'a [u8]),
+    Time(Timestamp),
+}
+
+/// Why a template cannot be used. Columns count characters, from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A brace that closes nothing.
+    #[error("column {column}: \"}}\" closes nothing; write \"}}}}\" for a brace itself")]
+    StrayBrace {
+        /// Where.
+        column: usize,
+    },
+    /// A brace that is not closed.
+    #[error("column {column}: \"{{\" is not closed; write \"{{{{\" for a brace itself")]
+    Unclosed {
+        /// Where it opens.
+        column: usize,
+    },
+    /// A field that events do not have.
+    #[error("column {column}: unknown field {name:?}; {}", suggest(name, Field::NAMED))]
+    UnknownField {
+        /// Where.
+        column: usize,
+        /// What was written.
+        name: String,
+    },
+    /// A form that there is not, or not for this field.
+    #[error("column {column}: {field} has no form {form:?}; {}", suggest(form, forms_of(field)))]
+    UnknownForm {
+        /// Where.
+        column: usize,
+        /// Of which field.
+        field: &'static str,
+        /// What was written.
+        form: String,
+    },
+    /// Nothing separates one event from the next.
+    #[error("a template ends with what separates the events, usually a line feed: add \"\\n\"")]
+    Unseparated,
+}
+
+impl Template {
+    /// Appends the event.
+    #[inline]
+    pub fn write(&self, event: EventRef<'_>, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            match part {
+                Part::Literal(bytes) => out.extend_from_slice(bytes),
+                Part::Field(field, form) => field.value(event).write(*form, out),
+            }
+        }
+    }
+
+    /// The byte with which each event ends.
+    #[must_use]
+    pub const fn separator(&self) -> u8 {
+        self.separator
+    }
+}
+
+impl FromStr for Template {
+    type Err = TemplateError;
+
+    fn from_str(text: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut literal = Vec::new();
+        let mut at = 0;
+        while let Some(brace) = text[at..].find(['{', '}']).map(|offset| at + offset) {
+            literal.extend_from_slice(&text.as_bytes()[at..brace]);
+            let column = text[..brace].chars().count() + 1;
+            let (this, next) = (text.as_bytes()[brace], text.as_bytes().get(brace + 1));
+            if next == Some(&this) {
+                literal.push(this);
+                at = brace + 2;
+                continue;
+            }
+            if this == b'}' {
+                return Err(TemplateError::StrayBrace { column });
+            }
+            let inside = &text[brace + 1..];
+            let length = inside.find('}').ok_or(TemplateError::Unclosed { column })?;
+            if !literal.is_empty() {
+                parts.push(Part::Literal(std::mem::take(&mut literal)));
+            }
+            parts.push(parse_field(&inside[..length], column + 1)?);
+            at = brace + 1 + length + 1;
+        }
+        literal.extend_from_slice(&text.as_bytes()[at..]);
+        let separator = literal.last().copied().filter(|last| matches!(last, b'\n' | 0));
+        let separator = separator.ok_or(TemplateError::Unseparated)?;
+        parts.push(Part::Literal(literal));
+        Ok(Self { parts, separator })
+    }
+}
+
+/// Reads what stands between braces.
+fn parse_field(text: &str, column: usize) -> Result<Part, TemplateError> {
+    let (name, form) = text.split_once(':').map_or((text, None), |(name, form)| (name, Some(form)));
+    let Some((name, field)) = Field::NAMED.iter().find(|(known, _)| *known == name) else {
+        return Err(TemplateError::UnknownField { column, name: name.to_owned() });
+    };
+    let Some(form) = form else {
+        return Ok(Part::Field(*field, Form::Plain));
+    };
+    match forms_of(name).iter().find(|(known, _)| *known == form) {
+        Some((_, form)) => Ok(Part::Field(*field, *form)),
+        None => {
+            let column = column + name.chars().count() + 1;
+            Err(TemplateError::UnknownForm { column, field: name, form: form.to_owned() })
+        }
+    }
+}
+
+/// The forms that a field can take besides the plain one.
+fn forms_of(field: &str) -> &'static [(&'static str, Form)] {
+    match field {
+        "time" | "received" => &[("json", Form::Json), ("unix", Form::Unix)],
+        "offset" | "size" | "file_size" | "flags" => &[("json", Form::Json)],
+        _ => Form::NAMED.split_last().map_or(&[], |(_unix, texts)| texts),
+    }
+}
+
+/// The name that was probably meant, or all that there are.
+fn suggest<T>(name: &str, known: &[(&str, T)]) -> String {
+    let near = known
+        .iter()
+        .map(|(known, _)| (strsim::osa_distance(known, name), known))
+        .filter(|(distance, _)| *distance <= 2.min(name.len() / 2))
+        .min();
+    if let Some((_, near)) = near {
+        return format!("did you mean {near:?}?");
+    }
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    format!("known are {}", names.join(", "))
+}
+
+impl Field {
+    #[inline]
+    fn value(self, event: EventRef<'_>) -> Value<'_> {
+        match self {
+            Self::Time => Value::Time(event.time()),
+            Self::Received => Value::Time(event.received()),
+            Self::Node => Value::Text(event.node()),
+            Self::Cluster => Value::Text(event.cluster()),
+            Self::Client => Value::Text(event.client()),
+            Self::User => Value::Text(event.user()),
+            Self::UserSid => Value::Text(event.user_sid()),
+            Self::UserAuthId => Value::Text(event.user_auth_id()),
+            Self::Protocol => Value::Text(event.protocol_name()),
+            Self::Operation => Value::Text(event.operation_name()),
+            Self::Status => Value::Text(event.status()),
+            Self::FileId => Value::Text(event.file_id()),
+            Self::Path => Value::Text(event.path()),
+            Self::Target => Value::Text(event.target()),
+            Self::Offset => Value::Number(event.io_sizes().offset),
+            Self::Size => Value::Number(event.io_sizes().size),
+            Self::FileSize => Value::Number(event.io_sizes().file_size),
+            Self::Flags => Value::Flags(event.flags()),
+            Self::Raw => Value::Text(event.raw()),
+        }
+    }
+}
+
+impl Value<'_> {
+    #[inline]
+    fn write(self, form: Form, out: &mut Vec<u8>) {
+        match (self, form) {
+            (Self::Text(bytes), Form::Plain) => out.extend_from_slice(bytes),
+            (Self::Text(bytes), Form::Escaped) => printable::push(bytes, Backslash::Double, out),
+            (Self::Text(bytes), Form::Csv) => push_csv(bytes, out),
+            (Self::Text(b""), _) | (Self::Number(None), Form::Json) => {
+                out.extend_from_slice(b"null");
+            }
+            (Self::Text(bytes), _) => {
+                json::push_string(bytes, out);
+            }
+            (Self::Time(time), Form::Unix) => push_unix(time, out),
+            (Self::Time(time), Form::Json) => {
+                out.push(b'"');
+                time.write_rfc3339(out);
+                out.push(b'"');
+            }
+            (Self::Time(time), _) => time.write_rfc3339(out),
+            (Self::Number(value), _) => {
+                if let Some(value) = value {
+                    decimal::push(value, out);
+                }
+            }
+            (Self::Flags(flags), Form::Json) => json::push_flags(flags, out),
+            (Self::Flags(flags), _) => {
+                for (position, name) in flags.names().enumerate() {
+                    out.extend_from_slice(if position == 0 { b"" } else { b"," });
+                    out.extend_from_slice(name.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+fn push_csv(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for piece in bytes.split_inclusive(|byte| *byte == b'"') {
+        out.extend_from_slice(piece);
+        if piece.ends_with(b"\"") {
+            out.push(b'"');
+        }
+    }
+    out.push(b'"');
+}
+
+/// Appends seconds since 1970 with nine decimals; exact before 1970 too.
+fn push_unix(time: Timestamp, out: &mut Vec<u8>) {
+    let nanos = time.as_nanos();
+    if nanos < 0 {
+        out.push(b'-');
+    }
+    decimal::push(nanos.unsigned_abs() / 1_000_000_000, out);
+    out.push(b'.');
+    let start = out.len();
+    // The leading one keeps the zeros in place until it is taken away.
+    decimal::push(1_000_000_000 + nanos.unsigned_abs() % 1_000_000_000, out);
+    out.remove(start);
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Literal(bytes) => {
+                    let text = String::from_utf8_lossy(bytes);
+                    formatter.write_str(&text.replace('{', "{{").replace('}', "}}"))?;
+                }
+                Part::Field(field, form) => {
+                    let name = Field::NAMED.iter().find(|(_, other)| other == field);
+                    let form = Form::NAMED.iter().find(|(_, other)| other == form);
+                    let name = name.map_or("", |(name, _)| name);
+                    let form = form.map_or_else(String::new, |(form, _)| format!(":{form}"));
+                    write!(formatter, "{{{name}{form}}}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Template {
+    fn schema_name() -> Cow<'static, str> {
+        "Template".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let fields: Vec<&str> = Field::NAMED.iter().map(|(name, _)| *name).collect();
+        let description = format!(
+            "text with fields in braces, ending with a line feed: \"{{time}} {{path}}\\n\". \
+             Fields: {}. Forms: {{path:json}}, {{path:escaped}}, {{path:csv}}, {{time:unix}}. \
+             {{{{ and }}}} stand for braces.",
+            fields.join(", ")
+        );
+        json_schema!({ "description": description, "type": "string", "pattern": "[\n\u{0}]$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoders::samples::{Sample, plain};
+    use crate::event::IoSizes;
+
+    fn show(template: &str, sample: &Sample) -> Vec<u8> {
+        let mut out = Vec::new();
+        let template: Template = template.parse().unwrap();
+        template.write(sample.batch().event(0), &mut out);
+        out
+    }
+
+    #[test]
+    fn fields_are_replaced_by_their_values() {
+        let sample = Sample {
+            path: b"/a \"b\"\\\xe9\n".to_vec(),
+            sizes: IoSizes { size: Some(7), ..IoSizes::default() },
+            flags: Flags::LENIENT,
+            ..plain()
+        };
+        for (template, expected) in [
+            ("\n", &b"\n"[..]),
+            ("{{{node}}}\0", b"{tank-3}\0"),
+            ("{raw}\n", b"<14>1 raw\n"),
+            (
+                "{time} {operation} {path}\n",
+                b"2021-12-08T21:14:32.063248Z fs_read_data /a \"b\"\\\xe9\n\n",
+            ),
+            ("{path:escaped}\n", b"/a \"b\"\\\\\\xe9\\n\n"),
+            ("{path:json}\n", b"\"/a \\\"b\\\"\\\\\xef\xbf\xbd\\n\"\n"),
+            ("{path:csv},{target:csv}\n", b"\"/a \"\"b\"\"\\\xe9\n\",\"\"\n"),
+            ("{time:unix} {received:json}\n", b"1638998072.063248000 \"2021-12-08T21:14:33Z\"\n"),
+            ("{target}|{target:json}|{target:escaped}\n", b"|null|\n"),
+            ("{size}|{size:json}|{offset}|{offset:json}\n", b"7|7||null\n"),
+            ("{flags}|{flags:json}\n", b"lenient|[\"lenient\"]\n"),
+            (
+                "{cluster} {client} {user} {protocol} {status} {file_id}\n",
+                b"tank 10.0.0.1 AD\\alice smb2 ok 140624751830626345080086\n",
+            ),
+        ] {
+            assert_eq!(show(template, &sample), expected, "{template:?}");
+            let parsed: Template = template.parse().unwrap();
+            assert_eq!(parsed.to_string(), template);
+        }
+    }
+
+    #[test]
+    fn times_before_1970_are_exact() {
+        for (nanos, shown) in
+            [(0, "0.000000000"), (-1, "-0.000000001"), (-1_500_000_000, "-1.500000000")]
+        {
+            let mut out = Vec::new();
+            push_unix(Timestamp::from_nanos(nanos), &mut out);
+            assert_eq!(out, shown.as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_json_form_can_be_named() {
+        let mut line = Vec::new();
+        json::write(plain().batch().event(0), json::Options { raw: true }, &mut line);
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&line).unwrap();
+        assert_eq!(object.len(), Field::NAMED.len());
+        for (key, value) in object {
+            let text = show(&format!("{{{key}:json}}\n"), &plain());
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), value, "{key}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        for (template, message) in [
+            ("{time} {pth}\n", "column 9: unknown field \"pth\"; did you mean \"path\"?"),
+            (
+                "é {wherefrom}\n",
+                "column 4: unknown field \"wherefrom\"; known are time, received, ",
+            ),
+            ("{}\n", "column 2: unknown field \"\"; known are time, "),
+            ("{path:jsn}\n", "column 7: path has no form \"jsn\"; did you mean \"json\"?"),
+            ("{path:unix}\n", "column 7: path has no form \"unix\"; known are csv, escaped, json"),
+            ("{size:csv}\n", "column 7: size has no form \"csv\"; known are json"),
+            ("{path\n", "column 1: \"{\" is not closed; write \"{{\" for a brace itself"),
+            ("a}\n", "column 2: \"}\" closes nothing; write \"}}\" for a brace itself"),
+            ("{path}", "a template ends with what separates the events, usually a line feed: add"),
+            ("", "a template ends with what separates"),
+        ] {
+            let error = template.parse::<Template>().unwrap_err().to_string();
+            assert!(error.starts_with(message), "{template:?}: {error}");
+        }
+    }
+}

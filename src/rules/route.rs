@@ -1,0 +1,293 @@
+//! The rules in the form that routes events.
+
+use super::compile::{Compiled, Compiler};
+use super::error::RuleError;
+use super::field::{Bits, FieldMask, Fields, Scratch};
+use super::model::Rule;
+use super::plan::{Formula, Kind, Plan, View};
+use crate::event::{EventRef, Operation, OperationSet};
+
+/// How many sinks rules can name: a set of them is one 64-bit word.
+pub const SINKS_MAX: usize = 64;
+
+/// A set of sinks, by their place in the list that the rules were compiled with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkSet(u64);
+
+impl SinkSet {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// Adds one.
+    pub const fn insert(&mut self, sink: usize) {
+        self.0 |= 1 << sink;
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub const fn contains(self, sink: usize) -> bool {
+        sink < SINKS_MAX && self.0 & (1 << sink) != 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Those in the set, in order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        Bits(self.0)
+    }
+}
+
+/// What the rules say of one event.
+#[derive(Debug, Clone, Copy)]
+pub struct Routes<'a> {
+    /// The sinks of all rules that matched.
+    pub sinks: SinkSet,
+    matched: &'a [u64],
+}
+
+impl<'a> Routes<'a> {
+    /// The rules that matched, by their place in the configuration, in order.
+    pub fn matched(self) -> impl Iterator<Item = usize> + 'a {
+        let words = self.matched.iter().enumerate();
+        words.flat_map(|(word, &bits)| Bits(bits).map(move |bit| word * 64 + bit))
+    }
+
+    /// Whether no rule matched. An event that matches only rules without sinks is discarded, not
+    /// unmatched.
+    #[must_use]
+    pub fn is_unmatched(self) -> bool {
+        self.matched.iter().all(|&word| word == 0)
+    }
+}
+
+/// A rule as it is applied.
+#[derive(Debug)]
+struct Applied {
+    formula: Formula,
+    sinks: SinkSet,
+    r#final: bool,
+}
+
+/// A rule as it is shown.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) name: String,
+    pub(super) enabled: bool,
+    pub(super) r#final: bool,
+    pub(super) plan: Plan,
+}
+
+/// What is known of the rules for one kind of event, 64 rules a word.
+#[derive(Debug, Clone, Copy, Default)]
+struct Words {
+    /// Rules that can match.
+    possible: u64,
+    /// Rules that match for certain.
+    certain: u64,
+    /// Rules to look at even if none of their leaves was found.
+    always: u64,
+}
+
+/// The rules for one kind of event.
+#[derive(Debug, Default)]
+struct Entry {
+    /// Empty where no rule can match.
+    words: Box<[Words]>,
+    /// The fields by which the possible rules are found.
+    fields: FieldMask,
+}
+
+/// The rules of a configuration, compiled: which sinks an event goes to.
+///
+/// A table tells the rules that an event's operation and outcome leave possible. Those that ask for
+/// a path (or another text) are looked at only when one of their patterns was found, and the
+/// patterns of all rules are looked for in one pass: a thousand rules cost little more than one.
+#[derive(Debug)]
+pub struct RuleSet {
+    applied: Vec<Applied>,
+    shown: Vec<Shown>,
+    fields: Fields,
+    /// By operation, for outcomes other than `ok`, then for `ok`.
+    entries: Vec<[Entry; 2]>,
+}
+
+impl RuleSet {
+    /// Compiles the rules; `sinks` are the names of the sinks that exist.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any rule.
+    pub fn compile(rules: &[Rule], sinks: &[String]) -> Result<Self, Vec<RuleError>> {
+        let (compiled, gathering) = Compiler::new(rules, sinks).compile()?;
+        let keys: Vec<_> = compiled.iter().map(|rule| rule.plan.key_leaves()).collect();
+        let fields = Fields::new(gathering, &keys);
+        let entry = |operation, ok| {
+            let deciding = rules.iter().zip(&compiled).map(|(rule, compiled)| {
+                let decided = compiled.plan.decided(Kind { operation, ok });
+                if rule.enabled { decided } else { Some(false) }
+            });
+            let finals = rules.iter().map(|rule| rule.r#final);
+            Entry::new(deciding.zip(finals).zip(&keys).map(|((decided, ends), keys)| Prospect {
+                decided,
+                ends,
+                fields: keys.iter().flatten().map(|leaf| leaf.field).collect(),
+            }))
+        };
+        let entries = std::iter::once(Operation::Unknown).chain(Operation::NAMED.iter().copied());
+        let entries = entries.map(|operation| [entry(operation, false), entry(operation, true)]);
+        let entries = entries.collect();
+        let mut set = Self { applied: Vec::new(), shown: Vec::new(), fields, entries };
+        for (rule, Compiled { sinks, plan }) in rules.iter().zip(compiled) {
+            let r#final = rule.r#final;
+            set.applied.push(Applied { formula: Formula::new(&plan), sinks, r#final });
+            let name = rule.name.clone();
+            set.shown.push(Shown { name, enabled: rule.enabled, r#final, plan });
+        }
+        Ok(set)
+    }
+
+    /// How many rules there are, those that are not enabled included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// The name of a rule.
+    ///
+    /// # Panics
+    /// Where `rule` is not below [`Self::len`].
+    #[must_use]
+    pub fn name(&self, rule: usize) -> &str {
+        &self.shown[rule].name
+    }
+
+    /// The sinks of a rule.
+    ///
+    /// # Panics
+    /// Where `rule` is not below [`Self::len`].
+    #[must_use]
+    pub fn sinks(&self, rule: usize) -> SinkSet {
+        self.applied[rule].sinks
+    }
+
+    /// The operations that some rule can match. Events of others are unmatched: whoever wants to
+    /// keep unmatched events has to decode them all.
+    #[must_use]
+    pub fn wanted(&self) -> OperationSet {
+        let operations =
+            std::iter::once(Operation::Unknown).chain(Operation::NAMED.iter().copied());
+        let wanted = operations
+            .zip(&self.entries)
+            .filter(|(_, entries)| entries.iter().any(|entry| !entry.words.is_empty()));
+        wanted.map(|(operation, _)| operation).collect()
+    }
+
+    /// What a worker needs to route events by these rules.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        self.fields.scratch(self.len())
+    }
+
+    /// Which rules match an event, and so which sinks it goes to.
+    ///
+    /// # Panics
+    /// May panic where `scratch` was made by another rule set.
+    pub fn route<'a>(&self, event: EventRef<'_>, scratch: &'a mut Scratch) -> Routes<'a> {
+        let entry = &self.entries[event.operation() as usize][usize::from(event.is_ok())];
+        if entry.words.is_empty() {
+            return Routes { sinks: SinkSet::NONE, matched: &[] };
+        }
+        scratch.clear();
+        for (active, words) in scratch.active.iter_mut().zip(&entry.words) {
+            *active = words.always;
+        }
+        scratch.matched.fill(0);
+        for field in entry.fields.iter() {
+            self.fields.scan(field, event, scratch);
+        }
+        let sinks = self.apply(entry, event, scratch);
+        Routes { sinks, matched: &scratch.matched }
+    }
+
+    /// Looks at the active rules in order.
+    fn apply(&self, entry: &Entry, event: EventRef<'_>, scratch: &mut Scratch) -> SinkSet {
+        let mut sinks = SinkSet::NONE;
+        for (place, words) in entry.words.iter().enumerate() {
+            for bit in Bits(scratch.active[place] & words.possible) {
+                #[cfg(test)]
+                {
+                    scratch.visits += 1;
+                }
+                let rule = &self.applied[place * 64 + bit];
+                let certain = words.certain & 1 << bit != 0;
+                let view = &mut View { event, fields: &self.fields, scratch };
+                if certain || rule.formula.holds(view) {
+                    scratch.matched[place] |= 1 << bit;
+                    sinks = sinks.union(rule.sinks);
+                    if rule.r#final {
+                        return sinks;
+                    }
+                }
+            }
+        }
+        sinks
+    }
+
+    pub(super) fn shown(&self) -> &[Shown] {
+        &self.shown
+    }
+
+    pub(super) fn fields(&self) -> &Fields {
+        &self.fields
+    }
+}
+
+/// What is known of one rule for one kind of event.
+struct Prospect {
+    decided: Option<bool>,
+    ends: bool,
+    /// The fields by which it is found; none where it is not.
+    fields: FieldMask,
+}
+
+impl Entry {
+    fn new(prospects: impl Iterator<Item = Prospect>) -> Self {
+        let mut words: Vec<Words> = Vec::new();
+        let mut fields = FieldMask::default();
+        for (rule, prospect) in prospects.enumerate() {
+            let (place, bit) = (rule / 64, 1 << (rule % 64));
+            if prospect.decided == Some(false) {
+                continue;
+            }
+            words.resize(place + 1, Words::default());
+            words[place].possible |= bit;
+            if prospect.decided == Some(true) {
+                words[place].certain |= bit;
+                words[place].always |= bit;
+                if prospect.ends {
+                    break;
+                }
+            } else if prospect.fields.is_empty() {
+                words[place].always |= bit;
+            } else {
+                fields = fields.union(prospect.fields);
+            }
+        }
+        Self { words: words.into_boxed_slice(), fields }
+    }
+}

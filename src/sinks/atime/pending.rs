@@ -1,0 +1,538 @@
+//! The newest-wins map: each file that was used, with the time it is to have.
+//!
+//! It is the only place where two events of one file meet. A file is in flight once at most; what
+//! comes meanwhile waits for the end of that. Of the events of one file that meet here, each but
+//! the newest is `superseded` at once; the newest stands for the file, and ends as its update
+//! does. So there is one unsettled event for each update that waits or is in flight.
+//!
+//! Nothing here touches a file or reads a clock.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+
+use super::changes::{Changes, Moment, Whereabouts};
+use super::chunk::{CHUNK_FILES_MAX, Chunk, Job};
+use super::entries::{Entries, List, Usage};
+use super::outcome::Outcome;
+use super::plan::{Shift, check_components, is_within};
+use super::tally::Tally;
+use crate::event::{Reason, Timestamp};
+
+/// So many renamed directories are remembered for threads that are busy; a thread that missed
+/// more opens everything anew.
+const RENAMED_MAX: usize = 32;
+/// So many names are held back at most because their file may be in flight by another name.
+const HELD_MAX: usize = 4096;
+
+/// How much is held, and for how long.
+#[derive(Debug, Clone)]
+pub(super) struct Limits {
+    /// Files.
+    pub(super) files_max: usize,
+    /// Bytes of their names.
+    pub(super) bytes_max: usize,
+    /// How long a file waits for further events.
+    pub(super) flush_interval: Duration,
+    /// How long changes of names are kept.
+    pub(super) reorder_window: Duration,
+    /// How long each repetition waits; there are as many as this is long.
+    pub(super) retry_delays: Vec<Duration>,
+    /// How many threads take from here.
+    pub(super) threads: usize,
+}
+
+/// Why an event was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no room now.
+    Full,
+    /// Never.
+    Rejected(Reason),
+}
+
+/// What an access says of its file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Access {
+    /// When.
+    pub(super) time: Timestamp,
+    /// See [`Usage::file_id`].
+    pub(super) file_id: u64,
+    /// See [`Usage::directory`].
+    pub(super) directory: bool,
+    /// See [`Usage::link`].
+    pub(super) link: bool,
+    /// See [`Usage::smb`].
+    pub(super) smb: bool,
+}
+
+/// All updates that wait or are in flight.
+#[derive(Debug)]
+pub(super) struct Pending {
+    limits: Limits,
+    entries: Entries,
+    changes: Changes,
+    /// Names that wait until an entry comes back: they may be the same file.
+    held: HashMap<Vec<u8>, u32>,
+    /// How many of the oldest are due whatever their age.
+    forced: usize,
+    /// Everything is due whatever its age.
+    closing: bool,
+    /// Renamed directories, and how many were forgotten before the first of them.
+    renamed: VecDeque<Vec<u8>>,
+    renames_forgotten: u64,
+}
+
+impl Pending {
+    /// Nothing.
+    pub(super) fn new(limits: Limits) -> Self {
+        let attempts_max = u8::try_from(limits.retry_delays.len()).unwrap_or(u8::MAX);
+        Self {
+            entries: Entries::new(attempts_max),
+            changes: Changes::new(limits.reorder_window),
+            limits,
+            held: HashMap::new(),
+            forced: 0,
+            closing: false,
+            renamed: VecDeque::new(),
+            renames_forgotten: 0,
+        }
+    }
+
+    /// How many files there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many of them are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.entries.length(List::SENT)
+    }
+
+    /// How many more files there is room for.
+    pub(super) fn room(&self) -> usize {
+        if self.entries.key_bytes() >= self.limits.bytes_max {
+            return 0;
+        }
+        self.limits.files_max.saturating_sub(self.entries.len())
+    }
+
+    /// The oldest files are due whatever their age: so many at least.
+    pub(super) fn force(&mut self, files: usize) {
+        self.forced = self.forced.max(files.min(self.entries.length(List::FRESH)));
+    }
+
+    /// No event will come any more: everything is due.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Takes an access of a file.
+    pub(super) fn access(
+        &mut self,
+        key: &[u8],
+        access: Access,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), Refusal> {
+        let Access { time, file_id, directory, link, smb } = access;
+        let arrival = self.changes.sequence();
+        let place = Moment { time, sequence: arrival };
+        let mut usage = Usage { time, place, arrival, file_id, directory, link, smb };
+        if place <= self.changes.newest() {
+            match self.changes.resolve(key, place, arrival) {
+                Whereabouts::Same => {}
+                Whereabouts::Lost(reason) => return Err(Refusal::Rejected(reason)),
+                Whereabouts::Moved(key, place) => {
+                    usage.place = place;
+                    return self.admit(&key, usage, now, tally);
+                }
+            }
+        }
+        self.admit(key, usage, now, tally)
+    }
+
+    fn admit(
+        &mut self,
+        key: &[u8],
+        usage: Usage,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> Result<(), Refusal> {
+        let hash = self.entries.hash(key);
+        let mut found = self.entries.find(hash, key);
+        if let Some(index) = found {
+            let entry = self.entries.get(index);
+            let stale = entry.usage.place <= self.changes.newest_tree() && entry.is_waiting();
+            if stale && !self.settle(index, now, tally) {
+                found = self.entries.find(hash, key);
+            }
+        }
+        if let Some(index) = found {
+            self.merge(index, usage, tally);
+            return Ok(());
+        }
+        // A name that is known was checked when it came first.
+        check_components(key).map_err(Refusal::Rejected)?;
+        if self.room() == 0 {
+            return Err(Refusal::Full);
+        }
+        self.entries.insert(hash, key, usage, now);
+        Ok(())
+    }
+
+    /// Two usages of one name: the newer one stays.
+    fn merge(&mut self, index: u32, usage: Usage, tally: &mut Tally) {
+        let entry = self.entries.get_mut(index);
+        let newer = usage.time > entry.usage.time;
+        if newer && entry.is_sent() && !entry.again {
+            entry.again = true;
+            entry.usage = usage;
+            return;
+        }
+        tally.supersede();
+        if newer {
+            let place = entry.usage.place.max(usage.place);
+            let arrival = entry.usage.arrival.max(usage.arrival);
+            entry.usage = Usage { place, arrival, ..usage };
+        }
+    }
+
+    /// Puts a usage where its file has gone. There is no need for room: it comes from here.
+    fn put(&mut self, key: &[u8], usage: Usage, now: Instant, tally: &mut Tally) -> u32 {
+        let hash = self.entries.hash(key);
+        let Some(index) = self.entries.find(hash, key) else {
+            return self.entries.insert(hash, key, usage, now);
+        };
+        let entry = self.entries.get_mut(index);
+        if entry.is_sent() && !entry.again {
+            // What is in flight by this name may be the file that had it before.
+            entry.again = true;
+            entry.usage = usage;
+        } else {
+            self.merge(index, usage, tally);
+        }
+        index
+    }
+
+    /// Applies all changes that are known to a usage that waits. Whether it still waits here.
+    fn settle(&mut self, index: u32, now: Instant, tally: &mut Tally) -> bool {
+        let entry = self.entries.get(index);
+        let usage = entry.usage;
+        match self.changes.resolve(entry.key(), usage.place, usage.arrival) {
+            Whereabouts::Same => true,
+            Whereabouts::Lost(reason) => {
+                tally.reject(reason, entry.key());
+                self.withdraw(index);
+                false
+            }
+            Whereabouts::Moved(key, place) => {
+                self.relocate(index, &key, Usage { place, ..usage }, now, tally)
+            }
+        }
+    }
+
+    /// Gives a usage that waits another name. Whether it still waits at its entry.
+    fn relocate(
+        &mut self,
+        index: u32,
+        key: &[u8],
+        usage: Usage,
+        now: Instant,
+        tally: &mut Tally,
+    ) -> bool {
+        let entry = self.entries.get_mut(index);
+        if entry.key() == key {
+            entry.usage = usage;
+            return true;
+        }
+        let taken = self.entries.find(self.entries.hash(key), key).is_some();
+        if taken || self.entries.get(index).is_sent() {
+            self.withdraw(index);
+            self.put(key, usage, now, tally);
+            return false;
+        }
+        self.entries.rename(index, key);
+        self.entries.get_mut(index).usage = usage;
+        true
+    }
+
+    /// Takes a usage that waits away, without settling it.
+    fn withdraw(&mut self, index: u32) {
+        let entry = self.entries.get_mut(index);
+        if entry.is_sent() {
+            entry.again = false;
+        } else {
+            self.entries.remove(index);
+        }
+    }
+
+    /// A file has left its name, at a time of the cluster's clock.
+    pub(super) fn shift(
+        &mut self,
+        shift: &Shift,
+        time: Timestamp,
+        now: Instant,
+        tally: &mut Tally,
+    ) {
+        let Shift { from, fate, tree } = shift;
+        let (from, to) = (from.as_deref(), fate.as_deref().ok());
+        let inside = |(from, to): (&[u8], &[u8])| from == to || (*tree && is_within(to, from));
+        if from.zip(to).is_some_and(inside) {
+            return;
+        }
+        self.prune(now, tally);
+        let when = (Moment { time, sequence: self.changes.sequence() }, now);
+        if let Some(to) = to {
+            self.overwrite(to, when, tally);
+        }
+        if let Some(from) = from {
+            self.leave(from, shift, when, tally);
+        }
+        self.changes.advance();
+        if *tree && to.is_some() {
+            from.into_iter().chain(to).for_each(|name| self.remember_renamed(name));
+        }
+    }
+
+    /// The file that had a name till now is gone: another took its place.
+    fn overwrite(&mut self, name: &[u8], when: (Moment, Instant), tally: &mut Tally) {
+        let found = self.entries.find(self.entries.hash(name), name);
+        if found.is_none() && !self.changes.has_trees() {
+            return;
+        }
+        self.changes.record(name, Err(Reason::Deleted), false, when);
+        let sent = self.apply(found, when.1, tally);
+        if !sent && !self.changes.has_trees() {
+            self.changes.forget_last();
+        }
+    }
+
+    /// A file left its name: for another one, or for good.
+    fn leave(&mut self, name: &[u8], shift: &Shift, when: (Moment, Instant), tally: &mut Tally) {
+        let fate = shift.fate.as_deref().map_err(|reason| *reason);
+        let found = self.entries.find(self.entries.hash(name), name);
+        self.changes.record(name, fate, shift.tree, when);
+        if let Ok(new) = fate {
+            self.hold(name, new, shift.tree);
+        }
+        let sent = self.apply(found, when.1, tally);
+        // A loss of one name has had its effect, unless a usage may still come to that name.
+        if fate.is_err() && !sent && !self.changes.has_trees() {
+            self.changes.forget_last();
+        }
+    }
+
+    /// Applies what is known to the entry of a name. Whether it is in flight.
+    fn apply(&mut self, found: Option<u32>, now: Instant, tally: &mut Tally) -> bool {
+        let Some(index) = found else { return false };
+        let entry = self.entries.get(index);
+        let sent = entry.is_sent();
+        if entry.is_waiting() {
+            self.settle(index, now, tally);
+        }
+        sent
+    }
+
+    /// Files in flight have new names, by which they must not be in flight too.
+    fn hold(&mut self, from: &[u8], to: &[u8], tree: bool) {
+        let sent = self.entries.on_list(List::SENT);
+        let names = sent.map(|index| (self.entries.get(index).key(), index));
+        let known = self.held.iter().map(|(name, index)| (&**name, *index));
+        let renamed = |(name, index): (&[u8], u32)| {
+            Changes::renamed(name, from, to, tree).map(|name| (name, index))
+        };
+        let new: Vec<_> = names.chain(known).filter_map(renamed).collect();
+        for (name, index) in new {
+            if self.held.len() < HELD_MAX {
+                self.held.insert(name, index);
+            }
+        }
+    }
+
+    fn remember_renamed(&mut self, name: &[u8]) {
+        if self.renamed.len() >= RENAMED_MAX {
+            self.renamed.pop_front();
+            self.renames_forgotten += 1;
+        }
+        self.renamed.push_back(name.to_vec());
+    }
+
+    /// Forgets old changes, after they have been applied to all that waits.
+    pub(super) fn prune(&mut self, now: Instant, tally: &mut Tally) {
+        if !self.changes.wants_pruning(now) {
+            return;
+        }
+        if self.changes.has_trees() {
+            for index in self.entries.all() {
+                let entry = self.entries.get(index);
+                // One that came before may have been merged with it.
+                let here = self.entries.is_live(index) && entry.is_waiting();
+                if here && entry.usage.place <= self.changes.newest_tree() {
+                    self.settle(index, now, tally);
+                }
+            }
+        }
+        self.changes.prune(now);
+    }
+
+    /// The next file that is due.
+    fn due(&self, now: Instant) -> Option<u32> {
+        let aged = |list: List, age: Duration| {
+            let index = self.entries.front(list)?;
+            (now.saturating_duration_since(self.entries.get(index).since) >= age).then_some(index)
+        };
+        let failed = |(attempt, delay): (u8, &Duration)| aged(List::failed(attempt), *delay);
+        let at_once = self.closing || self.forced > 0;
+        let fresh_age = if at_once { Duration::ZERO } else { self.limits.flush_interval };
+        (1..)
+            .zip(&self.limits.retry_delays)
+            .find_map(failed)
+            .or_else(|| aged(List::FRESH, fresh_age))
+    }
+
+    /// When the next file is due, as far as is known now.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let at = |list: List, age: Duration| {
+            self.entries.front(list).map(|index| self.entries.get(index).since + age)
+        };
+        let failed = (1..).zip(&self.limits.retry_delays);
+        let failed = failed.filter_map(|(attempt, delay)| at(List::failed(attempt), *delay));
+        let at_once = self.closing || self.forced > 0;
+        let fresh_age = if at_once { Duration::ZERO } else { self.limits.flush_interval };
+        failed.chain(at(List::FRESH, fresh_age)).min()
+    }
+
+    /// Hands due files to a thread: its share of what waits, up to a limit.
+    pub(super) fn take(&mut self, chunk: &mut Chunk, now: Instant, tally: &mut Tally) {
+        let waiting = self.entries.len() - self.in_flight();
+        let files_max = (waiting / self.limits.threads).clamp(1, CHUNK_FILES_MAX);
+        while !chunk.is_full(files_max) {
+            let Some(index) = self.due(now) else { break };
+            let entry = self.entries.get(index);
+            if entry.list() == List::FRESH {
+                self.forced = self.forced.saturating_sub(1);
+            }
+            if entry.usage.place <= self.changes.newest_tree() && !self.settle(index, now, tally) {
+                continue;
+            }
+            let entry = self.entries.get(index);
+            if !self.held.is_empty() && self.held.contains_key(entry.key()) {
+                self.entries.move_to(index, List::HELD, now);
+                continue;
+            }
+            chunk.push(index, entry);
+            self.entries.move_to(index, List::SENT, now);
+        }
+        if self.entries.length(List::FRESH) == 0 {
+            self.forced = 0;
+        }
+        if !chunk.is_empty() {
+            self.tell_renames(chunk);
+        }
+    }
+
+    fn tell_renames(&self, chunk: &mut Chunk) {
+        let heard = chunk.renames_seen.checked_sub(self.renames_forgotten);
+        let known = heard.and_then(|heard| usize::try_from(heard).ok());
+        chunk.all_renamed = known.is_none();
+        if let Some(known) = known {
+            chunk.renamed.extend(self.renamed.iter().skip(known).cloned());
+        }
+        chunk.renames_seen = self.renames_forgotten + self.renamed.len() as u64;
+    }
+
+    /// Takes back what a thread has done.
+    pub(super) fn complete(&mut self, chunk: &mut Chunk, now: Instant, tally: &mut Tally) {
+        let held = self.held.len();
+        for job in &chunk.jobs {
+            if !self.held.is_empty() {
+                self.held.retain(|_, blocker| *blocker != job.entry);
+            }
+            self.finish(job, chunk.name(job), now, tally);
+        }
+        chunk.clear();
+        if self.held.len() < held {
+            while let Some(index) = self.entries.front(List::HELD) {
+                self.entries.move_to(index, List::FRESH, now);
+            }
+        }
+    }
+
+    fn finish(&mut self, job: &Job, name: &[u8], now: Instant, tally: &mut Tally) {
+        match job.outcome {
+            Outcome::Done => tally.deliver(),
+            Outcome::Failed => return self.fail(job, name, now, tally),
+            Outcome::Gone => return self.miss(job, name, now, tally),
+            Outcome::Rejected(reason) => tally.reject(reason, name),
+            Outcome::Superseded => tally.supersede(),
+        }
+        self.land(job.entry, now);
+    }
+
+    /// A file is back: its next usage waits from now on.
+    fn land(&mut self, index: u32, now: Instant) {
+        let entry = self.entries.get_mut(index);
+        entry.attempts = 0;
+        if std::mem::take(&mut entry.again) {
+            self.entries.move_to(index, List::FRESH, now);
+        } else {
+            self.entries.remove(index);
+        }
+    }
+
+    /// The storage failed: once more, after a while.
+    fn fail(&mut self, job: &Job, name: &[u8], now: Instant, tally: &mut Tally) {
+        if usize::from(job.attempts) >= self.limits.retry_delays.len() {
+            tally.reject(Reason::IoError, name);
+            return self.land(job.entry, now);
+        }
+        tally.retry();
+        let attempts = job.attempts + 1;
+        let entry = self.entries.get_mut(job.entry);
+        entry.attempts = attempts;
+        let again = std::mem::replace(&mut entry.again, false);
+        if !again {
+            entry.usage = job.usage;
+        }
+        self.entries.move_to(job.entry, List::failed(attempts), now);
+        if again {
+            self.merge(job.entry, job.usage, tally);
+        }
+        self.settle(job.entry, now, tally);
+    }
+
+    /// The file was not there: perhaps it has another name by now.
+    fn miss(&mut self, job: &Job, name: &[u8], now: Instant, tally: &mut Tally) {
+        self.land(job.entry, now);
+        let usage = job.usage;
+        let window = i64::try_from(self.limits.reorder_window.as_nanos()).unwrap_or(i64::MAX);
+        let earlier = Moment { time: usage.time.saturating_add_nanos(-window), sequence: 0 };
+        let whereabouts = match self.changes.resolve(name, usage.place, usage.arrival) {
+            Whereabouts::Same => self.changes.resolve(name, earlier, usage.arrival),
+            known => known,
+        };
+        let again = usize::from(job.attempts) < self.limits.retry_delays.len().max(1);
+        let (key, place) = match whereabouts {
+            Whereabouts::Lost(reason) => return tally.reject(reason, name),
+            Whereabouts::Moved(key, place) if again && key != name => (key, place),
+            Whereabouts::Moved(..) | Whereabouts::Same => match file_of_stream(name) {
+                Some(file) if usage.smb && again => (file.to_vec(), usage.place),
+                _ => return tally.reject(Reason::Gone, name),
+            },
+        };
+        let usage = Usage { place: place.max(usage.place), ..usage };
+        let index = self.put(&key, usage, now, tally);
+        let entry = self.entries.get_mut(index);
+        entry.attempts = entry.attempts.max(job.attempts + 1);
+    }
+}
+
+/// The file of an alternate data stream, `report.doc:summary` or `report.doc:summary:$DATA`. Over
+/// SMB a file's own name has no colon.
+fn file_of_stream(name: &[u8]) -> Option<&[u8]> {
+    let start = memchr::memrchr(b'/', name).map_or(0, |slash| slash + 1);
+    let colon = memchr::memchr(b':', &name[start..])?;
+    (colon > 0).then(|| &name[..start + colon])
+}

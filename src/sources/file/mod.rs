@@ -1,0 +1,232 @@
+//! Reads files of messages: once from beginning to end, or for ever as they grow.
+//!
+//! Read once, a file may be gzip, and the source ends with its last file. Followed, a file may be
+//! rotated in both of the usual ways: renamed, so that a new one takes its place (the old one is
+//! read to its end), or truncated (it is read from its beginning again). A file that is not there
+//! yet is waited for, and new files that match a pattern are taken up.
+
+mod follow;
+mod positions;
+mod reader;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+pub use reader::{Chunk, Progress, ReadError, Reader};
+
+use self::follow::{Follower, Start};
+use self::positions::Positions;
+use super::thread::{Feed, feed};
+use super::{Source, log_read_error};
+use crate::component::{BuildError, Closed, Intake};
+use crate::framing::Limits;
+use crate::shutdown::Shutdown;
+use crate::units::{Duration as Span, OneOrMany, Size};
+
+/// Reads files: `type = "file"`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `file`.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+    /// Which files, one or a list: paths, or patterns with `*`, `?`, `[…]` and `**`. A name that
+    /// exists as it stands is no pattern; names that are not UTF-8 match none.
+    pub paths: OneOrMany<String>,
+    /// Whether to go on reading as the files grow. Otherwise each is read once to its end (gzip
+    /// or plain, told by its content), in the order of their names, and then the source ends.
+    #[serde(default)]
+    pub follow: bool,
+    /// Where to begin, when following, in files that exist already and have no position yet: at
+    /// their beginning, so that nothing is lost (an access time set twice does no harm), or at
+    /// their end. Later files are always read from their beginning.
+    #[serde(default = "from_start")]
+    pub from_start: bool,
+    /// The file in which to remember, when following, how far each file was read, so that a
+    /// restart goes on from there. It is written every few seconds and at the end; after a crash
+    /// some events come twice. Without it every start begins as `from_start` says.
+    #[serde(default)]
+    pub positions: Option<PathBuf>,
+    /// How often to look for what is new, when following.
+    #[serde(default = "poll_interval")]
+    pub poll_interval: Span,
+    /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
+    /// `frame_too_long`.
+    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
+    pub frame_bytes_max: Size,
+    /// Whether a NUL byte ends a message, as LF does.
+    #[serde(default)]
+    pub nul_separates: bool,
+}
+
+fn from_start() -> bool {
+    true
+}
+
+fn poll_interval() -> Span {
+    Span::from_millis(250)
+}
+
+/// Why a file source cannot be built, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// A directory, where a file was meant.
+    #[error("{0} is a directory; name the files in it, such as \"{0}/*.log\"")]
+    IsDirectory(String),
+    /// There is no such file, and it is not waited for.
+    #[error("there is no file {0}; correct the path, or set follow = true to wait for it")]
+    Missing(String),
+    /// The list is empty.
+    #[error("paths names no file; add one such as \"/var/log/audit.log\"")]
+    NoPaths,
+    /// A pattern that nothing matches, where nothing is waited for.
+    #[error("no file matches {0}; correct the pattern, or set follow = true to wait for one")]
+    NoMatch(String),
+    /// A pattern that is none.
+    #[error("{pattern:?} is no pattern")]
+    Pattern {
+        /// Which.
+        pattern: String,
+        /// What is wrong with it.
+        source: glob::PatternError,
+    },
+    /// Positions are of no use to a file that is read once.
+    #[error("positions needs follow = true: a file that is read once is always read whole")]
+    PositionsWithoutFollow,
+    /// The positions cannot be read or written.
+    #[error("positions cannot be kept in {path}; choose a file in a directory that can be written")]
+    Positions {
+        /// Where.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl Config {
+    /// Checks the paths and reads the positions.
+    ///
+    /// # Errors
+    /// [`BuildError`] with a [`FileError`] that says what to do.
+    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+        let component = format!("sources.{name}");
+        match self.plan(component.clone()) {
+            Ok(source) => Ok(Box::new(source)),
+            Err(cause) => Err(BuildError { component, cause: cause.into() }),
+        }
+    }
+
+    fn plan(&self, component: String) -> Result<Files, FileError> {
+        let patterns = self.paths.values().to_vec();
+        if patterns.is_empty() {
+            return Err(FileError::NoPaths);
+        }
+        let limits = Limits::new(self.frame_bytes_max.bytes_usize());
+        let limits = limits.with_nul_separates(self.nul_separates);
+        for pattern in &patterns {
+            let found = expand(pattern)?;
+            if !self.follow && found.is_empty() {
+                let error =
+                    if is_pattern(pattern) { FileError::NoMatch } else { FileError::Missing };
+                return Err(error(pattern.clone()));
+            }
+            if !is_pattern(pattern) && Path::new(pattern).is_dir() {
+                return Err(FileError::IsDirectory(pattern.clone()));
+            }
+        }
+        let follower = if self.follow {
+            let positions = self.positions.as_deref().map(Positions::open).transpose()?;
+            let start = if self.from_start { Start::Beginning } else { Start::End };
+            Some(Follower::new(component.clone(), patterns.clone(), limits, start, positions))
+        } else if self.positions.is_some() {
+            return Err(FileError::PositionsWithoutFollow);
+        } else {
+            None
+        };
+        Ok(Files { component, patterns, limits, follower, poll_interval: self.poll_interval })
+    }
+}
+
+/// Whether a path may stand for several.
+fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?', '[']) && !Path::new(path).exists()
+}
+
+/// The files that a path or pattern stands for now, in the order of their names. Directories are
+/// left out.
+fn expand(path: &str) -> Result<Vec<PathBuf>, FileError> {
+    if !is_pattern(path) {
+        return Ok(if Path::new(path).exists() { vec![path.into()] } else { Vec::new() });
+    }
+    let paths = glob::glob(path)
+        .map_err(|source| FileError::Pattern { pattern: path.to_owned(), source })?;
+    let readable = paths.filter_map(|found| match found {
+        Ok(path) => Some(path),
+        Err(error) => {
+            tracing::debug!(%error, "a directory cannot be searched");
+            None
+        }
+    });
+    Ok(readable.filter(|path| !path.is_dir()).collect())
+}
+
+/// A file source whose paths were checked.
+#[derive(Debug)]
+struct Files {
+    component: String,
+    patterns: Vec<String>,
+    limits: Limits,
+    follower: Option<Follower>,
+    poll_interval: Span,
+}
+
+#[async_trait]
+impl Source for Files {
+    fn is_patient(&self) -> bool {
+        true
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+        let Self { component, patterns, limits, follower, poll_interval } = *self;
+        let name = component.clone();
+        let read = move |feed: &Feed| {
+            // Closed: nobody takes frames any more, and nobody misses the rest.
+            let _closed = match follower {
+                Some(mut follower) => follower.run(feed, poll_interval.get()),
+                None => read_once(feed, &component, &patterns, limits),
+            };
+        };
+        feed(&name, intake, shutdown, read).await;
+    }
+}
+
+/// Reads each file once, to its end.
+fn read_once(
+    feed: &Feed,
+    component: &str,
+    patterns: &[String],
+    limits: Limits,
+) -> Result<(), Closed> {
+    // The patterns were checked before; files that have gone since are reported when opened.
+    let expanded = patterns.iter().flat_map(|pattern| match expand(pattern) {
+        Ok(paths) if !paths.is_empty() => paths,
+        Ok(_) | Err(_) => vec![pattern.into()],
+    });
+    for path in expanded {
+        if feed.stop.is_ordered() {
+            return Ok(());
+        }
+        feed.next_file()?;
+        match Reader::open(&path, limits) {
+            Ok(reader) => feed.read_all(component, reader)?,
+            Err(error) => log_read_error(component, &error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Reads standard input to its end, plain or gzip.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::Source;
+use super::file::Reader;
+use super::thread::{Feed, feed};
+use crate::component::{BuildError, Intake};
+use crate::framing::Limits;
+use crate::shutdown::Shutdown;
+use crate::units::Size;
+
+/// Reads standard input to its end: `type = "stdin"`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `stdin`.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+    /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
+    /// `frame_too_long`.
+    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
+    pub frame_bytes_max: Size,
+    /// Whether a NUL byte ends a message, as LF does.
+    #[serde(default)]
+    pub nul_separates: bool,
+}
+
+impl Config {
+    /// Opens standard input.
+    ///
+    /// # Errors
+    /// [`BuildError`] where it is closed.
+    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+        let component = format!("sources.{name}");
+        let limits = Limits::new(self.frame_bytes_max.bytes_usize());
+        match Reader::stdin(limits.with_nul_separates(self.nul_separates)) {
+            Ok(reader) => Ok(Box::new(Stdin { component, reader })),
+            Err(cause) => Err(BuildError { component, cause: cause.into() }),
+        }
+    }
+}
+
+/// Standard input, or whatever a reader reads.
+#[derive(Debug)]
+struct Stdin {
+    component: String,
+    reader: Reader,
+}
+
+#[async_trait]
+impl Source for Stdin {
+    fn is_patient(&self) -> bool {
+        true
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+        let Self { component, reader } = *self;
+        let name = component.clone();
+        let read = move |feed: &Feed| {
+            // Closed: nobody takes frames any more, and nobody misses the rest.
+            let _closed = feed.read_all(&component, reader);
+        };
+        feed(&name, intake, shutdown, read).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Write, pipe};
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+
+    use super::*;
+    use crate::event::FrameEnd;
+    use crate::sources::harness::{Harness, payloads};
+
+    fn piped() -> (impl Write, Box<dyn Source>) {
+        let (reader, writer) = pipe().unwrap();
+        let file = File::from(OwnedFd::from(reader));
+        let reader = Reader::from_file(file, Path::new("a pipe"), Limits::default()).unwrap();
+        (writer, Box::new(Stdin { component: "sources.tested".to_owned(), reader }))
+    }
+
+    #[tokio::test]
+    async fn a_pipe_is_read_as_it_comes_and_to_its_end() {
+        let (mut writer, source) = piped();
+        assert!(source.is_patient());
+        let mut harness = Harness::run(source);
+        for text in ["<14>one", "<14>two"] {
+            writer.write_all(format!("{text}\n").as_bytes()).unwrap();
+            assert_eq!(harness.payloads(1).await, [text]);
+        }
+        writer.write_all(b"<14>three").unwrap();
+        drop(writer);
+        let (rest, _) = harness.end().await;
+        assert_eq!(payloads(&rest), ["<14>three"]);
+        assert_eq!(rest[0].end, FrameEnd::Unterminated);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_stays_open_does_not_hold_up_the_end() {
+        let (mut writer, source) = piped();
+        let mut harness = Harness::run(source);
+        writer.write_all(b"<14>one\n<14>half").unwrap();
+        assert_eq!(harness.payloads(1).await, ["<14>one"]);
+        let (rest, _) = harness.stop().await;
+        assert_eq!(payloads(&rest), ["<14>half"]);
+        drop(writer);
+    }
+
+    #[test]
+    fn the_configuration_is_small() {
+        assert!(toml::from_str::<Config>("type = 'stdin'").is_ok());
+        let error = toml::from_str::<Config>("type = 'stdin'\npath = '-'").unwrap_err();
+        assert!(error.to_string().contains("unknown field `path`"), "{error}");
+    }
+}

@@ -1,0 +1,133 @@
+//! Where to listen, as one line of text.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error};
+
+/// Where to listen: `tcp://0.0.0.0:1514`, `udp://[::]:514`, `unix:///run/qatime.sock` (stream),
+/// `unix-dgram:///run/qatime.sock`. Port 0 takes a free port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A UDP port.
+    Udp(SocketAddr),
+    /// A stream socket in the file system.
+    Unix(PathBuf),
+    /// A datagram socket in the file system.
+    UnixDatagram(PathBuf),
+}
+
+/// A text that names no place to listen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// The host is a name, or the port is missing.
+    #[error(
+        "{0:?} must have an IP address and a port, such as \"tcp://0.0.0.0:1514\" for all of \
+         IPv4, \"tcp://[::]:1514\" for all of IPv6 and IPv4, or \"tcp://127.0.0.1:1514\""
+    )]
+    Host(String),
+    /// The path does not begin with a slash.
+    #[error("{0:?} must have an absolute path, such as \"unix:///run/qatime.sock\"")]
+    Path(String),
+    /// No known scheme.
+    #[error("{0:?} must begin with tcp://, udp://, unix:// or unix-dgram://")]
+    Scheme(String),
+}
+
+impl FromStr for ListenAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| AddressError::Scheme(text.to_owned()))?;
+        let host = || rest.parse().map_err(|_| AddressError::Host(text.to_owned()));
+        let path = || {
+            let whole = rest.starts_with('/') && !rest.ends_with('/');
+            whole.then(|| PathBuf::from(rest)).ok_or_else(|| AddressError::Path(text.to_owned()))
+        };
+        match scheme {
+            "tcp" => Ok(Self::Tcp(host()?)),
+            "udp" => Ok(Self::Udp(host()?)),
+            "unix" => Ok(Self::Unix(path()?)),
+            "unix-dgram" => Ok(Self::UnixDatagram(path()?)),
+            _ => Err(AddressError::Scheme(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(formatter, "tcp://{address}"),
+            Self::Udp(address) => write!(formatter, "udp://{address}"),
+            Self::Unix(path) => write!(formatter, "unix://{}", path.display()),
+            Self::UnixDatagram(path) => write!(formatter, "unix-dgram://{}", path.display()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for ListenAddress {
+    fn schema_name() -> Cow<'static, str> {
+        "ListenAddress".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "\"tcp://0.0.0.0:1514\", \"udp://[::]:514\", \
+                \"unix:///run/qatime.sock\" or \"unix-dgram:///run/qatime.sock\"",
+            "type": "string",
+            "pattern": concat!(
+                r"^((tcp|udp)://(\[[0-9A-Fa-f:.%]+\]|[0-9.]+):[0-9]+",
+                r"|unix(-dgram)?:///.*[^/])$"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown_alike() {
+        for text in [
+            "tcp://0.0.0.0:1514",
+            "tcp://[::]:0",
+            "udp://127.0.0.1:514",
+            "unix:///run/a b.sock",
+            "unix-dgram:///run/x",
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_wrong_address_says_what_is_missing() {
+        for (text, part) in [
+            ("0.0.0.0:1514", "must begin with tcp://"),
+            ("tls://0.0.0.0:1514", "must begin with tcp://"),
+            ("tcp://localhost:1514", "must have an IP address"),
+            ("tcp://0.0.0.0", "must have an IP address and a port"),
+            ("udp://:514", "must have an IP address"),
+            ("tcp://::1:514", "must have an IP address"),
+            ("unix://run/x", "must have an absolute path"),
+            ("unix:///", "must have an absolute path"),
+        ] {
+            let error = text.parse::<ListenAddress>().unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains(text), "{text}: {error}");
+        }
+    }
+}

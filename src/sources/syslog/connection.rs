@@ -1,0 +1,197 @@
+//! One connection: reads what comes, cuts it into frames, hands them to its worker.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::budget::Share;
+use super::state::State;
+use super::stream::Stream;
+use crate::component::{Intake, Room};
+use crate::event::Reason;
+use crate::framing::{Cut, Framer};
+use crate::shutdown::Shutdown;
+use crate::sources::{now, reject_all};
+
+/// The least and the most that one read takes, in bytes. A buffer of this size lies in a core's
+/// second cache while it is decoded.
+const READ_BYTES: std::ops::RangeInclusive<usize> = 4 << 10..=128 << 10;
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    peer: String,
+    reader: Reader,
+    intake: Intake,
+    state: Arc<State>,
+    /// Counts against `connections_max`.
+    _slot: OwnedSemaphorePermit,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    #[error(
+        "unfinished messages hold too much memory; raise frames_pending_bytes_max, or find out \
+         who sends them"
+    )]
+    BufferFull,
+    #[error("the peer closed it")]
+    Finished,
+    #[error("nothing came for as long as idle_timeout")]
+    Idle,
+    #[error("the daemon stops")]
+    ShutDown,
+    #[error("the workers are gone")]
+    WorkersGone,
+}
+
+/// The unfinished bytes of a connection, and how much to read at once.
+#[derive(Debug)]
+struct Reader {
+    framer: Framer,
+    share: Share,
+    read_bytes: usize,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: Stream,
+        intake: Intake,
+        state: Arc<State>,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        let reader = Reader {
+            framer: Framer::new(state.limits),
+            share: state.budget.share(),
+            read_bytes: *READ_BYTES.start(),
+        };
+        Self { peer: stream.peer(), stream, reader, intake, state, _slot: slot }
+    }
+
+    /// Reads to the end of the stream, or until the order to stop; then also what has arrived
+    /// by then.
+    pub(super) async fn run(mut self, mut shutdown: Shutdown) {
+        self.state.opened(&self.peer);
+        if let Some(idle) = self.state.keepalive
+            && let Err(error) = self.stream.keep_alive(idle)
+        {
+            tracing::debug!(peer = self.peer, %error, "keep-alive is not available");
+        }
+        let end = tokio::select! {
+            biased;
+            () = shutdown.ordered() => None,
+            end = self.serve() => Some(end),
+        };
+        let end = match end {
+            Some(end) => end,
+            None => self.drain().await,
+        };
+        self.settle(&end).await;
+        self.state.closed(&self.peer, &end, matches!(end, End::Broken(_) | End::BufferFull));
+        if let End::BufferFull | End::Idle = end {
+            self.stream.reset();
+        }
+    }
+
+    /// Reads until the stream ends. It may be dropped wherever it waits: nothing is held then
+    /// but what the framer has.
+    async fn serve(&mut self) -> End {
+        let Self { stream, reader, intake, state, .. } = self;
+        loop {
+            let readable = match state.idle_timeout {
+                Some(idle) => timeout(idle, stream.readable()).await,
+                None => Ok(stream.readable().await),
+            };
+            match readable {
+                Err(_elapsed) => return End::Idle,
+                Ok(Err(error)) => return End::Broken(error),
+                Ok(Ok(())) => {}
+            }
+            // Room first: while the worker is busy, bytes wait in the system's buffers, and
+            // the peer slows down.
+            let Ok(room) = intake.reserve().await else { return End::WorkersGone };
+            match stream.try_read(reader.buffer()) {
+                Ok(0) => return End::Finished,
+                Ok(bytes) if reader.hand_on(bytes, intake, room) => {}
+                Ok(_) => return End::BufferFull,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => reader.framer.release(),
+                Err(error) => return End::Broken(error),
+            }
+        }
+    }
+
+    /// Reads what has arrived, without waiting for more.
+    async fn drain(&mut self) -> End {
+        let Self { stream, reader, intake, .. } = self;
+        let mut left = stream.waiting_bytes();
+        loop {
+            let Ok(room) = intake.reserve().await else { return End::WorkersGone };
+            match stream.read_now(reader.buffer()) {
+                Ok(0) => return End::Finished,
+                Ok(bytes) if !reader.hand_on(bytes, intake, room) => return End::BufferFull,
+                // A peer that sends all the time must not hold up the end.
+                Ok(bytes) if bytes as u64 >= left => return End::ShutDown,
+                Ok(bytes) => left -= bytes as u64,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return End::ShutDown,
+                Err(error) => return End::Broken(error),
+            }
+        }
+    }
+
+    /// Hands on, or rejects, the message that is not finished.
+    async fn settle(&mut self, end: &End) {
+        let framer = &mut self.reader.framer;
+        let reason = match end {
+            End::Finished | End::ShutDown => {
+                let cut = framer.finish();
+                let room =
+                    if cut.frames.is_empty() { None } else { self.intake.reserve().await.ok() };
+                hand_on(cut, &self.intake, room);
+                return;
+            }
+            End::WorkersGone => return,
+            End::BufferFull => Reason::BufferFull,
+            End::Broken(_) | End::Idle => Reason::Truncated,
+        };
+        reject_all(&self.intake, framer.abort(reason));
+    }
+}
+
+impl Reader {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.framer.buffer(self.read_bytes)
+    }
+
+    /// Hands on the frames in what was just read. `false` where the rest of it is more than the
+    /// budget allows.
+    fn hand_on(&mut self, bytes: usize, intake: &Intake, room: Room<'_>) -> bool {
+        // Follows the rate of the connection: a slow one is not given a large buffer each time.
+        let follow = if bytes >= self.read_bytes {
+            self.read_bytes * 2
+        } else if bytes < self.read_bytes / 4 {
+            self.read_bytes / 2
+        } else {
+            self.read_bytes
+        };
+        self.read_bytes = follow.clamp(*READ_BYTES.start(), *READ_BYTES.end());
+        hand_on(self.framer.cut(), intake, Some(room));
+        self.share.resize(self.framer.memory_bytes())
+    }
+}
+
+fn hand_on(cut: Cut, intake: &Intake, room: Option<Room<'_>>) {
+    let received = now();
+    let (frames, rejections) = cut.into_parts(received, received);
+    reject_all(intake, rejections);
+    if let Some(room) = room
+        && !frames.frames.is_empty()
+    {
+        room.send(frames);
+    }
+}

@@ -1,0 +1,189 @@
+//! Datagram sockets, UDP or in the file system: many datagrams are taken at a time.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, sockopt};
+use tokio::io::Interest;
+use tokio::net::{UdpSocket, UnixDatagram};
+use tokio::time::MissedTickBehavior;
+
+use super::drops;
+use super::state::State;
+use crate::component::Intake;
+use crate::framing::{Cut, Limits};
+use crate::shutdown::Shutdown;
+use crate::sources::{now, reject_all};
+
+/// How much is received at a time, in bytes.
+const RECEIVE_BYTES: usize = 128 << 10;
+/// No UDP datagram is longer.
+const UDP_BYTES_MAX: usize = 1 << 16;
+/// Delimiters that may stand behind the longest payload.
+const TRAILER_BYTES: usize = 64;
+/// How long to wait after an error of the socket itself.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// How often to look for datagrams that the system dropped.
+const DROPS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A socket that receives datagrams.
+#[derive(Debug)]
+pub(super) enum Datagrams {
+    Udp(UdpSocket),
+    Unix(UnixDatagram),
+}
+
+impl Datagrams {
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Udp(socket) => socket.readable().await,
+            Self::Unix(socket) => socket.readable().await,
+        }
+    }
+
+    /// Datagrams that the system has dropped so far. A sender to a socket in the file system
+    /// waits instead.
+    fn dropped(&self) -> u64 {
+        match self {
+            Self::Udp(socket) => drops::dropped(socket).unwrap_or(0),
+            Self::Unix(_) => 0,
+        }
+    }
+
+    /// The longest datagram of which anything can be used.
+    fn bytes_max(&self, limits: Limits) -> usize {
+        let bytes_max = limits.frame_bytes_max() + TRAILER_BYTES;
+        match self {
+            Self::Udp(_) => bytes_max.min(UDP_BYTES_MAX),
+            Self::Unix(_) => bytes_max,
+        }
+    }
+
+    /// Takes what the runtime knows to have arrived.
+    fn try_receive(&self, limits: Limits) -> io::Result<Cut> {
+        let mut cut = Cut::default();
+        let receive = || self.receive_into(&mut cut, limits);
+        let received = match self {
+            Self::Udp(socket) => socket.try_io(Interest::READABLE, receive),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, receive),
+        };
+        match received {
+            // The queue has run empty; the runtime had to be told.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(cut),
+            Err(error) if cut.bytes.is_empty() => Err(error),
+            Ok(()) | Err(_) => Ok(cut),
+        }
+    }
+
+    /// Receives datagrams for as long as there is room for the longest; `WouldBlock` once there
+    /// are no more.
+    fn receive_into(&self, cut: &mut Cut, limits: Limits) -> io::Result<()> {
+        let bytes_max = self.bytes_max(limits);
+        cut.bytes.reserve(RECEIVE_BYTES.max(bytes_max));
+        while cut.bytes.capacity() - cut.bytes.len() >= bytes_max {
+            let offset = cut.bytes.len();
+            let spare = rustix::buffer::spare_capacity(&mut cut.bytes);
+            let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+            match rustix::net::recv(self, spare, flags) {
+                Ok((_, length)) => cut.push_datagram(offset, length, limits),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Udp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// Notes what the system has dropped since the last look.
+#[derive(Debug)]
+struct Drops {
+    seen: u64,
+}
+
+impl Drops {
+    fn new(socket: &Datagrams) -> Self {
+        Self { seen: socket.dropped() }
+    }
+
+    fn look(&mut self, socket: &Datagrams, state: &State) {
+        let now = socket.dropped();
+        if now > self.seen {
+            state.dropped(now - self.seen);
+        }
+        self.seen = now;
+    }
+}
+
+/// Receives until the order to stop, and then what has arrived by then.
+pub(super) async fn receive(
+    socket: Datagrams,
+    intake: Intake,
+    state: Arc<State>,
+    mut shutdown: Shutdown,
+) {
+    let mut drops = Drops::new(&socket);
+    let mut look = tokio::time::interval(DROPS_INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let readable = tokio::select! {
+            biased;
+            () = shutdown.ordered() => break,
+            _ = look.tick() => {
+                drops.look(&socket, &state);
+                continue;
+            }
+            readable = socket.readable() => readable,
+        };
+        let Ok(room) = intake.reserve().await else { return };
+        match readable.and_then(|()| socket.try_receive(state.limits)) {
+            Ok(cut) => hand_on(cut, &intake, room),
+            Err(error) => {
+                if let Some(suppressed) = state.throttles.trouble.pass() {
+                    let component = &state.component;
+                    tracing::warn!(component, suppressed, %error, "cannot receive datagrams");
+                }
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+    drain(&socket, &intake, &state).await;
+    drops.look(&socket, &state);
+}
+
+/// Takes what waits in the system's buffer, and no more than it can hold: a sender that goes on
+/// must not hold up the end.
+async fn drain(socket: &Datagrams, intake: &Intake, state: &State) {
+    let mut left = sockopt::socket_recv_buffer_size(socket).unwrap_or(0);
+    let mut waiting = true;
+    while waiting {
+        let Ok(room) = intake.reserve().await else { return };
+        let mut cut = Cut::default();
+        waiting = socket.receive_into(&mut cut, state.limits).is_ok() && left > cut.bytes.len();
+        left = left.saturating_sub(cut.bytes.len());
+        hand_on(cut, intake, room);
+    }
+}
+
+fn hand_on(mut cut: Cut, intake: &Intake, room: crate::component::Room<'_>) {
+    if cut.bytes.capacity() > 2 * cut.bytes.len() {
+        cut.bytes.shrink_to_fit();
+    }
+    let received = now();
+    let (frames, rejections) = cut.into_parts(received, received);
+    reject_all(intake, rejections);
+    if !frames.frames.is_empty() {
+        room.send(frames);
+    }
+}

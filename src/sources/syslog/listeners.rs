@@ -1,0 +1,285 @@
+//! The sockets that a syslog source listens on. They are bound before anything runs, and can
+//! outlive the source: a copy serves the next one while this one drains.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::net::sockopt;
+
+use super::ListenAddress;
+
+/// Why a socket could not be bound, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process has it (EADDRINUSE).
+    #[error(
+        "address {0} is in use; stop the other daemon or choose another {part}",
+        part = part(.0)
+    )]
+    InUse(ListenAddress),
+    /// The port is privileged (EACCES).
+    #[error(
+        "{address} needs the right to listen on ports below 1024; run as root, grant the \
+         capability CAP_NET_BIND_SERVICE, or choose a port from 1024 up"
+    )]
+    LowPort {
+        /// Where.
+        address: ListenAddress,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The directory of the socket is missing (ENOENT).
+    #[error("the directory of {address} does not exist; create it or choose another path")]
+    NoDirectory {
+        /// Where.
+        address: ListenAddress,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Something else stands at the path.
+    #[error("{0} exists and is not a socket; remove it or choose another path")]
+    NotASocket(PathBuf),
+    /// The address belongs to another machine (EADDRNOTAVAIL).
+    #[error("{address} is not an address of this machine; 0.0.0.0 or [::] listens on all it has")]
+    NotLocal {
+        /// Where.
+        address: ListenAddress,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Anything else that the system says.
+    #[error("cannot listen on {address}")]
+    System {
+        /// Where.
+        address: ListenAddress,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+fn part(address: &ListenAddress) -> &'static str {
+    match address {
+        ListenAddress::Tcp(_) | ListenAddress::Udp(_) => "port",
+        ListenAddress::Unix(_) | ListenAddress::UnixDatagram(_) => "path",
+    }
+}
+
+impl BindError {
+    pub(super) fn new(address: &ListenAddress, source: io::Error) -> Self {
+        let address = address.clone();
+        let low = match &address {
+            ListenAddress::Tcp(socket) | ListenAddress::Udp(socket) => socket.port() < 1024,
+            ListenAddress::Unix(_) | ListenAddress::UnixDatagram(_) => false,
+        };
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotLocal { address, source },
+            io::ErrorKind::NotFound => Self::NoDirectory { address, source },
+            io::ErrorKind::PermissionDenied if low => Self::LowPort { address, source },
+            _ => Self::System { address, source },
+        }
+    }
+}
+
+/// How sockets are made.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// The size of the system's buffer for each UDP socket, in bytes.
+    pub udp_buffer_bytes: usize,
+    /// The permissions of sockets in the file system; `None`: what the umask leaves.
+    pub socket_mode: Option<u32>,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+    Unix(UnixListener),
+    UnixDatagram(UnixDatagram),
+}
+
+#[derive(Debug)]
+struct Listener {
+    address: ListenAddress,
+    socket: Socket,
+    /// Removes the socket's file once no copy is left.
+    file: Option<Arc<SocketFile>>,
+}
+
+/// Bound sockets. Connections that arrive wait in the system's queue until somebody runs.
+#[derive(Debug)]
+pub struct Listeners(Vec<Listener>);
+
+impl Listeners {
+    /// Binds all addresses.
+    ///
+    /// # Errors
+    /// [`BindError`] for the first address that cannot be had.
+    pub fn bind(addresses: &[ListenAddress], options: SocketOptions) -> Result<Self, BindError> {
+        addresses
+            .iter()
+            .map(|address| Listener::bind(address, options))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Where they listen; where port 0 was asked for, the port that was given.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.0.iter().map(|listener| listener.address.clone()).collect()
+    }
+
+    /// The same sockets once more, for the source that takes over.
+    ///
+    /// # Errors
+    /// The system's answer where it has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.iter().map(Listener::try_clone).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Each socket, and what must be kept for as long as it is used.
+    pub(super) fn into_sockets(
+        self,
+    ) -> impl Iterator<Item = (ListenAddress, Socket, Option<Arc<SocketFile>>)> {
+        self.0.into_iter().map(|listener| (listener.address, listener.socket, listener.file))
+    }
+}
+
+impl Listener {
+    fn bind(address: &ListenAddress, options: SocketOptions) -> Result<Self, BindError> {
+        let system = |source| BindError::new(address, source);
+        let (socket, file) = match address {
+            ListenAddress::Tcp(at) => (Socket::Tcp(TcpListener::bind(at).map_err(system)?), None),
+            ListenAddress::Udp(at) => {
+                let socket = UdpSocket::bind(at).map_err(system)?;
+                enlarge_buffer(&socket, address, options.udp_buffer_bytes);
+                (Socket::Udp(socket), None)
+            }
+            ListenAddress::Unix(path) => {
+                let is_alive = || UnixStream::connect(path).map(drop);
+                make_way(address, path, is_alive)?;
+                let socket = UnixListener::bind(path).map_err(system)?;
+                (Socket::Unix(socket), Some(SocketFile::new(path)))
+            }
+            ListenAddress::UnixDatagram(path) => {
+                let is_alive = || UnixDatagram::unbound()?.connect(path);
+                make_way(address, path, is_alive)?;
+                let socket = UnixDatagram::bind(path).map_err(system)?;
+                (Socket::UnixDatagram(socket), Some(SocketFile::new(path)))
+            }
+        };
+        if let (Some(mode), Some(file)) = (options.socket_mode, &file) {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(&file.path, permissions).map_err(system)?;
+        }
+        let address = socket.address(address).map_err(system)?;
+        socket.set_nonblocking().map_err(system)?;
+        Ok(Self { address, socket, file: file.map(Arc::new) })
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        let socket = match &self.socket {
+            Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
+            Socket::Udp(socket) => Socket::Udp(socket.try_clone()?),
+            Socket::Unix(socket) => Socket::Unix(socket.try_clone()?),
+            Socket::UnixDatagram(socket) => Socket::UnixDatagram(socket.try_clone()?),
+        };
+        Ok(Self { address: self.address.clone(), socket, file: self.file.clone() })
+    }
+}
+
+impl Socket {
+    fn address(&self, asked: &ListenAddress) -> io::Result<ListenAddress> {
+        let given = |address: SocketAddr| address;
+        Ok(match self {
+            Self::Tcp(socket) => ListenAddress::Tcp(socket.local_addr().map(given)?),
+            Self::Udp(socket) => ListenAddress::Udp(socket.local_addr().map(given)?),
+            Self::Unix(_) | Self::UnixDatagram(_) => asked.clone(),
+        })
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nonblocking(true),
+            Self::Udp(socket) => socket.set_nonblocking(true),
+            Self::Unix(socket) => socket.set_nonblocking(true),
+            Self::UnixDatagram(socket) => socket.set_nonblocking(true),
+        }
+    }
+}
+
+/// Asks for a larger buffer, in which datagrams wait while all threads are busy.
+fn enlarge_buffer(socket: &UdpSocket, address: &ListenAddress, bytes: usize) {
+    if sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_ok() {
+        return;
+    }
+    let asked = sockopt::set_socket_recv_buffer_size(socket, bytes);
+    // The system doubles the size, for its own needs (socket(7)).
+    let given = sockopt::socket_recv_buffer_size(socket).unwrap_or(0) / 2;
+    if asked.is_err() || given < bytes {
+        tracing::warn!(
+            %address,
+            given_bytes = given,
+            "the system limits the buffer of this UDP socket, and drops datagrams silently when \
+             it is full; set the sysctl net.core.rmem_max to at least {bytes}"
+        );
+    }
+}
+
+/// Removes the socket that a dead process has left at `path`.
+fn make_way(
+    address: &ListenAddress,
+    path: &Path,
+    is_alive: impl Fn() -> io::Result<()>,
+) -> Result<(), BindError> {
+    let system = |source| BindError::new(address, source);
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(system(error)),
+    };
+    if !kind.is_socket() {
+        return Err(BindError::NotASocket(path.to_owned()));
+    }
+    match is_alive() {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(system)
+        }
+        // A socket of the other kind (EPROTOTYPE), or one that we may not open, has an owner too.
+        Ok(()) | Err(_) => Err(BindError::InUse(address.clone())),
+    }
+}
+
+/// The file of a bound socket, removed at the end unless another socket has its place.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some()
+            && identity(&self.path) == self.identity
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the socket's file stays behind");
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}

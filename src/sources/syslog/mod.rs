@@ -1,0 +1,327 @@
+//! Listens for syslog messages on TCP, UDP and sockets in the file system.
+//!
+//! Streams may carry lines and counted messages, also mixed (see [`crate::framing`]); a datagram
+//! is one message. Each connection has a task of its own and keeps to one worker, so that its
+//! events keep their order. A task reads only once its worker has room: while the workers are
+//! busy, bytes wait in the system's buffers, and memory stays bounded.
+//!
+//! At the order to stop, connections that wait are accepted and what has arrived is read, but
+//! nobody is waited for; a message that is not finished is treated as at the end of the stream.
+
+mod address;
+mod budget;
+mod connection;
+mod datagram;
+mod drops;
+mod listeners;
+mod state;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny};
+use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+pub use address::{AddressError, ListenAddress};
+pub use listeners::{BindError, Listeners, SocketOptions};
+pub use state::Connections;
+
+use self::budget::Budget;
+use self::connection::Connection;
+use self::datagram::Datagrams;
+use self::listeners::Socket;
+use self::state::{State, Throttles};
+use self::stream::{Acceptor, Stream};
+use super::Source;
+use crate::component::{BuildError, Intake};
+use crate::framing::Limits;
+use crate::shutdown::Shutdown;
+use crate::units::{Duration as Span, OneOrMany, Size};
+
+/// How long to wait after an error of the listening socket (no descriptors left, say).
+const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Listens for syslog messages: `type = "syslog"`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `syslog`.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+    /// Where to listen, one address or a list: `tcp://0.0.0.0:1514` (all of IPv4),
+    /// `tcp://[::]:1514` (all of IPv6 and IPv4), `udp://…`, `unix:///run/qatime.sock` (stream),
+    /// `unix-dgram:///run/qatime.sock`.
+    pub listen: OneOrMany<ListenAddress>,
+    /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
+    /// `frame_too_long`. The longest line that a cluster can send is about half of the default.
+    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
+    pub frame_bytes_max: Size,
+    /// How many connections may be open at a time; more are refused. A cluster opens one for
+    /// each node. Each takes a file descriptor.
+    #[serde(default = "connections_max", deserialize_with = "at_least_one")]
+    #[schemars(range(min = 1))]
+    pub connections_max: u32,
+    /// A connection on which nothing comes for so long is closed; `0` keeps it for ever. What a
+    /// quiet sender writes next can be lost then, so choose it longer than any pause. Peers that
+    /// are gone are found by `keepalive`.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout: Span,
+    /// After so long without traffic the system asks a TCP peer every 10 seconds whether it is
+    /// still there, and closes the connection after six questions without answer; `0` never asks.
+    #[serde(default = "keepalive")]
+    pub keepalive: Span,
+    /// How much memory the unfinished messages of all connections may hold together. The
+    /// connection that wants more is closed, and its message rejected as `buffer_full`.
+    #[serde(default = "frames_pending_bytes_max")]
+    pub frames_pending_bytes_max: Size,
+    /// The system's buffer for each UDP socket. Where the system allows less (sysctl
+    /// `net.core.rmem_max`), the log says so, and also when datagrams were dropped because the
+    /// buffer was full.
+    #[serde(default = "udp_buffer_bytes")]
+    pub udp_buffer_bytes: Size,
+    /// The permissions of sockets in the file system, such as `0o660`; who may write may send.
+    /// Without it they are what the umask leaves.
+    #[serde(default, deserialize_with = "socket_mode")]
+    #[schemars(range(max = 0o777))]
+    pub socket_mode: Option<u32>,
+    /// Whether a NUL byte ends a message on a stream, as LF does. Python's `SysLogHandler` needs
+    /// it over TCP.
+    #[serde(default)]
+    pub nul_separates: bool,
+}
+
+fn connections_max() -> u32 {
+    1024
+}
+
+fn idle_timeout() -> Span {
+    Span::from_secs(24 * 3600)
+}
+
+fn keepalive() -> Span {
+    Span::from_secs(60)
+}
+
+fn frames_pending_bytes_max() -> Size {
+    Size::from_mib(32)
+}
+
+fn udp_buffer_bytes() -> Size {
+    Size::from_mib(4)
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("at least 1 connection must be allowed")),
+        count => Ok(count),
+    }
+}
+
+fn socket_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match u32::deserialize(deserializer)? {
+        mode if mode <= 0o777 => Ok(Some(mode)),
+        mode => Err(D::Error::custom(format_args!(
+            "{mode} is not a set of permissions; write it in octal, such as 0o660"
+        ))),
+    }
+}
+
+impl Config {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// [`BuildError`] where no address is given or one cannot be had; it says what to do.
+    pub fn bind(&self, name: &str) -> Result<Syslog, BuildError> {
+        let component = || format!("sources.{name}");
+        if self.listen.values().is_empty() {
+            let cause = "listen names no address; add one such as \"tcp://0.0.0.0:1514\"".into();
+            return Err(BuildError { component: component(), cause });
+        }
+        let options = SocketOptions {
+            udp_buffer_bytes: self.udp_buffer_bytes.bytes_usize(),
+            socket_mode: self.socket_mode,
+        };
+        let listeners = Listeners::bind(self.listen.values(), options)
+            .map_err(|cause| BuildError { component: component(), cause: cause.into() })?;
+        Ok(self.with_listeners(name, listeners))
+    }
+
+    /// A source on sockets that are bound already; `listen` is not looked at.
+    #[must_use]
+    pub fn with_listeners(&self, name: &str, listeners: Listeners) -> Syslog {
+        let positive = |span: Span| Some(span.get()).filter(|span| !span.is_zero());
+        let limits = Limits::new(self.frame_bytes_max.bytes_usize());
+        let slots = usize::try_from(self.connections_max).unwrap_or(usize::MAX);
+        let state = State {
+            component: format!("sources.{name}"),
+            limits: limits.with_nul_separates(self.nul_separates),
+            budget: Budget::new(self.frames_pending_bytes_max.bytes_usize()),
+            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            idle_timeout: positive(self.idle_timeout),
+            keepalive: positive(self.keepalive),
+            connections: Arc::default(),
+            throttles: Throttles::default(),
+        };
+        Syslog { listeners, state: Arc::new(state) }
+    }
+
+    /// As [`Self::bind`], for callers that take any source.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+        Ok(Box::new(self.bind(name)?))
+    }
+}
+
+/// A syslog source whose sockets are bound. Senders can connect; they are served once it runs.
+#[derive(Debug)]
+pub struct Syslog {
+    listeners: Listeners,
+    state: Arc<State>,
+}
+
+impl Syslog {
+    /// Where it listens; where port 0 was asked for, the port that was given.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<ListenAddress> {
+        self.listeners.addresses()
+    }
+
+    /// Its sockets, to be cloned for a source that takes over.
+    #[must_use]
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Counters of its connections; they stay readable while it runs.
+    #[must_use]
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.state.connections)
+    }
+}
+
+#[async_trait]
+impl Source for Syslog {
+    fn is_patient(&self) -> bool {
+        false
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+        let Self { listeners, state } = *self;
+        let mut tasks = JoinSet::new();
+        let mut files = Vec::new();
+        for (address, socket, file) in listeners.into_sockets() {
+            tracing::info!(component = state.component, %address, "listening");
+            files.push(file);
+            let (state, shutdown) = (Arc::clone(&state), shutdown.clone());
+            match Endpoint::new(socket) {
+                Ok(Endpoint::Streams(acceptor)) => {
+                    tasks.spawn(accept_all(acceptor, intake.clone(), state, shutdown));
+                }
+                Ok(Endpoint::Datagrams(socket)) => {
+                    tasks.spawn(datagram::receive(socket, intake.connection(), state, shutdown));
+                }
+                Err(error) => {
+                    tracing::error!(%address, %error, "the runtime refused a bound socket");
+                }
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            report_panic(&state, ended);
+        }
+        drop(files);
+    }
+}
+
+/// A bound socket that the runtime knows.
+enum Endpoint {
+    Streams(Acceptor),
+    Datagrams(Datagrams),
+}
+
+impl Endpoint {
+    fn new(socket: Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Streams(Acceptor::Tcp(TcpListener::from_std(socket)?)),
+            Socket::Unix(socket) => Self::Streams(Acceptor::Unix(UnixListener::from_std(socket)?)),
+            Socket::Udp(socket) => Self::Datagrams(Datagrams::Udp(UdpSocket::from_std(socket)?)),
+            Socket::UnixDatagram(socket) => {
+                Self::Datagrams(Datagrams::Unix(UnixDatagram::from_std(socket)?))
+            }
+        })
+    }
+}
+
+/// Accepts connections until the order to stop, and returns once all have ended.
+async fn accept_all(acceptor: Acceptor, intake: Intake, state: Arc<State>, mut shutdown: Shutdown) {
+    let listening = shutdown.clone();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.ordered() => break,
+            Some(ended) = connections.join_next() => {
+                report_panic(&state, ended);
+                continue;
+            }
+            accepted = acceptor.accept() => accepted,
+        };
+        match accepted {
+            Ok(stream) => serve(stream, &mut connections, &intake, &state, &listening),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if let Some(suppressed) = state.throttles.trouble.pass() {
+                    let component = &state.component;
+                    tracing::warn!(component, suppressed, %error, "cannot accept connections");
+                }
+                tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
+            }
+        }
+    }
+    // Who is in the queue has sent already, as far as it can tell.
+    while let Ok(stream) = acceptor.accept_now() {
+        serve(stream, &mut connections, &intake, &state, &listening);
+    }
+    drop(acceptor);
+    while let Some(ended) = connections.join_next().await {
+        report_panic(&state, ended);
+    }
+}
+
+/// Starts the task of a connection, or refuses it.
+fn serve(
+    stream: Stream,
+    connections: &mut JoinSet<()>,
+    intake: &Intake,
+    state: &Arc<State>,
+    shutdown: &Shutdown,
+) {
+    match Arc::clone(&state.slots).try_acquire_owned() {
+        Ok(slot) => {
+            let connection = Connection::new(stream, intake.connection(), Arc::clone(state), slot);
+            connections.spawn(connection.run(shutdown.clone()));
+        }
+        Err(_full) => {
+            state.refused(&stream.peer());
+            stream.reset();
+        }
+    }
+}
+
+fn report_panic(state: &State, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(component = state.component, %error, "a connection's task failed");
+    }
+}

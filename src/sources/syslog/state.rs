@@ -1,0 +1,112 @@
+//! What all connections of one syslog source share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::budget::Budget;
+use crate::framing::Limits;
+use crate::telemetry::Throttle;
+
+/// How many connections there were and are, and what never became an event.
+#[derive(Debug, Default)]
+pub struct Connections {
+    opened: AtomicU64,
+    closed: AtomicU64,
+    refused: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Connections {
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        // Closed first: what was closed was opened before.
+        let closed = self.closed.load(Ordering::Acquire);
+        self.opened.load(Ordering::Acquire) - closed
+    }
+
+    /// Connections that were refused because `connections_max` were open.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that the system dropped because the buffer of a UDP socket was full. They are
+    /// not in the ledger: the daemon has never seen them.
+    #[must_use]
+    pub fn datagrams_dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Limits, options and counters of one source.
+#[derive(Debug)]
+pub(super) struct State {
+    /// `sources.<name>`, for the log.
+    pub(super) component: String,
+    pub(super) limits: Limits,
+    pub(super) budget: Budget,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) throttles: Throttles,
+}
+
+/// Keeps connections that come and go from flooding the log.
+#[derive(Debug, Default)]
+pub(super) struct Throttles {
+    opened: Throttle,
+    closed: Throttle,
+    failed: Throttle,
+    refused: Throttle,
+    pub(super) trouble: Throttle,
+}
+
+impl State {
+    pub(super) fn opened(&self, peer: &str) {
+        self.connections.opened.fetch_add(1, Ordering::Release);
+        if let Some(suppressed) = self.throttles.opened.pass() {
+            tracing::info!(component = self.component, peer, suppressed, "connection opened");
+        }
+    }
+
+    pub(super) fn closed(&self, peer: &str, end: &dyn std::error::Error, failed: bool) {
+        self.connections.closed.fetch_add(1, Ordering::Release);
+        let throttle = if failed { &self.throttles.failed } else { &self.throttles.closed };
+        let Some(suppressed) = throttle.pass() else { return };
+        let component = &self.component;
+        if failed {
+            let cause = end.source();
+            tracing::warn!(component, peer, suppressed, cause, "connection closed: {end}");
+        } else {
+            tracing::info!(component, peer, suppressed, "connection closed: {end}");
+        }
+    }
+
+    pub(super) fn refused(&self, peer: &str) {
+        self.connections.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(suppressed) = self.throttles.refused.pass() {
+            tracing::warn!(
+                component = self.component,
+                peer,
+                suppressed,
+                open = self.connections.open(),
+                "connection refused: connections_max are open; raise it, or close some"
+            );
+        }
+    }
+
+    pub(super) fn dropped(&self, datagrams: u64) {
+        self.connections.dropped.fetch_add(datagrams, Ordering::Relaxed);
+        tracing::warn!(
+            component = self.component,
+            datagrams,
+            "the system dropped datagrams because the socket's buffer was full; raise \
+             udp_buffer_bytes, or send over TCP"
+        );
+    }
+}

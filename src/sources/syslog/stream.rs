@@ -1,0 +1,136 @@
+//! Stream sockets, TCP or in the file system: accepting, and reading into spare room.
+
+use std::io;
+use std::net::Shutdown as Direction;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::{SocketFlags, sockopt};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// Probes without an answer after which a peer counts as gone.
+const KEEPALIVE_PROBES: u32 = 6;
+/// Time between two such probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A socket that accepts connections.
+#[derive(Debug)]
+pub(super) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// The next connection. Cancel-safe.
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+
+    /// A connection that waits in the system's queue already; `WouldBlock` where there is none.
+    pub(super) fn accept_now(&self) -> io::Result<Stream> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let accept = |listener: BorrowedFd<'_>| -> io::Result<OwnedFd> {
+            Ok(rustix::net::accept_with(listener, flags)?)
+        };
+        match self {
+            Self::Tcp(listener) => {
+                TcpStream::from_std(accept(listener.as_fd())?.into()).map(Stream::Tcp)
+            }
+            Self::Unix(listener) => {
+                UnixStream::from_std(accept(listener.as_fd())?.into()).map(Stream::Unix)
+            }
+        }
+    }
+}
+
+/// One connection's socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// Who is at the other end, for the log.
+    pub(super) fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream
+                .peer_addr()
+                .map_or_else(|_gone| "unknown".to_owned(), |address| address.to_string()),
+            Self::Unix(stream) => stream
+                .peer_cred()
+                .ok()
+                .and_then(|peer| peer.pid())
+                .map_or_else(|| "unknown".to_owned(), |pid| format!("process {pid}")),
+        }
+    }
+
+    /// Lets the system find out, after `idle` without traffic, whether the peer is still there.
+    pub(super) fn keep_alive(&self, idle: Duration) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, idle.max(Duration::from_secs(1)))?;
+        sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+        Ok(())
+    }
+
+    /// Closes so that the peer sees an error at once, and does not write on into nothing.
+    pub(super) fn reset(self) {
+        match &self {
+            // A zero linger time makes close send a reset; without it the worst is a late one.
+            Self::Tcp(stream) => drop(sockopt::set_socket_linger(stream, Some(Duration::ZERO))),
+            Self::Unix(stream) => {
+                if let Ok(socket) = stream.as_fd().try_clone_to_owned() {
+                    drop(std::os::unix::net::UnixStream::from(socket).shutdown(Direction::Both));
+                }
+            }
+        }
+    }
+
+    /// Returns when there is something to read. Cancel-safe.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Reads into the spare room of `buffer`; 0 at the end of the stream.
+    pub(super) fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let read = || self.read_now(buffer);
+        match self {
+            Self::Tcp(stream) => stream.try_io(Interest::READABLE, read),
+            Self::Unix(stream) => stream.try_io(Interest::READABLE, read),
+        }
+    }
+
+    /// As [`Self::try_read`], but asks the system even where the runtime has not heard of
+    /// anything to read.
+    pub(super) fn read_now(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        loop {
+            match rustix::io::read(self, rustix::buffer::spare_capacity(buffer)) {
+                Err(rustix::io::Errno::INTR) => {}
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    /// How many bytes wait in the system's buffer.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        rustix::io::ioctl_fionread(self).unwrap_or(0)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}

@@ -94,7 +94,13 @@ pub(crate) fn paths(code: &str) -> Vec<(usize, String)> {
             index += 1;
         }
     }
-    paths.into_iter().map(|(at, path)| (line_of(code, at), path)).collect()
+    let (mut line, mut seen) = (1, 0);
+    let number = |(at, path)| {
+        line += line_of(&code[seen..at], at - seen) - 1;
+        seen = at;
+        (line, path)
+    };
+    paths.into_iter().map(number).collect()
 }
 
 /// The path that begins at `index`, and the index after it.

@@ -39,6 +39,21 @@ impl Source {
         parts - usize::from(inner.ends_with("/mod.rs"))
     }
 
+    /// The modules in files of their own that this file declares under `#[cfg(test)]`, as paths
+    /// without `.rs`.
+    fn test_modules(&self) -> Vec<String> {
+        let own = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        let own = own.trim_end_matches("/lib").trim_end_matches("/main");
+        let declarations = self.code_and_tests.split("#[cfg(test)]").skip(1);
+        let names = declarations.filter_map(|rest| {
+            let item = rest.split(['{', ';']).next()?;
+            let name = item.split_whitespace().last()?;
+            let is_file = rest[item.len()..].starts_with(';');
+            (is_file && item.contains("mod ")).then(|| format!("{own}/{name}"))
+        });
+        names.collect()
+    }
+
     /// How many lines there are that do not belong to a test.
     pub(crate) fn lines_without_tests(&self) -> usize {
         self.text_without_tests().lines().filter(|line| *line != TEST_LINE).count()
@@ -94,13 +109,18 @@ pub(crate) fn word_at(line: &str, word: &str) -> Option<usize> {
     })
 }
 
-/// The files below `directory` that hold no tests only, in order.
+/// The files below `directory` that are part of the program, in order.
 pub(crate) fn rust_files(directory: &str) -> Vec<Source> {
     let mut files = Vec::new();
     collect(Path::new(directory), &mut files);
+    let tests: Vec<String> = files.iter().flat_map(Source::test_modules).collect();
     files.retain(|source| {
-        let is_test = |part: &str| part == "tests" || part == "tests.rs";
-        !source.path.split('/').skip(1).any(is_test)
+        let module = source.path.trim_end_matches(".rs").trim_end_matches("/mod");
+        !tests.iter().any(|test| {
+            module
+                .strip_prefix(test.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
     });
     files
 }

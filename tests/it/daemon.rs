@@ -23,7 +23,6 @@ pub(crate) struct Daemon {
     directory: TempDir,
     log: Arc<Mutex<String>>,
     log_reader: Option<JoinHandle<()>>,
-    output_reader: Option<JoinHandle<String>>,
 }
 
 /// What is known of a daemon that has ended.
@@ -35,8 +34,6 @@ pub(crate) struct Ended {
     pub(crate) after: Duration,
     /// All that it wrote to standard error.
     pub(crate) log: String,
-    /// All that it wrote to standard output.
-    pub(crate) output: String,
     /// The ledger of its last words.
     pub(crate) ledger: Value,
     /// Where its files are.
@@ -56,19 +53,13 @@ impl Daemon {
             .arg("--config")
             .arg(&file)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let log_reader = Some(keep(child.stderr.take().unwrap(), Arc::clone(&log)));
-        let mut stdout = child.stdout.take().unwrap();
-        let output_reader = Some(std::thread::spawn(move || {
-            let mut output = Vec::new();
-            stdout.read_to_end(&mut output).unwrap();
-            String::from_utf8(output).unwrap()
-        }));
-        let mut daemon = Self { child, directory, log, log_reader, output_reader };
+        let mut daemon = Self { child, directory, log, log_reader };
         for &port in ports {
             daemon.wait_for_port(port, &config);
         }
@@ -126,11 +117,10 @@ impl Daemon {
         let after = started.elapsed();
         let status = self.child.wait().unwrap();
         self.log_reader.take().unwrap().join().unwrap();
-        let output = self.output_reader.take().unwrap().join().unwrap();
         let log = self.log();
         let ledger = ledger(&log).unwrap_or_else(|| panic!("no ledger in the log\n{log}"));
         let directory = std::mem::replace(&mut self.directory, TempDir::new().unwrap());
-        Ended { status, after, log, output, ledger, directory }
+        Ended { status, after, log, ledger, directory }
     }
 }
 

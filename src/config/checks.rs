@@ -16,67 +16,101 @@ use crate::sources::syslog::ListenAddress;
 
 /// Notes what is wrong between the parts. Gives the rules compiled, if they can be.
 pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSet> {
-    let checks = Checks { read };
-    checks.decoder(findings);
-    checks.sources(findings);
-    checks.sinks(findings);
-    checks.tests(findings);
-    checks.rules(findings)
+    let mut checks = Checks { read, findings };
+    checks.decoder();
+    checks.sources();
+    checks.sinks();
+    checks.tests();
+    checks.rules()
 }
 
-struct Checks<'r> {
+struct Checks<'r, 'f, 'a> {
     read: &'r Sections,
+    findings: &'f mut Findings<'a>,
 }
 
-impl Checks<'_> {
-    fn decoder(&self, findings: &mut Findings<'_>) {
+impl<'r> Checks<'r, '_, '_> {
+    fn decoder(&mut self) {
         let config = self.read.file.as_ref().map(|file| &file.decoder);
         if let Some(error) = config.and_then(|config| Decoder::new(config).err()) {
             let key = KeyPath::top("decoder").key("zone");
-            findings.error(&self.read.places.nearest(&key).value, &key, error.to_string());
+            self.note(&key, error.to_string());
         }
     }
 
-    fn sources(&self, findings: &mut Findings<'_>) {
+    fn sources(&mut self) {
         let sources = &self.read.sources;
-        if sources.is_empty() {
+        let section = KeyPath::top("sources");
+        if sources.is_empty() && !self.findings.concern(&section) {
             let message = "no source: `qatime run` would have nothing to read; add a table such as \
                            [sources.cluster] with type = \"syslog\"";
-            findings.warn(&self.section("sources"), &KeyPath::top("sources"), message);
+            self.findings.warn(&self.read.places.nearest(&section).value, &section, message);
         }
-        let mut taken: Vec<(&ListenAddress, &KeyPath)> = Vec::new();
+        let mut addresses = Vec::new();
+        let mut stdin = None;
         for source in sources {
-            let Some(SourceConfig::Syslog(config)) = &source.config else {
-                continue;
-            };
-            let listen = source.path.key("listen");
-            for (index, address) in config.listen.values().iter().enumerate() {
-                if let Some((other, holder)) =
-                    taken.iter().find(|(other, _)| excludes(other, address))
-                {
-                    let key = listen.element(index);
-                    let key = if self.read.places.has(&key) { key } else { listen.clone() };
-                    let message = format!("{address} is taken by {other} of {holder}");
-                    findings.error(&self.read.places.nearest(&key).value, &key, message);
+            match &source.config {
+                Some(SourceConfig::File(config)) => {
+                    self.some(config.paths.values(), &source.path.key("paths"));
                 }
-                taken.push((address, &source.path));
+                Some(SourceConfig::Stdin(_)) => {
+                    if let Some(other) = stdin.replace(&source.path) {
+                        let message = format!("standard input is read by {other}");
+                        self.note(&source.path.key("type"), message);
+                    }
+                }
+                Some(SourceConfig::Syslog(config)) => {
+                    let listen = source.path.key("listen");
+                    self.some(config.listen.values(), &listen);
+                    for (index, address) in config.listen.values().iter().enumerate() {
+                        self.address(address, &listen.element(index), &addresses);
+                        addresses.push((address, &source.path));
+                    }
+                }
+                None => {}
             }
         }
     }
 
-    fn sinks(&self, findings: &mut Findings<'_>) {
-        let Sections { sinks, rules, file, places, .. } = self.read;
+    /// Notes a list that says nothing.
+    fn some<T>(&mut self, values: &[T], key: &KeyPath) {
+        if values.is_empty() {
+            self.note(key, "an empty list; name one at least".to_owned());
+        }
+    }
+
+    /// Notes an address that cannot be had beside those that are taken.
+    fn address(
+        &mut self,
+        address: &ListenAddress,
+        key: &KeyPath,
+        taken: &[(&ListenAddress, &KeyPath)],
+    ) {
+        if let Some((other, holder)) = taken.iter().find(|(other, _)| excludes(other, address)) {
+            let key = self.element(key);
+            self.note(&key, format!("{address} is taken by {other} of {holder}"));
+        }
+    }
+
+    /// The key of an element, or of the value that stands for a list of one.
+    fn element(&self, key: &KeyPath) -> KeyPath {
+        let whole = key.parent().filter(|_| !self.read.places.has(key));
+        whole.unwrap_or_else(|| key.clone())
+    }
+
+    fn sinks(&mut self) {
+        let Sections { sinks, rules, file, .. } = self.read;
         if sinks.is_empty() {
             let message = "no sink: events would go nowhere; add a table such as [sinks.atime] \
                            with type = \"atime\"";
-            findings.error(&self.section("sinks"), &KeyPath::top("sinks"), message);
+            self.note(&KeyPath::top("sinks"), message.to_owned());
         }
         let unmatched = match file.as_ref().map(|file| &file.unmatched) {
             Some(Unmatched::Sinks(names)) => names.as_slice(),
             Some(Unmatched::Count) | None => &[],
         };
         let key = KeyPath::top("unmatched");
-        self.names(unmatched, &self.sink_names(), "sink", &key, findings);
+        self.names(unmatched, &self.sink_names(), "sink", &key);
         // A rule that cannot be read may use any sink.
         if rules.iter().all(|rule| rule.value.is_some()) && file.is_some() {
             let used = |name: &String| {
@@ -84,16 +118,16 @@ impl Checks<'_> {
                 let mut rules = rules.iter().filter_map(|rule| rule.value.as_ref());
                 unmatched.contains(name) || rules.any(in_rule)
             };
-            for sink in sinks.iter().filter(|sink| !used(&sink.name)) {
-                findings.warn(&sink.span, &sink.path, "no rule sends events to it");
+            let read = sinks.iter().filter(|sink| sink.config.is_some());
+            for sink in read.filter(|sink| !used(&sink.name)) {
+                self.findings.warn(&sink.span, &sink.path, "no rule sends events to it");
             }
         }
-        self.same_place(sinks, findings);
-        debug_assert!(sinks.iter().all(|sink| places.has(&sink.path)), "sinks stand in the file");
+        self.same_place(sinks);
     }
 
     /// Two sinks that write to the same place destroy each other's work.
-    fn same_place(&self, sinks: &[Entry<SinkConfig>], findings: &mut Findings<'_>) {
+    fn same_place(&mut self, sinks: &[Entry<SinkConfig>]) {
         let mut taken = HashMap::new();
         for sink in sinks {
             let (key, place) = match &sink.config {
@@ -105,13 +139,13 @@ impl Checks<'_> {
             let key = sink.path.key(key);
             if let Some(other) = taken.insert(place, &sink.path) {
                 let message = format!("the same as that of {other}: let one sink do it");
-                findings.error(&self.read.places.nearest(&key).value, &key, message);
+                self.note(&key, message);
             }
         }
     }
 
-    fn rules(&self, findings: &mut Findings<'_>) -> Option<RuleSet> {
-        let Sections { rules, sinks, places, .. } = self.read;
+    fn rules(&mut self) -> Option<RuleSet> {
+        let Sections { rules, sinks, .. } = self.read;
         let clean: Vec<_> = rules.iter().filter(|rule| rule.clean).collect();
         let values: Vec<Rule> = clean.iter().filter_map(|rule| rule.value.clone()).collect();
         let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
@@ -131,13 +165,13 @@ impl Checks<'_> {
             let is_sink = key.parent().unwrap_or_default() == rule.path.key("sinks")
                 || key == rule.path.key("sinks");
             if !(sinks.is_empty() && is_sink) {
-                findings.error(&places.nearest(&key).value, &key, error.message);
+                self.note(&key, error.message);
             }
         }
         None
     }
 
-    fn tests(&self, findings: &mut Findings<'_>) {
+    fn tests(&mut self) {
         let rules = self.read.rules.iter().filter_map(|rule| rule.value.as_ref());
         let rules: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
         let fields = trial::field_names();
@@ -149,24 +183,23 @@ impl Checks<'_> {
             let path = &test.path;
             let (wanted_rules, wanted_sinks) = (value.rules.as_deref(), value.sinks.as_deref());
             let sinks = self.sink_names();
-            self.names(wanted_rules.unwrap_or(&[]), &rules, "rule", &path.key("rules"), findings);
-            self.names(wanted_sinks.unwrap_or(&[]), &sinks, "sink", &path.key("sinks"), findings);
+            self.names(wanted_rules.unwrap_or(&[]), &rules, "rule", &path.key("rules"));
+            self.names(wanted_sinks.unwrap_or(&[]), &sinks, "sink", &path.key("sinks"));
             for field in value.fields.keys().filter(|field| !fields.contains(&field.as_str())) {
                 let key = path.key("fields").key(field);
-                let message = wording::unknown_name(field, &fields);
-                findings.error(&self.read.places.nearest(&key).key, &key, message);
+                let message = wording::unknown_name("field", field, &fields);
+                self.findings.error(&self.read.places.nearest(&key).key, &key, message);
             }
             if test.clean {
-                self.expectations(value, path, findings);
+                self.expectations(value, path);
             }
         }
     }
 
-    fn expectations(&self, test: &Test, path: &KeyPath, findings: &mut Findings<'_>) {
-        let places = &self.read.places;
+    fn expectations(&mut self, test: &Test, path: &KeyPath) {
         if !test.expects_something() {
             let message = "expects nothing; say `rules`, `sinks`, `fields` or `rejected`";
-            findings.error(&places.nearest(path).value, path, message);
+            self.note(path, message.to_owned());
         }
         let Some(reason) = &test.rejected else {
             return;
@@ -174,40 +207,33 @@ impl Checks<'_> {
         let key = path.key("rejected");
         let reasons: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         if !reasons.contains(&reason.as_str()) {
-            let message = wording::unknown_name(reason, &reasons);
-            findings.error(&places.nearest(&key).value, &key, message);
+            self.note(&key, wording::unknown_name("reason", reason, &reasons));
         } else if test.expects_event() {
             let message = "a rejected line gives no event; leave out `rules`, `sinks` and `fields`";
-            findings.error(&places.nearest(&key).value, &key, message);
+            self.note(&key, message.to_owned());
         }
     }
 
     /// Notes each of the names that is not known.
-    fn names(
-        &self,
-        names: &[String],
-        known: &[&str],
-        what: &str,
-        key: &KeyPath,
-        findings: &mut Findings<'_>,
-    ) {
-        let places = &self.read.places;
+    fn names(&mut self, names: &[String], known: &[&str], what: &str, key: &KeyPath) {
         for (index, name) in names.iter().enumerate() {
             if !known.contains(&name.as_str()) {
-                let element = key.element(index);
-                let key = if places.has(&element) { element } else { key.clone() };
-                let message = format!("no such {what}: {}", wording::unknown_name(name, known));
-                findings.error(&places.nearest(&key).value, &key, message);
+                let key = self.element(&key.element(index));
+                self.note(&key, wording::unknown_name(what, name, known));
             }
         }
     }
 
-    fn sink_names(&self) -> Vec<&str> {
-        self.read.sinks.iter().map(|sink| sink.name.as_str()).collect()
+    /// Notes an error at a key that is not known to be wrong already: what a wrong value leads to
+    /// is not worth a line.
+    fn note(&mut self, key: &KeyPath, message: String) {
+        if !self.findings.concern(key) {
+            self.findings.error(&self.read.places.nearest(key).value, key, message);
+        }
     }
 
-    fn section(&self, name: &str) -> std::ops::Range<usize> {
-        self.read.places.nearest(&KeyPath::top(name)).value
+    fn sink_names(&self) -> Vec<&'r str> {
+        self.read.sinks.iter().map(|sink| sink.name.as_str()).collect()
     }
 }
 

@@ -49,15 +49,19 @@ pub(super) struct File {
     pub(super) decoder: decoders::Config,
     /// Where events come from: one table each, named as you like.
     #[serde(default)]
+    #[expect(dead_code, reason = "it is here for the schema")]
     sources: Section<BTreeMap<Name, SourceConfig>>,
     /// Which events go to which sinks, in this order. Every rule that matches applies.
     #[serde(default)]
+    #[expect(dead_code, reason = "it is here for the schema")]
     rules: Section<Vec<Rule>>,
     /// Where events go: one table each, named as you like.
     #[serde(default)]
+    #[expect(dead_code, reason = "it is here for the schema")]
     sinks: Section<BTreeMap<Name, SinkConfig>>,
     /// Lines, and what is to become of them. `qatime check` tries them all.
     #[serde(default)]
+    #[expect(dead_code, reason = "it is here for the schema")]
     tests: Section<Vec<Test>>,
 }
 
@@ -123,7 +127,8 @@ pub(super) struct Name;
 impl Name {
     /// What a name looks like: it stands in metrics, logs and keys.
     pub(super) fn is_valid(name: &str) -> bool {
-        let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+        let is_part =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
         !name.is_empty() && name.len() <= Self::LENGTH_MAX && name.chars().all(is_part)
     }
 

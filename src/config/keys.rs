@@ -104,7 +104,8 @@ impl<'s> Checker<'s, '_, '_> {
         for name in required.filter_map(Value::as_str) {
             if !table.contains_key(name) {
                 let example = shape.get("properties").and_then(|all| all.get(name));
-                let example = example.map_or("…".into(), |schema| example_of(self.root, schema));
+                let example =
+                    example.map_or_else(|| "…".to_owned(), |schema| example_of(self.root, schema));
                 let message = format!("missing key; add for example `{name} = {example}`");
                 self.findings.error(span, &path.key(name), message);
             }

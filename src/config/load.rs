@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use toml::Spanned;
 use toml::de::DeValue;
 
 use super::document::{Document, Environment, Node, Places};
@@ -12,6 +13,7 @@ use super::parts::{Part, SinkConfig, SourceConfig};
 use super::problem::{Findings, KeyPath, Severity};
 use super::reading::{read, read_with};
 use super::test::Test;
+use super::trial::TestEntry;
 use super::{Configuration, Named, Problems, checks, document, keys, schema, wording};
 use crate::rules::{Rule, RuleSet};
 
@@ -28,8 +30,8 @@ pub fn load(
 ) -> Result<Configuration, Problems> {
     let mut findings = Findings::new(file, text);
     let configuration = document::parse(text, environment, &mut findings).and_then(|document| {
-        let mut read = Sections::read(document, &mut findings);
-        let rule_set = checks::run(&mut read, &mut findings);
+        let read = Sections::read(document, &mut findings);
+        let rule_set = checks::run(&read, &mut findings);
         read.configure(rule_set?, &findings)
     });
     let problems = findings.sorted();
@@ -66,7 +68,6 @@ pub(super) struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Listed<T> {
     pub(super) path: KeyPath,
-    pub(super) span: Range<usize>,
     pub(super) value: Option<T>,
     /// Whether it was read as it stands.
     pub(super) clean: bool,
@@ -93,7 +94,7 @@ impl Sections {
         let tests = self.tests.into_iter();
         let tests = tests.filter_map(|test| {
             let at = |key: &KeyPath| findings.position(self.places.nearest(key).value.start);
-            Some(super::TestEntry::new(test.value?, &test.path, &at))
+            Some(TestEntry::new(test.value?, &test.path, &at))
         });
         Some(Configuration {
             grace: grace.get(),
@@ -139,10 +140,8 @@ fn parts<T: Part>(
     let entries = tables.into_iter().map(|(key, table)| {
         let path = path.key(key.get_ref());
         if !Name::is_valid(key.get_ref()) {
-            let message = format!(
-                "not a name: use a-z, 0-9, _ and -, at most {} of them",
-                Name::LENGTH_MAX
-            );
+            let message =
+                format!("not a name: use a-z, 0-9, _ and -, at most {} of them", Name::LENGTH_MAX);
             findings.error(&key.span(), &path, message);
         }
         let span = places.nearest(&path).value;
@@ -155,7 +154,7 @@ fn parts<T: Part>(
 /// Reads one table of parts: first the key `type`, then what it says.
 fn part<T: Part>(
     name: &str,
-    table: Node<'_>,
+    mut table: Node<'_>,
     path: &KeyPath,
     places: &Places,
     findings: &mut Findings<'_>,
@@ -167,11 +166,11 @@ fn part<T: Part>(
         return None;
     };
     let tag = path.key("type");
+    // What was meant, where that can be guessed, tells of further mistakes.
     let kind = match keys.get("type").map(|kind| (kind.span(), kind.get_ref().as_str())) {
         Some((_, Some(kind))) if T::KINDS.contains(&kind) => kind,
         Some((span, Some(kind))) => {
-            findings.error(&span, &tag, wording::unknown_name(kind, T::KINDS));
-            // What was meant tells of further mistakes.
+            findings.error(&span, &tag, wording::unknown(kind, T::KINDS));
             keys::nearest(kind, T::KINDS)?
         }
         Some((span, None)) => {
@@ -189,6 +188,10 @@ fn part<T: Part>(
         }
     }
     .to_owned();
+    if let DeValue::Table(keys) = table.get_mut() {
+        let value = DeValue::String(kind.clone().into());
+        keys.insert(Spanned::new(span.clone(), "type".into()), Spanned::new(span, value));
+    }
     T::read(&kind, table, path, places, findings)?.value
 }
 
@@ -210,9 +213,9 @@ fn list<T: DeserializeOwned + JsonSchema>(
     };
     let schema = schema::of::<T>();
     let listed = elements.into_iter().enumerate().map(|(index, element)| {
-        let (path, span) = (path.element(index), element.span());
+        let path = path.element(index);
         let reading = read_with(&schema, element, &path, places, findings);
-        Listed { path, span, value: reading.value, clean: reading.clean }
+        Listed { path, value: reading.value, clean: reading.clean }
     });
     listed.collect()
 }

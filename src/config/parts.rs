@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::document::{Node, Places};
 use super::problem::{Findings, KeyPath};
-use super::reading::{Reading, read_with};
+use super::reading::{Reading, read};
 use super::schema;
 use crate::{sinks, sources};
 
@@ -56,8 +56,7 @@ macro_rules! kinds {
             ) -> Option<Reading<Self>> {
                 match kind {
                     $($kind => {
-                        let schema = schema::of_part::<$config>($kind);
-                        let read = read_with(&schema, table, path, places, findings);
+                        let read = read::<$config>(table, path, places, findings);
                         Some(read.map(|config| Self::$variant(Box::new(config))))
                     })*
                     _ => None,

@@ -72,7 +72,7 @@ impl Problems {
         self.0.len()
     }
 
-    /// Whether there is none; never true of the problems that [`super::load`] returns.
+    /// Whether there is none; never true of the problems that [`super::load()`] returns.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -15,6 +15,9 @@ use super::problem::{Findings, KeyPath};
 use super::schema;
 use super::wording::{Complaint, complaint};
 
+/// How many mistakes of one table are looked for. Each costs another reading of the table.
+const PROBLEMS_MAX: usize = 100;
+
 /// What was read, and whether nothing was wrong with it.
 #[derive(Debug)]
 pub(super) struct Reading<T> {
@@ -65,7 +68,8 @@ pub(super) fn read_with<T: DeserializeOwned>(
         let span = culprit::<T>(&value, &span, &error).unwrap_or(span);
         let at = places.find(path, &span).unwrap_or(path).clone();
         note(error.message(), &span, &at, places, findings);
-        if at == *path || !remove(&mut value, &span) {
+        let many = findings.len() - before >= PROBLEMS_MAX;
+        if many || at == *path || !remove(&mut value, &span) {
             return Reading { value: None, clean };
         }
     }
@@ -201,6 +205,7 @@ mod tests {
 
     #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
+    #[expect(dead_code, reason = "only whether it can be read matters here")]
     enum Format {
         #[default]
         Json,
@@ -218,8 +223,8 @@ mod tests {
     #[serde(deny_unknown_fields, default)]
     struct When {
         operation: OneOrMany<String>,
-        not: Option<Box<When>>,
-        any: Vec<When>,
+        not: Option<Box<Self>>,
+        any: Vec<Self>,
     }
 
     #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -258,84 +263,86 @@ mod tests {
         findings.sorted().iter().map(ToString::to_string).collect()
     }
 
+    /// Texts, and what is said of them.
+    const CASES: &[(&str, &[&str])] = &[
+        ("part = { root = '/r', threads = 4 }", &[]),
+        (
+            "[part]\nroot = '/r'\nthreads = 'four'",
+            &["t:3:11: part.threads: expected a whole number from 1 to 65535, found the text \
+                   \"four\""],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = '${FOUR}'",
+            &["t:3:11: part.threads: expected a whole number from 1 to 65535, found the text \
+                   \"four\" (from the variable FOUR of the environment)"],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 0",
+            &["t:3:11: part.threads: expected a whole number from 1 to 65535, found 0"],
+        ),
+        (
+            "[part]",
+            &[
+                "t:1:1: part.root: missing key; add for example `root = \"/mnt/q\"`",
+                "t:1:1: part.threads: missing key; add for example `threads = 1`",
+            ],
+        ),
+        ("part = 5", &["t:1:8: part: expected a table, found 5"]),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\nqueue = 5",
+            &["t:4:9: part.queue: expected a table, found 5"],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\n[part.queue]\nevents_mx = 5\nwait_max = 'now'",
+            &[
+                "t:5:1: part.queue.events_mx: unknown key; did you mean \"events_max\"?",
+                "t:6:12: part.queue.wait_max: \"now\" is not a duration such as \"5s\", \
+                     \"1h 30m\" or \"90d\"",
+            ],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\nformat = 'jsn'\nonce = 'yes'\nsize = -1",
+            &[
+                "t:4:10: part.format: \"jsn\" is not known here; did you mean \"json\"?",
+                "t:5:8: part.once: expected true or false, found the text \"yes\"",
+                "t:6:8: part.size: a size is not negative",
+            ],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\nwords = ['a', 1, 'b', true]",
+            &[
+                "t:4:15: part.words[1]: expected a text, found 1",
+                "t:4:23: part.words[3]: expected a text, found true",
+            ],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\nwhen.not = { any = [{ operaton = 'x' }, \
+                 { operation = 2 }] }\nwhen.operation = [[1]]",
+            &[
+                "t:4:23: part.when.not.any[0].operaton: unknown key; did you mean \
+                     \"operation\"?",
+                "t:4:55: part.when.not.any[1].operation: expected a text, found 2",
+                "t:5:19: part.when.operation[0]: expected a text, found a list",
+            ],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\n[[part.maps]]\nfrom = 'a'\nto = 'a'\n\
+                 [[part.maps]]\nfrom = 'b'\n[[part.maps]]\nfrom = 'c'\nto = 'c'",
+            &[
+                "t:4:1: part.maps[0]: maps a path to itself",
+                "t:7:1: part.maps[1].to: missing key; add for example `to = \"…\"`",
+                "t:9:1: part.maps[2]: maps a path to itself",
+            ],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 1\nformat = { template = '{path}', x = 1 }",
+            &["t:4:33: part.format.x: unknown key; known here: template"],
+        ),
+    ];
+
     #[test]
     fn each_mistake_is_told_where_it_stands() {
-        let cases: &[(&str, &[&str])] = &[
-            ("part = { root = '/r', threads = 4 }", &[]),
-            (
-                "[part]\nroot = '/r'\nthreads = 'four'",
-                &["t:3:11: part.threads: expected a whole number from 1 to 65535, found the text \
-                   \"four\""],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = '${FOUR}'",
-                &["t:3:11: part.threads: expected a whole number from 1 to 65535, found the text \
-                   \"four\" (from the variable FOUR of the environment)"],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 0",
-                &["t:3:11: part.threads: expected a whole number from 1 to 65535, found 0"],
-            ),
-            (
-                "[part]",
-                &[
-                    "t:1:1: part.root: missing key; add for example `root = \"/mnt/q\"`",
-                    "t:1:1: part.threads: missing key; add for example `threads = 1`",
-                ],
-            ),
-            ("part = 5", &["t:1:8: part: expected a table, found 5"]),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\nqueue = 5",
-                &["t:4:9: part.queue: expected a table, found 5"],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\n[part.queue]\nevents_mx = 5\nwait_max = 'now'",
-                &[
-                    "t:5:1: part.queue.events_mx: unknown key; did you mean \"events_max\"?",
-                    "t:6:12: part.queue.wait_max: \"now\" is not a duration such as \"5s\", \
-                     \"1h 30m\" or \"90d\"",
-                ],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\nformat = 'jsn'\nonce = 'yes'\nsize = -1",
-                &[
-                    "t:4:10: part.format: \"jsn\" is not known here; did you mean \"json\"?",
-                    "t:5:8: part.once: expected true or false, found the text \"yes\"",
-                    "t:6:8: part.size: a size is not negative",
-                ],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\nwords = ['a', 1, 'b', true]",
-                &[
-                    "t:4:15: part.words[1]: expected a text, found 1",
-                    "t:4:23: part.words[3]: expected a text, found true",
-                ],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\nwhen.not = { any = [{ operaton = 'x' }, \
-                 { operation = 2 }] }\nwhen.operation = [[1]]",
-                &[
-                    "t:4:23: part.when.not.any[0].operaton: unknown key; did you mean \
-                     \"operation\"?",
-                    "t:4:55: part.when.not.any[1].operation: expected a text, found 2",
-                    "t:5:19: part.when.operation[0]: expected a text, found a list",
-                ],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\n[[part.maps]]\nfrom = 'a'\nto = 'a'\n\
-                 [[part.maps]]\nfrom = 'b'\n[[part.maps]]\nfrom = 'c'\nto = 'c'",
-                &[
-                    "t:4:1: part.maps[0]: maps a path to itself",
-                    "t:7:1: part.maps[1].to: missing key; add for example `to = \"…\"`",
-                    "t:9:1: part.maps[2]: maps a path to itself",
-                ],
-            ),
-            (
-                "[part]\nroot = '/r'\nthreads = 1\nformat = { template = '{path}', x = 1 }",
-                &["t:4:33: part.format.x: unknown key; known here: template"],
-            ),
-        ];
-        for (text, expected) in cases {
+        for (text, expected) in CASES {
             assert_eq!(problems(text), *expected, "{text}");
         }
     }

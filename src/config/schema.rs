@@ -12,6 +12,8 @@ const VARIABLE: &str = r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-.*)?\}$";
 pub(super) fn of<T: JsonSchema>() -> Value {
     // Editors' TOML plugins know draft 7 best.
     let settings = SchemaSettings::draft07().with_transform(allow_variables);
+    // First of all: what becomes a plain reference is still to be made fit for draft 7.
+    let settings = settings.with(|settings| settings.transforms.insert(0, Box::new(forget_null)));
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
@@ -24,11 +26,6 @@ pub(super) fn in_place<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema
 /// The schema of one part: that of its configuration, where `type` is its kind.
 pub(super) fn of_kind<T: JsonSchema>(kind: &str, generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::json_schema(generator);
-    tag(kind, &mut schema);
-    schema
-}
-
-fn tag(kind: &str, schema: &mut Schema) {
     let object = schema.ensure_object();
     object.insert("title".to_owned(), json!(kind));
     if let Some(Value::Object(properties)) = object.get_mut("properties") {
@@ -41,13 +38,7 @@ fn tag(kind: &str, schema: &mut Schema) {
         required.retain(|key| key != "type");
         required.insert(0, json!("type"));
     }
-}
-
-/// The schema of one part as it stands alone.
-pub(super) fn of_part<T: JsonSchema>(kind: &str) -> Value {
-    let mut schema = Schema::try_from(of::<T>()).expect("a part is a table");
-    tag(kind, &mut schema);
-    schema.to_value()
+    schema
 }
 
 /// Lets `"${NAME}"` stand where a pattern says how a text must look.
@@ -56,4 +47,34 @@ fn allow_variables(schema: &mut Schema) {
         *pattern = format!("{VARIABLE}|{pattern}");
     }
     transform_subschemas(&mut allow_variables, schema);
+}
+
+/// Leaves out null, which TOML does not have: an optional key is simply not there.
+fn forget_null(schema: &mut Schema) {
+    transform_subschemas(&mut forget_null, schema);
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(kinds)) = object.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [kind] = &kinds[..] {
+            let kind = kind.clone();
+            object.insert("type".to_owned(), kind);
+        }
+    }
+    if object.get("default").is_some_and(Value::is_null) {
+        object.remove("default");
+    }
+    let Some(Value::Array(any)) = object.get_mut("anyOf") else {
+        return;
+    };
+    any.retain(|schema| schema.get("type").is_none_or(|kind| kind != "null"));
+    if let [Value::Object(only)] = &any[..] {
+        let only = only.clone();
+        object.remove("anyOf");
+        // What is said of the key goes before what is said of its type.
+        for (key, value) in only {
+            object.entry(key).or_insert(value);
+        }
+    }
 }

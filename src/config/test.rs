@@ -12,30 +12,32 @@ use crate::event::Timestamp;
 /// A line as it could come in, and what is to become of it. What is not said is not tested.
 #[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Test {
+pub(super) struct Test {
     /// What it shows, in a few words.
     #[schemars(example = "a read sets the access time")]
-    pub name: String,
+    pub(super) name: String,
     /// One message as it comes in, without the line feed at its end. Single quotes around it spare
     /// the trouble of escapes; nothing in it is taken from the environment.
-    #[schemars(example = r#"<14>1 2026-01-27T14:12:23.9558Z tank-1 qumulo - - - 10.0.0.1,"AD\alice",smb2,fs_read_data,ok,7,"/a.txt","""#)]
-    pub input: String,
+    #[schemars(
+        example = r#"<14>1 2026-01-27T14:12:23.9558Z tank-1 qumulo - - - 10.0.0.1,"AD\alice",smb2,fs_read_data,ok,7,"/a.txt","""#
+    )]
+    pub(super) input: String,
     /// When it came in, as RFC 3339 has it. It decides the year of a stamp without one, and is the
     /// time of a message without any.
     #[serde(default)]
-    pub received: Received,
+    pub(super) received: Received,
     /// The names of exactly those rules that match, in their order.
     #[serde(default)]
-    pub rules: Option<Vec<String>>,
+    pub(super) rules: Option<Vec<String>>,
     /// The names of exactly those sinks that it goes to, in any order.
     #[serde(default)]
-    pub sinks: Option<Vec<String>>,
+    pub(super) sinks: Option<Vec<String>>,
     /// Some of its fields, by the names that `qatime decode` prints; `""` where there is none.
     #[serde(default)]
-    pub fields: BTreeMap<String, Value>,
+    pub(super) fields: BTreeMap<String, Value>,
     /// The reason for which it is rejected.
     #[serde(default)]
-    pub rejected: Option<String>,
+    pub(super) rejected: Option<String>,
 }
 
 impl Test {
@@ -52,7 +54,7 @@ impl Test {
 
 /// When a test's line came in; a fixed time by default, so that a test says the same for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Received(pub Timestamp);
+pub(super) struct Received(pub(super) Timestamp);
 
 /// Midnight of 1 January 2026, UTC, in seconds.
 const DEFAULT_UNIX_SECONDS: i64 = 1_767_225_600;
@@ -69,7 +71,9 @@ impl<'de> Deserialize<'de> for Received {
         let time: Option<jiff::Timestamp> = text.parse().ok();
         let nanos = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
         nanos.map(|nanos| Self(Timestamp::from_nanos(nanos))).ok_or_else(|| {
-            D::Error::custom(format_args!("{text:?} is not a time such as \"2026-01-27T14:12:23Z\""))
+            D::Error::custom(format_args!(
+                "{text:?} is not a time such as \"2026-01-27T14:12:23Z\""
+            ))
         })
     }
 }

@@ -31,17 +31,26 @@ fn unknown_word(message: &str) -> Option<String> {
         .or_else(|| message.strip_prefix("unknown field `"))?;
     let (word, expected) = rest.rsplit_once("`, expected ")?;
     let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-    Some(unknown_name(word, &known))
+    Some(unknown(word, &known))
 }
 
 /// What to say of a value that is none of a few words.
-pub(super) fn unknown_name(word: &str, known: &[&str]) -> String {
+pub(super) fn unknown(word: &str, known: &[&str]) -> String {
+    format!("{word:?} is not known here; {}", instead(word, known))
+}
+
+/// What to say of a name that nothing has.
+pub(super) fn unknown_name(what: &str, name: &str, known: &[&str]) -> String {
+    format!("no {what} is named {name:?}; {}", instead(name, known))
+}
+
+fn instead(word: &str, known: &[&str]) -> String {
     let quoted: Vec<_> = known.iter().map(|known| format!("{known:?}")).collect();
     let quoted: Vec<_> = quoted.iter().map(String::as_str).collect();
     match nearest(word, known) {
-        Some(nearest) => format!("{word:?} is not known here; did you mean {nearest:?}?"),
-        None if known.is_empty() => format!("{word:?} is not known here; there is none"),
-        None => format!("{word:?} is not known here; known: {}", listed(&quoted)),
+        Some(nearest) => format!("did you mean {nearest:?}?"),
+        None if known.is_empty() => "there is none".to_owned(),
+        None => format!("known: {}", listed(&quoted)),
     }
 }
 

@@ -78,6 +78,8 @@ reasons! {
     NotOk = "not_ok",
     /// The path leads to a file whose number is not that of the event.
     OtherFile = "other_file",
+    /// Nobody reads the sink's output any more (EPIPE).
+    OutputClosed = "output_closed",
     /// The event is the echo of an access time being set.
     OwnEcho = "own_echo",
     /// The path leaves the root, or has a `..`, empty or `.` component.

@@ -1,6 +1,8 @@
 //! Where events go. Each sink has a lane of its own: a queue, a thread, retries.
 
 pub mod atime;
+pub mod file;
+pub mod stdout;
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! What the daemon says of itself: the ledger of every event, and logs that cannot flood.
 
 mod ledger;
+pub mod logging;
 pub(crate) mod printable;
 mod throttle;
 

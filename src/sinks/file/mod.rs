@@ -1,0 +1,277 @@
+//! Events to a file: JSON lines or a template, with rotation by size and time.
+//!
+//! An event counts as delivered once the operating system has its line, or with `sync` once the
+//! disk has it. A line is never split: where a disk is full, the half line is taken back from the
+//! file, and the events are tried again.
+//!
+//! A file is rotated by renaming it to `<name>.<time of the rotation>`, such as
+//! `audit.jsonl.20261123T101500.000Z`; names never change afterwards, and sort by time. With
+//! `compress` it becomes `….gz` in the background.
+
+mod active;
+mod archive;
+mod rotation;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use rustix::fs::Access;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny};
+
+use self::active::{Active, OpenError};
+pub use self::rotation::Rotate;
+use self::writer::{Settings, Writer};
+use super::{DeliverError, QueueConfig, Sink};
+use crate::component::{BuildError, SinkContext};
+use crate::encoders::{Encoder, Format, Lines};
+use crate::event::{Selection, Timestamp};
+use crate::units::Duration as Span;
+
+/// Writes events to a file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Always `file`.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+    /// The file. New events go behind what stands there. It may be a device or a FIFO; without
+    /// rotation then.
+    pub path: PathBuf,
+    /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
+    /// came), `"text"`, or `{ template = "{time} {operation} {path}\n" }`.
+    #[serde(default)]
+    pub format: Format,
+    /// When the file is put aside and a new one begun. Without it the file grows, or an outside
+    /// tool moves it and sends SIGHUP.
+    #[serde(default)]
+    pub rotate: Option<Rotate>,
+    /// When written events are forced to the disk, and count as delivered only then.
+    #[serde(default)]
+    pub sync: Sync,
+    /// The permissions of a file that is created, in octal.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Whether a missing directory is created, instead of refusing to start.
+    #[serde(default)]
+    pub create_dirs: bool,
+    /// How long a line waits at most before it is written. Lines are written at once while
+    /// nothing else comes; under load they are written together. At least 1 ms.
+    #[serde(default = "default_flush_interval")]
+    pub flush_interval: Span,
+    /// The queue in front of the sink.
+    #[serde(default)]
+    pub queue: QueueConfig,
+}
+
+const fn default_flush_interval() -> Span {
+    Span::from_millis(200)
+}
+
+/// When written events are forced to the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sync {
+    /// When the operating system likes (within half a minute, usually). A crash of the daemon
+    /// loses no event that counted as delivered; a power failure can.
+    #[default]
+    Never,
+    /// At every `flush_interval`. Events that a failing disk has not confirmed are rejected as
+    /// `io_error`.
+    Flush,
+    /// With every write. Slowest; events that the disk has not confirmed are written again.
+    Batch,
+}
+
+/// Permissions of a file: `"0640"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mode(u32);
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self(0o640)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u32::from_str_radix(&text, 8)
+            .ok()
+            .filter(|mode| (3..=4).contains(&text.len()) && *mode <= 0o777)
+            .map(Self)
+            .ok_or_else(|| {
+                D::Error::custom(format_args!(
+                    "{text:?} is not a file mode in octal such as \"0640\""
+                ))
+            })
+    }
+}
+
+impl JsonSchema for Mode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Mode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "permissions in octal, such as \"0640\"",
+            "type": "string",
+            "pattern": "^0?[0-7]{3}$"
+        })
+    }
+}
+
+/// Why a file sink cannot be built.
+#[derive(Debug, thiserror::Error)]
+enum BuildProblem {
+    #[error("path: cannot create the directory {}; check the permissions above it", .0.display())]
+    CreateDirectory(PathBuf, #[source] io::Error),
+    #[error("path: {} is a directory; name a file in it", .0.display())]
+    IsDirectory(PathBuf),
+    #[error(
+        "path: the name of {} leaves no room for a time of rotation behind it; use a shorter one",
+        .0.display()
+    )]
+    LongName(PathBuf),
+    #[error(
+        "path: the directory {} does not exist; create it, or set create_dirs = true",
+        .0.display()
+    )]
+    NoDirectory(PathBuf),
+    #[error(
+        "rotate: {} is not a regular file, so that it cannot be rotated; remove rotate",
+        .0.display()
+    )]
+    NotRegular(PathBuf),
+    #[error("path: cannot write to {}; give the daemon's user permission to", .0.display())]
+    NotWritable(PathBuf, #[source] OpenError),
+    #[error(
+        "rotate: cannot rename files in {}; give the daemon's user permission to write there",
+        .0.display()
+    )]
+    NotRotatable(PathBuf, #[source] io::Error),
+}
+
+impl Config {
+    /// The sink, once the file was found to be writable. Creates the file.
+    ///
+    /// # Errors
+    /// Where the path cannot be written to, with what to do about it.
+    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
+        self.check_place().map_err(|problem| context.error(problem))?;
+        let clock = Box::new(|| Timestamp::from_system(SystemTime::now()));
+        Ok(Box::new(self.sink(context, clock)))
+    }
+
+    fn sink(&self, context: SinkContext, clock: writer::Clock) -> File {
+        let encoder = self.format.encoder(false);
+        let settings = Settings {
+            path: self.path.clone(),
+            mode: self.mode.0,
+            sync: self.sync,
+            separator: encoder.separator(),
+            rotate: self.rotate.unwrap_or_default(),
+        };
+        File {
+            encoder,
+            lines: Lines::default(),
+            writer: Writer::new(settings, context.account, clock),
+            flush_interval: self.flush_interval.get().max(Duration::from_millis(1)),
+        }
+    }
+
+    fn check_place(&self) -> Result<(), BuildProblem> {
+        let directory = directory_of(&self.path);
+        if self.create_dirs {
+            fs::create_dir_all(directory)
+                .map_err(|error| BuildProblem::CreateDirectory(directory.to_owned(), error))?;
+        }
+        if !directory.is_dir() {
+            return Err(BuildProblem::NoDirectory(directory.to_owned()));
+        }
+        if self.path.is_dir() {
+            return Err(BuildProblem::IsDirectory(self.path.clone()));
+        }
+        let is_regular = match Active::open(&self.path, self.mode.0) {
+            Ok(active) => active.is_regular(),
+            // Somebody may come to read it later.
+            Err(OpenError::NoReader) => false,
+            Err(error) => return Err(BuildProblem::NotWritable(self.path.clone(), error)),
+        };
+        if self.rotate.is_none() {
+            return Ok(());
+        }
+        if !is_regular {
+            return Err(BuildProblem::NotRegular(self.path.clone()));
+        }
+        let name = self.path.file_name().unwrap_or_default();
+        if name.len() > 255 - rotation::ENDING_BYTES_MAX {
+            return Err(BuildProblem::LongName(self.path.clone()));
+        }
+        rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| BuildProblem::NotRotatable(directory.to_owned(), error.into()))
+    }
+}
+
+/// The directory in which a file lies.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The sink. Lines wait in `lines` until there are enough to be worth a write, or until a flush.
+struct File {
+    encoder: Encoder,
+    lines: Lines,
+    writer: Writer,
+    flush_interval: Duration,
+}
+
+#[async_trait]
+impl Sink for File {
+    async fn connect(&mut self) -> Result<(), DeliverError> {
+        self.writer.connect()
+    }
+
+    async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
+        let writer = &mut self.writer;
+        self.lines.fill(events, &self.encoder, |lines| writer.write(lines))
+    }
+
+    async fn flush(&mut self) -> Result<(), DeliverError> {
+        self.writer.write(&mut self.lines)?;
+        self.writer.flush()
+    }
+
+    fn flush_interval(&self) -> Duration {
+        self.flush_interval
+    }
+
+    async fn reopen(&mut self) -> Result<(), DeliverError> {
+        // Where the old file takes no more (its disk is full), the lines go to the new one.
+        let written = self.writer.write(&mut self.lines);
+        self.writer.reopen()?;
+        match written {
+            Ok(()) => Ok(()),
+            Err(_old_file) => self.writer.write(&mut self.lines),
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), DeliverError> {
+        self.writer.write(&mut self.lines)?;
+        self.writer.flush()?;
+        self.writer.close().await;
+        Ok(())
+    }
+}

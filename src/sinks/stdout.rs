@@ -1,0 +1,215 @@
+//! Events to standard output: JSON lines, text for people, or a template.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{DeliverError, QueueConfig, Sink};
+use crate::component::{BuildError, SinkContext};
+use crate::encoders::{Encoder, Format, Lines};
+use crate::event::{Reason, Selection};
+use crate::telemetry::SinkAccount;
+
+/// Writes events to standard output.
+///
+/// When whoever reads it goes away (`qatime run | head`), the daemon goes on: its other sinks
+/// have work to do. Events for this one are rejected as `output_closed` from then on.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Always `stdout`.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+    /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
+    /// came), `"text"` (for people; in colours on a terminal, unless `NO_COLOR` is set), or
+    /// `{ template = "{time} {operation} {path}\n" }`.
+    #[serde(default)]
+    pub format: Format,
+    /// The queue in front of the sink.
+    #[serde(default)]
+    pub queue: QueueConfig,
+}
+
+impl Config {
+    /// The sink.
+    ///
+    /// # Errors
+    /// Where standard output is closed.
+    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
+        let stdout = io::stdout();
+        // Its own handle, so that nothing is buffered twice.
+        let output = stdout.as_fd().try_clone_to_owned();
+        let output = output.map_err(|error| context.error(error))?;
+        let colours = stdout.is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let encoder = self.format.encoder(colours);
+        Ok(Box::new(Stdout::new(output.into(), encoder, context.account)))
+    }
+}
+
+/// The sink.
+struct Stdout {
+    /// `None` once nobody reads it any more.
+    output: Option<File>,
+    encoder: Encoder,
+    lines: Lines,
+    account: Arc<SinkAccount>,
+}
+
+impl Stdout {
+    fn new(output: File, encoder: Encoder, account: Arc<SinkAccount>) -> Self {
+        Self { output: Some(output), encoder, lines: Lines::default(), account }
+    }
+}
+
+/// Writes what it can, and settles it. After an error it goes on with the very next byte.
+fn write_out(
+    output: &mut Option<File>,
+    account: &SinkAccount,
+    lines: &mut Lines,
+) -> Result<(), DeliverError> {
+    while let Some(file) = output
+        && !lines.is_empty()
+    {
+        #[expect(clippy::disallowed_methods, reason = "what was written is counted")]
+        let written = file.write(lines.bytes());
+        match written {
+            Ok(0) => return Err(retry(&ErrorKind::WriteZero.into())),
+            Ok(bytes) => account.delivered(lines.advance(bytes) as u64),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                tracing::warn!(
+                    component = %account.name(),
+                    "nobody reads standard output any more: its events are rejected from now on"
+                );
+                *output = None;
+            }
+            Err(error) => return Err(retry(&error)),
+        }
+    }
+    let lost = lines.clear();
+    account.count_rejected(Reason::OutputClosed, lost as u64);
+    Ok(())
+}
+
+fn retry(error: &io::Error) -> DeliverError {
+    // A terminal or pipe that another process has set not to block is soon ready again.
+    let soon = error.kind() == ErrorKind::WouldBlock;
+    let after = soon.then_some(Duration::from_millis(5));
+    DeliverError::Retry { after, cause: format!("cannot write to standard output: {error}") }
+}
+
+#[async_trait]
+impl Sink for Stdout {
+    async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
+        if self.output.is_none() {
+            self.account.count_rejected(Reason::OutputClosed, events.len() as u64);
+            return Ok(());
+        }
+        let Self { output, encoder, lines, account } = self;
+        lines.fill(events, encoder, |lines| write_out(output, account, lines))
+    }
+
+    async fn flush(&mut self) -> Result<(), DeliverError> {
+        write_out(&mut self.output, &self.account, &mut self.lines)
+    }
+
+    fn flush_interval(&self) -> Duration {
+        // People watch.
+        Duration::from_millis(50)
+    }
+
+    async fn close(&mut self) -> Result<(), DeliverError> {
+        self.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+    use crate::encoders::samples::selection;
+    use crate::telemetry::Ledger;
+
+    fn sink(output: impl Into<std::os::fd::OwnedFd>) -> (Stdout, Ledger, Arc<SinkAccount>) {
+        let mut ledger = Ledger::default();
+        let account = ledger.open_sink("out");
+        let format = Format::Template("{path}\n".parse().unwrap());
+        let output = File::from(output.into());
+        (Stdout::new(output, format.encoder(false), Arc::clone(&account)), ledger, account)
+    }
+
+    async fn give(sink: &mut Stdout, account: &SinkAccount, events: &Selection) {
+        account.routed(events.len() as u64);
+        sink.deliver(events).await.unwrap();
+    }
+
+    #[test]
+    fn the_configuration_is_short() {
+        let config: Config = toml::from_str("type = 'stdout'\nformat = 'text'").unwrap();
+        assert_eq!(config.format, Format::Text);
+        assert!(toml::from_str::<Config>("type = 'stdout'\nfromat = 'text'").is_err());
+    }
+
+    #[tokio::test]
+    async fn lines_arrive_whole_and_once() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let (mut sink, ledger, account) = sink(writer);
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        let paths: Vec<String> = (0..20_000).map(|number| format!("/data/file-{number}")).collect();
+        for some in paths.chunks(7_000) {
+            give(&mut sink, &account, &selection(some)).await;
+        }
+        sink.close().await.unwrap();
+        assert_eq!(ledger.report().sinks[0].delivered, 20_000);
+        assert!(ledger.report().is_settled());
+        drop(sink);
+        assert!(reading.join().unwrap().lines().eq(&paths));
+    }
+
+    #[tokio::test]
+    async fn when_nobody_reads_any_more_events_are_rejected_and_the_daemon_goes_on() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (mut sink, ledger, account) = sink(writer);
+        give(&mut sink, &account, &selection(["/seen"])).await;
+        sink.flush().await.unwrap();
+        drop(reader);
+        give(&mut sink, &account, &selection(["/a", "/b"])).await;
+        sink.flush().await.unwrap();
+        give(&mut sink, &account, &selection(["/c"])).await;
+        sink.close().await.unwrap();
+        let report = &ledger.report().sinks[0];
+        assert_eq!((report.delivered, report.rejected.of(Reason::OutputClosed)), (1, 3));
+        assert!(ledger.report().is_settled());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_tried_again() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (mut sink, ledger, account) = sink(full);
+        give(&mut sink, &account, &selection(["/a"])).await;
+        let error = sink.flush().await.unwrap_err();
+        assert!(matches!(error, DeliverError::Retry { .. }), "{error}");
+        assert_eq!(ledger.report().sinks[0].in_flight, 1);
+        // The redirection's disk has room again.
+        let (mut reader, writer) = io::pipe().unwrap();
+        sink.output = Some(File::from(std::os::fd::OwnedFd::from(writer)));
+        sink.close().await.unwrap();
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), ledger.report().is_settled()), ("/a\n", true));
+    }
+}

@@ -1,3 +1,7 @@
 //! The `qatime` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    qatime::cli::main(std::env::args_os())
+}

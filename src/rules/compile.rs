@@ -4,12 +4,13 @@ use std::fmt::Display;
 
 use hashbrown::HashSet;
 
+use super::automaton::check_regex;
 use super::client::parse_network;
 use super::error::{KeyPart, RuleError, nearest};
 use super::field::{Field, Gathering};
 use super::glob;
 use super::model::{Condition, FileId, Patterns, Rule, SizeRange, Text};
-use super::pattern::{Pattern, PatternSet, check_regex};
+use super::pattern::{Pattern, PatternSet};
 use super::plan::{Plan, PlanKind, Term};
 use super::protocol::ProtocolName;
 use super::route::{SINKS_MAX, SinkSet};

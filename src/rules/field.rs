@@ -9,6 +9,7 @@ use regex_automata::hybrid::dfa::Cache;
 
 use super::client::NetworkSet;
 use super::lists::Lists;
+use super::marks::{Bits, Marks};
 use super::pattern::{Pattern, PatternSet};
 use crate::event::EventRef;
 
@@ -114,24 +115,6 @@ impl FromIterator<Field> for FieldMask {
     }
 }
 
-/// The places of the bits that are set, in order.
-#[derive(Debug, Clone)]
-pub(super) struct Bits(pub(super) u64);
-
-impl Iterator for Bits {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        if self.0 == 0 {
-            return None;
-        }
-        let place = self.0.trailing_zeros();
-        self.0 &= self.0 - 1;
-        Some(place as usize)
-    }
-}
-
 /// One list of patterns in one rule: it holds where any of them matches the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Leaf {
@@ -197,14 +180,20 @@ enum Matcher {
     Texts(Box<PatternSet>),
 }
 
+/// A leaf in which a pattern stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    leaf: u32,
+    /// The rule that is looked at only if one of its leaves holds, where this is one of them.
+    rule: Option<u32>,
+}
+
 /// One field's patterns, and what they lead to.
 #[derive(Debug)]
 struct Index {
     matcher: Matcher,
-    /// The leaves of each pattern.
-    leaves: Lists,
-    /// The rules that are looked at only because of this leaf, for each leaf.
-    rules: Lists,
+    /// What each pattern leads to.
+    hits: Lists<Hit>,
     /// Where its leaves stand among all leaves' bits, in words.
     words: std::ops::Range<usize>,
 }
@@ -223,10 +212,10 @@ pub struct Scratch {
     scanned: FieldMask,
     /// A bit for each leaf, valid where its field was matched.
     leaves: Vec<u64>,
-    /// A bit for each rule: whether to look at it.
-    pub(super) active: Vec<u64>,
-    /// A bit for each rule: whether it matched.
-    pub(super) matched: Vec<u64>,
+    /// The rules to look at.
+    pub(super) active: Marks,
+    /// The rules that matched.
+    pub(super) matched: Marks,
     caches: Vec<Option<Cache>>,
     /// How many rules were looked at.
     #[cfg(test)]
@@ -238,6 +227,8 @@ impl Scratch {
     #[inline]
     pub(super) fn clear(&mut self) {
         self.scanned = FieldMask::default();
+        self.active.clear();
+        self.matched.clear();
     }
 }
 
@@ -245,21 +236,21 @@ impl Fields {
     /// Makes the sets. `keys` says by which leaves each rule is found, where it is found by any.
     pub(super) fn new(gathering: Gathering, keys: &[Option<Vec<Leaf>>]) -> Self {
         let Gathering { texts, networks } = gathering;
-        let mut rules: [Vec<Vec<u32>>; Field::ALL.len()] = Default::default();
+        let mut rules: [HashMap<u32, u32>; Field::ALL.len()] = Default::default();
         for (rule, leaves) in (0..).zip(keys) {
             for leaf in leaves.iter().flatten() {
-                let lists = &mut rules[leaf.field as usize];
-                let number = leaf.number as usize;
-                lists.resize(lists.len().max(number + 1), Vec::new());
-                lists[number].push(rule);
+                rules[leaf.field as usize].insert(leaf.number, rule);
             }
         }
         let mut words_end = 0;
         let mut index = |field: Field, leaf_count: u32, matcher, leaves: &[Vec<u32>]| {
             let start = words_end;
             words_end += (leaf_count as usize).div_ceil(64);
-            let rules = Lists::new(&rules[field as usize]);
-            Index { matcher, leaves: Lists::new(leaves), rules, words: start..words_end }
+            let rules = &rules[field as usize];
+            let hit = |&leaf: &u32| Hit { leaf, rule: rules.get(&leaf).copied() };
+            let hits: Vec<Vec<Hit>> =
+                leaves.iter().map(|leaves| leaves.iter().map(hit).collect()).collect();
+            Index { matcher, hits: Lists::new(&hits), words: start..words_end }
         };
         let indexes = Field::ALL.map(|field| {
             if field == Field::Client {
@@ -284,8 +275,8 @@ impl Fields {
         Scratch {
             scanned: FieldMask::default(),
             leaves: vec![0; words],
-            active: vec![0; rules.div_ceil(64)],
-            matched: vec![0; rules.div_ceil(64)],
+            active: Marks::new(rules),
+            matched: Marks::new(rules),
             caches: self.indexes.iter().map(cache).collect(),
             #[cfg(test)]
             visits: 0,
@@ -300,10 +291,10 @@ impl Fields {
         let leaves = &mut leaves[index.words.clone()];
         leaves.fill(0);
         let found = |pattern: u32| {
-            for &leaf in index.leaves.get(pattern as usize) {
-                leaves[leaf as usize / 64] |= 1 << (leaf % 64);
-                for &rule in index.rules.get(leaf as usize) {
-                    active[rule as usize / 64] |= 1 << (rule % 64);
+            for hit in index.hits.get(pattern as usize) {
+                leaves[hit.leaf as usize / 64] |= 1 << (hit.leaf % 64);
+                if let Some(rule) = hit.rule {
+                    active.insert(rule as usize);
                 }
             }
         };

@@ -375,7 +375,8 @@ fn write_text(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::pattern::{PatternSet, check_regex};
+    use super::super::automaton::check_regex;
+    use super::super::pattern::PatternSet;
     use super::*;
 
     fn matches(glob: &str, path: bool, text: &[u8]) -> bool {

@@ -1,34 +1,32 @@
-//! Many short lists of numbers in one piece of memory.
+//! Many short lists in one piece of memory.
 
-/// Lists of numbers, by index.
-#[derive(Debug, Default)]
-pub(super) struct Lists {
-    /// Where each list ends; it begins where the one before it ends.
-    ends: Vec<u32>,
-    numbers: Vec<u32>,
+/// Lists, by index.
+#[derive(Debug)]
+pub(super) struct Lists<T> {
+    /// Where each list begins, and where the last one ends.
+    bounds: Vec<u32>,
+    entries: Vec<T>,
 }
 
-impl Lists {
+impl<T: Copy + Ord> Lists<T> {
     /// The lists, each without repetitions.
-    pub(super) fn new(lists: &[Vec<u32>]) -> Self {
-        let mut packed = Self::default();
+    pub(super) fn new(lists: &[Vec<T>]) -> Self {
+        let mut packed = Self { bounds: vec![0], entries: Vec::new() };
         for list in lists {
             let mut list = list.clone();
             list.sort_unstable();
             list.dedup();
-            packed.numbers.extend(list);
-            let end = u32::try_from(packed.numbers.len());
-            packed.ends.push(end.expect("a configuration has fewer than 2^32 patterns"));
+            packed.entries.extend(list);
+            let end = u32::try_from(packed.entries.len());
+            packed.bounds.push(end.expect("a configuration has fewer than 2^32 patterns"));
         }
         packed
     }
 
-    /// One list; empty where there is none of this index.
+    /// One list.
     #[inline]
-    pub(super) fn get(&self, index: usize) -> &[u32] {
-        let Some(&end) = self.ends.get(index) else { return &[] };
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.numbers[start as usize..end as usize]
+    pub(super) fn get(&self, index: usize) -> &[T] {
+        &self.entries[self.bounds[index] as usize..self.bounds[index + 1] as usize]
     }
 }
 
@@ -39,7 +37,7 @@ mod tests {
     #[test]
     fn lists_come_out_as_they_went_in() {
         let lists = Lists::new(&[vec![], vec![3, 1, 3], vec![], vec![7]]);
-        let all: Vec<_> = (0..5).map(|index| lists.get(index).to_vec()).collect();
-        assert_eq!(all, [vec![], vec![1, 3], vec![], vec![7], vec![]]);
+        let all: Vec<_> = (0..4).map(|index| lists.get(index).to_vec()).collect();
+        assert_eq!(all, [vec![], vec![1, 3], vec![], vec![7]]);
     }
 }

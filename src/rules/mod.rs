@@ -4,6 +4,7 @@
 //! finds every fault at once, each with its place. Nothing here reads a clock, a file or a random
 //! number: the same rules and events give the same routes.
 
+mod automaton;
 mod client;
 mod compile;
 mod error;
@@ -11,6 +12,7 @@ mod explain;
 mod field;
 mod glob;
 mod lists;
+mod marks;
 mod model;
 mod pattern;
 mod plan;

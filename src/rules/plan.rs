@@ -157,6 +157,21 @@ impl Plan {
         }
     }
 
+    /// Whether the condition holds for an event of a kind wherever one of [`Self::key_leaves`]
+    /// does: there is nothing more to look at then.
+    pub(super) fn is_its_keys(&self, kind: Kind) -> bool {
+        match &self.kind {
+            PlanKind::All(plans) => {
+                // What holds for the whole kind has no key.
+                let mut open = plans.iter().filter(|plan| plan.decided(kind) != Some(true));
+                open.next().is_some_and(|plan| plan.is_its_keys(kind)) && open.next().is_none()
+            }
+            PlanKind::Any(plans) => plans.iter().all(|plan| plan.is_its_keys(kind)),
+            PlanKind::Term { term, .. } => matches!(term, Term::Field(_)),
+            PlanKind::Not(_) => false,
+        }
+    }
+
     /// Leaves of which at least one holds wherever the condition does, if there are such. They are
     /// of the best field that has any.
     pub(super) fn key_leaves(&self) -> Option<Vec<Leaf>> {

@@ -2,7 +2,8 @@
 
 use super::compile::{Compiled, Compiler};
 use super::error::RuleError;
-use super::field::{Bits, FieldMask, Fields, Scratch};
+use super::field::{FieldMask, Fields, Scratch};
+use super::marks::{Bits, Marks};
 use super::model::Rule;
 use super::plan::{Formula, Kind, Plan, View};
 use crate::event::{EventRef, Operation, OperationSet};
@@ -52,30 +53,21 @@ impl SinkSet {
 pub struct Routes<'a> {
     /// The sinks of all rules that matched.
     pub sinks: SinkSet,
-    matched: &'a [u64],
+    matched: &'a Marks,
 }
 
 impl<'a> Routes<'a> {
     /// The rules that matched, by their place in the configuration, in order.
     pub fn matched(self) -> impl Iterator<Item = usize> + 'a {
-        let words = self.matched.iter().enumerate();
-        words.flat_map(|(word, &bits)| Bits(bits).map(move |bit| word * 64 + bit))
+        self.matched.iter()
     }
 
     /// Whether no rule matched. An event that matches only rules without sinks is discarded, not
     /// unmatched.
     #[must_use]
     pub fn is_unmatched(self) -> bool {
-        self.matched.iter().all(|&word| word == 0)
+        self.matched.is_empty()
     }
-}
-
-/// A rule as it is applied.
-#[derive(Debug)]
-struct Applied {
-    formula: Formula,
-    sinks: SinkSet,
-    r#final: bool,
 }
 
 /// A rule as it is shown.
@@ -92,10 +84,10 @@ pub(super) struct Shown {
 struct Words {
     /// Rules that can match.
     possible: u64,
-    /// Rules that match for certain.
+    /// Rules that match for certain where they are looked at.
     certain: u64,
-    /// Rules to look at even if none of their leaves was found.
-    always: u64,
+    /// Rules after which the search ends.
+    finals: u64,
 }
 
 /// The rules for one kind of event.
@@ -103,6 +95,8 @@ struct Words {
 struct Entry {
     /// Empty where no rule can match.
     words: Box<[Words]>,
+    /// Rules to look at even if none of their leaves was found: words of them.
+    always: Vec<(usize, u64)>,
     /// The fields by which the possible rules are found.
     fields: FieldMask,
 }
@@ -114,7 +108,8 @@ struct Entry {
 /// patterns of all rules are looked for in one pass: a thousand rules cost little more than one.
 #[derive(Debug)]
 pub struct RuleSet {
-    applied: Vec<Applied>,
+    formulas: Vec<Formula>,
+    sinks: Vec<SinkSet>,
     shown: Vec<Shown>,
     fields: Fields,
     /// By operation, for outcomes other than `ok`, then for `ok`.
@@ -132,24 +127,29 @@ impl RuleSet {
         let fields = Fields::new(gathering, &keys);
         let entry = |operation, ok| {
             let deciding = rules.iter().zip(&compiled).map(|(rule, compiled)| {
-                let decided = compiled.plan.decided(Kind { operation, ok });
-                if rule.enabled { decided } else { Some(false) }
+                let kind = Kind { operation, ok };
+                let decided = if rule.enabled { compiled.plan.decided(kind) } else { Some(false) };
+                (decided, compiled.plan.is_its_keys(kind))
             });
             let finals = rules.iter().map(|rule| rule.r#final);
-            Entry::new(deciding.zip(finals).zip(&keys).map(|((decided, ends), keys)| Prospect {
-                decided,
-                ends,
-                fields: keys.iter().flatten().map(|leaf| leaf.field).collect(),
-            }))
+            Entry::new(deciding.zip(finals).zip(&keys).map(
+                |(((decided, is_its_keys), ends), keys)| Prospect {
+                    decided,
+                    is_its_keys,
+                    ends,
+                    fields: keys.iter().flatten().map(|leaf| leaf.field).collect(),
+                },
+            ))
         };
         let entries = std::iter::once(Operation::Unknown).chain(Operation::NAMED.iter().copied());
         let entries = entries.map(|operation| [entry(operation, false), entry(operation, true)]);
         let entries = entries.collect();
-        let mut set = Self { applied: Vec::new(), shown: Vec::new(), fields, entries };
+        let (formulas, sinks, shown) = (Vec::new(), Vec::new(), Vec::new());
+        let mut set = Self { formulas, sinks, shown, fields, entries };
         for (rule, Compiled { sinks, plan }) in rules.iter().zip(compiled) {
-            let r#final = rule.r#final;
-            set.applied.push(Applied { formula: Formula::new(&plan), sinks, r#final });
-            let name = rule.name.clone();
+            set.formulas.push(Formula::new(&plan));
+            set.sinks.push(sinks);
+            let (name, r#final) = (rule.name.clone(), rule.r#final);
             set.shown.push(Shown { name, enabled: rule.enabled, r#final, plan });
         }
         Ok(set)
@@ -182,7 +182,7 @@ impl RuleSet {
     /// Where `rule` is not below [`Self::len`].
     #[must_use]
     pub fn sinks(&self, rule: usize) -> SinkSet {
-        self.applied[rule].sinks
+        self.sinks[rule]
     }
 
     /// The operations that some rule can match. Events of others are unmatched: whoever wants to
@@ -209,37 +209,38 @@ impl RuleSet {
     /// May panic where `scratch` was made by another rule set.
     pub fn route<'a>(&self, event: EventRef<'_>, scratch: &'a mut Scratch) -> Routes<'a> {
         let entry = &self.entries[event.operation() as usize][usize::from(event.is_ok())];
-        if entry.words.is_empty() {
-            return Routes { sinks: SinkSet::NONE, matched: &[] };
-        }
         scratch.clear();
-        for (active, words) in scratch.active.iter_mut().zip(&entry.words) {
-            *active = words.always;
-        }
-        scratch.matched.fill(0);
-        for field in entry.fields.iter() {
-            self.fields.scan(field, event, scratch);
-        }
-        let sinks = self.apply(entry, event, scratch);
+        let sinks =
+            if entry.words.is_empty() { SinkSet::NONE } else { self.apply(entry, event, scratch) };
         Routes { sinks, matched: &scratch.matched }
     }
 
-    /// Looks at the active rules in order.
+    /// Looks at the rules, in order, that are found by the event's texts, and at those to look at
+    /// in any case.
     fn apply(&self, entry: &Entry, event: EventRef<'_>, scratch: &mut Scratch) -> SinkSet {
+        for &(word, bits) in &entry.always {
+            scratch.active.insert_word(word, bits);
+        }
+        for field in entry.fields.iter() {
+            self.fields.scan(field, event, scratch);
+        }
         let mut sinks = SinkSet::NONE;
-        for (place, words) in entry.words.iter().enumerate() {
-            for bit in Bits(scratch.active[place] & words.possible) {
-                #[cfg(test)]
-                {
-                    scratch.visits += 1;
-                }
-                let rule = &self.applied[place * 64 + bit];
-                let certain = words.certain & 1 << bit != 0;
-                let view = &mut View { event, fields: &self.fields, scratch };
-                if certain || rule.formula.holds(view) {
-                    scratch.matched[place] |= 1 << bit;
-                    sinks = sinks.union(rule.sinks);
-                    if rule.r#final {
+        for place in 0..entry.words.len().div_ceil(64) {
+            for word in Bits(scratch.active.summary(place)).map(|bit| place * 64 + bit) {
+                let Some(known) = entry.words.get(word) else { break };
+                for bit in Bits(scratch.active.word(word) & known.possible) {
+                    #[cfg(test)]
+                    {
+                        scratch.visits += 1;
+                    }
+                    let rule = word * 64 + bit;
+                    let view = &mut View { event, fields: &self.fields, scratch };
+                    if known.certain & 1 << bit == 0 && !self.formulas[rule].holds(view) {
+                        continue;
+                    }
+                    scratch.matched.insert(rule);
+                    sinks = sinks.union(self.sinks[rule]);
+                    if known.finals & 1 << bit != 0 {
                         return sinks;
                     }
                 }
@@ -260,6 +261,8 @@ impl RuleSet {
 /// What is known of one rule for one kind of event.
 struct Prospect {
     decided: Option<bool>,
+    /// Whether it matches wherever it is found.
+    is_its_keys: bool,
     ends: bool,
     /// The fields by which it is found; none where it is not.
     fields: FieldMask,
@@ -267,27 +270,34 @@ struct Prospect {
 
 impl Entry {
     fn new(prospects: impl Iterator<Item = Prospect>) -> Self {
+        let mut entry = Self::default();
         let mut words: Vec<Words> = Vec::new();
-        let mut fields = FieldMask::default();
+        let mut always: Vec<u64> = Vec::new();
         for (rule, prospect) in prospects.enumerate() {
             let (place, bit) = (rule / 64, 1 << (rule % 64));
             if prospect.decided == Some(false) {
                 continue;
             }
             words.resize(place + 1, Words::default());
-            words[place].possible |= bit;
-            if prospect.decided == Some(true) {
-                words[place].certain |= bit;
-                words[place].always |= bit;
-                if prospect.ends {
-                    break;
-                }
-            } else if prospect.fields.is_empty() {
-                words[place].always |= bit;
+            always.resize(place + 1, 0);
+            let word = &mut words[place];
+            word.possible |= bit;
+            word.finals |= if prospect.ends { bit } else { 0 };
+            let matches = prospect.decided == Some(true);
+            if matches || prospect.is_its_keys {
+                word.certain |= bit;
+            }
+            if matches || prospect.fields.is_empty() {
+                always[place] |= bit;
             } else {
-                fields = fields.union(prospect.fields);
+                entry.fields = entry.fields.union(prospect.fields);
+            }
+            if matches && prospect.ends {
+                break;
             }
         }
-        Self { words: words.into_boxed_slice(), fields }
+        entry.words = words.into_boxed_slice();
+        entry.always = always.into_iter().enumerate().filter(|&(_, bits)| bits != 0).collect();
+        entry
     }
 }

@@ -121,7 +121,13 @@ impl Trie {
             let Some(&byte) = next else { return };
             let start = node.children_start as usize;
             let entries = &self.entries[start..start + node.children as usize];
-            let Some(child) = memchr::memchr(byte, entries) else { return };
+            // Most nodes have few children: a call would cost more than it saves.
+            let child = if entries.len() <= 16 {
+                entries.iter().position(|&entry| entry == byte)
+            } else {
+                memchr::memchr(byte, entries)
+            };
+            let Some(child) = child else { return };
             node = &self.nodes[start + child];
             let label_start = node.label_start as usize;
             let label = &self.labels[label_start..label_start + node.label_length as usize];

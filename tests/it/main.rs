@@ -1,9 +1,15 @@
 //! Tests of the public interface, in one binary.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod daemon;
 mod decoders;
+#[cfg(test)]
+mod generator;
+#[cfg(test)]
 mod nfs;
+#[cfg(test)]
 mod rsyslog;
+#[cfg(test)]
 mod senders;

@@ -1,0 +1,61 @@
+//! The configuration file, as the verbs read it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::exit::CliError;
+use crate::config::{self, Configuration, Problems};
+
+const DEFAULT: &str = "qatime.toml";
+
+/// The file that `--config` names, or the default one.
+#[derive(Debug)]
+pub(super) struct ConfigurationFile {
+    path: PathBuf,
+    is_default: bool,
+}
+
+impl ConfigurationFile {
+    pub(super) fn new(named: Option<PathBuf>) -> Self {
+        let is_default = named.is_none();
+        Self { path: named.unwrap_or_else(|| DEFAULT.into()), is_default }
+    }
+
+    /// Its name in messages.
+    pub(super) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Reads and checks it; mistakes in it are an error.
+    pub(super) fn load(&self) -> Result<Configuration, CliError> {
+        let text = read(&self.path)?;
+        self.parse(&text).map_err(|source| CliError::Configuration { file: self.name(), source })
+    }
+
+    /// Reads and checks it; mistakes in it are the result.
+    pub(super) fn examine(&self) -> Result<Result<Configuration, Problems>, CliError> {
+        Ok(self.parse(&read(&self.path)?))
+    }
+
+    /// As [`Self::load`]; `None` where nobody named one, and there is none.
+    pub(super) fn load_if_there(&self) -> Result<Option<Configuration>, CliError> {
+        match self.load() {
+            Err(CliError::ReadConfiguration { source, .. })
+                if self.is_default && source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            loaded => loaded.map(Some),
+        }
+    }
+
+    fn parse(&self, text: &str) -> Result<Configuration, Problems> {
+        config::load(text, &self.name(), &|name| std::env::var(name).ok())
+    }
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    fs::read_to_string(path)
+        .map_err(|source| CliError::ReadConfiguration { path: path.to_owned(), source })
+}

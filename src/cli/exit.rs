@@ -1,0 +1,143 @@
+//! How the program ends: its exit codes, its errors, and the one printer of errors.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::component::BuildError;
+use crate::config::Problems;
+use crate::decoders;
+use crate::sources::file::ReadError;
+
+/// The exit codes; those above 1 are of `sysexits.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// All went well.
+    Success = 0,
+    /// Something failed; standard error says what.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 64,
+    /// The input is wrong (`decode --strict`).
+    Input = 65,
+    /// The configuration is wrong.
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a verb could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// A part of the pipeline could not be built.
+    #[error("{} cannot be set up", .0.component)]
+    Build(#[source] BuildError),
+    /// The configuration has mistakes.
+    #[error("{file} cannot be used; correct it and try again, or look closer with `qatime check`")]
+    Configuration { file: String, source: Problems },
+    /// The decoder's options make no sense.
+    #[error("the lines cannot be decoded as the configuration asks for")]
+    Decoder(#[from] decoders::ConfigError),
+    /// The demonstration did not show what it should.
+    #[error("the demonstration failed: {0}")]
+    Demo(String),
+    /// Input cannot be read.
+    #[error(transparent)]
+    Input(#[from] ReadError),
+    /// Something that a verb needs from the system failed.
+    #[error("cannot {action}")]
+    Io { action: String, source: io::Error },
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// The configuration cannot be read.
+    #[error("cannot read the configuration {}; name one with --config FILE", path.display())]
+    ReadConfiguration { path: PathBuf, source: io::Error },
+}
+
+impl CliError {
+    /// An error of the system, and what was tried.
+    pub(super) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+
+    /// How the program ends with it.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            // Nobody reads on: that is their right, and no failure.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Self::Build(_)
+            | Self::Configuration { .. }
+            | Self::Decoder(_)
+            | Self::ReadConfiguration { .. } => Exit::Configuration,
+            Self::Demo(_) | Self::Input(_) | Self::Io { .. } | Self::Output(_) => Exit::Failure,
+        }
+    }
+}
+
+/// Shows an error and its causes.
+struct Chain<'a>(&'a CliError);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "error: {}", self.0)?;
+        let mut cause = self.0.source();
+        let mut shown = String::new();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors say only what their cause says.
+            if text != shown {
+                writeln!(formatter, "caused by: {}", text.replace('\n', "\n           "))?;
+            }
+            shown = text;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Ends the program: prints the error, if there is one to be printed.
+pub(super) fn conclude(result: Result<Exit, CliError>) -> ExitCode {
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            if error.exit() != Exit::Success {
+                // Where standard error is closed, the exit code has to do.
+                let _unheard = write!(io::stderr().lock(), "{}", Chain(&error));
+            }
+            error.exit()
+        }
+    };
+    exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_printed_below_their_effect() {
+        let error = CliError::Io {
+            action: "connect to tcp://tank:1514".into(),
+            source: io::ErrorKind::ConnectionRefused.into(),
+        };
+        assert_eq!(
+            Chain(&error).to_string(),
+            "error: cannot connect to tcp://tank:1514\ncaused by: connection refused\n"
+        );
+        assert_eq!(error.exit(), Exit::Failure);
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure() {
+        assert_eq!(CliError::Output(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Success);
+        assert_eq!(CliError::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failure);
+    }
+}

@@ -1,0 +1,50 @@
+//! Standard output, written in large pieces.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::exit::CliError;
+
+/// So many bytes are worth a write.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// What goes to standard output; it is there after [`Output::flush`].
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    buffer: Vec<u8>,
+}
+
+impl Output {
+    /// Whether a person sees it.
+    pub(super) fn is_terminal() -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Where to append what is to be written.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Appends text.
+    pub(super) fn push(&mut self, text: &str) {
+        self.buffer.extend_from_slice(text.as_bytes());
+    }
+
+    /// Appends a value as JSON, and a line feed.
+    pub(super) fn push_json(&mut self, value: &serde_json::Value) {
+        self.push(&value.to_string());
+        self.buffer.push(b'\n');
+    }
+
+    /// Writes what has come together, if it is much.
+    pub(super) fn flush_large(&mut self) -> Result<(), CliError> {
+        if self.buffer.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes everything.
+    pub(super) fn flush(&mut self) -> Result<(), CliError> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
+        self.buffer.clear();
+        written.map_err(CliError::Output)
+    }
+}

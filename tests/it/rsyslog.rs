@@ -232,15 +232,20 @@ global(workDirectory="{dir}" maxMessageSize="256k" processInternalMessages="off"
 module(load="imtcp")
 "#;
 
+/// An input, and an action that forwards what comes in there and nothing else.
 fn relay(port: u16, target: u16, name: &str, template: &str, transport: Transport) -> String {
+    let action = forward(target, template, transport);
+    format!(
+        "input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\" ruleset=\"{name}\")\n\
+         ruleset(name=\"{name}\") {{ {action} }}\n"
+    )
+}
+
+fn forward(target: u16, template: &str, transport: Transport) -> String {
     let parameters = transport.parameters();
     format!(
-        r#"
-input(type="imtcp" address="127.0.0.1" port="{port}" ruleset="{name}")
-ruleset(name="{name}") {{
-  action(type="omfwd" target="127.0.0.1" port="{target}" {parameters} template="{template}")
-}}
-"#
+        "action(type=\"omfwd\" target=\"127.0.0.1\" port=\"{target}\" {parameters} \
+         template=\"{template}\")"
     )
 }
 
@@ -342,8 +347,10 @@ fn assert_events(events: &[Value], id: &str, template: &Template, second: jiff::
 fn through_rsyslog(head: &str, more: &str, lines: &[u8], events: usize, rejected: usize) -> Ended {
     let (port, target) = (free_port(), free_port());
     let daemon = Daemon::start(&daemon_config(target, more), &[target]);
-    let action = relay(port, target, "relay", "RSYSLOG_SyslogProtocol23Format", Transport::Lines);
-    let rsyslogd = Rsyslogd::start(&format!("{head}{action}"), &[port]);
+    // No rule set of its own: rsyslog reports repetitions to the default one only.
+    let input = format!("input(type=\"imtcp\" address=\"127.0.0.1\" port=\"{port}\")\n");
+    let action = forward(target, "RSYSLOG_SyslogProtocol23Format", Transport::Lines);
+    let rsyslogd = Rsyslogd::start(&format!("{head}{input}{action}\n"), &[port]);
     send(port, lines);
     // The last line says that all before it went through.
     let mut last = TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -89,7 +89,7 @@ fn decode_keeps_the_order_of_what_framing_rejects() {
     let lines = json_lines(&output);
     let kinds: Vec<&str> = lines
         .iter()
-        .map(|line| line["rejected"].as_str().or(line["operation"].as_str()).unwrap())
+        .map(|line| line["rejected"].as_str().or_else(|| line["operation"].as_str()).unwrap())
         .collect();
     let expected =
         ["fs_read_data", "bad_count", "fs_read_metadata", "frame_too_long", "fs_read_data"];

@@ -178,16 +178,11 @@ fn count(account: &Value, key: &str) -> i64 {
     account.get(key).map_or(0, |count| count.as_i64().unwrap())
 }
 
-/// The ledger in the last line of the log that has one.
+/// The ledger in the last line of the log that has one, as JSON in the text of its field.
 fn ledger(log: &str) -> Option<Value> {
     log.lines().rev().find_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
-        let ledger = &line["fields"]["ledger"];
-        match ledger {
-            Value::String(text) => serde_json::from_str(text).ok(),
-            Value::Object(_) => Some(ledger.clone()),
-            _ => None,
-        }
+        serde_json::from_str(line["ledger"].as_str()?).ok()
     })
 }
 

@@ -5,6 +5,8 @@
 //! others come close, so that one rule and a thousand do the same work but for their number.
 //! `--rounds 1` and one case make it ready for callgrind.
 
+#![expect(clippy::print_stdout, reason = "its table is what it is for")]
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Instant;

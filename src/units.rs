@@ -139,7 +139,10 @@ impl JsonSchema for Size {
             "description": "a size such as \"64 KiB\" or \"10 MB\", or a number of bytes",
             "oneOf": [
                 { "type": "integer", "minimum": 0 },
-                { "type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]{1,9})?\s*(B|[kKMGT]B|[KMGT]iB)?\s*$" }
+                {
+                    "type": "string",
+                    "pattern": r"^\s*[0-9]+(\.[0-9]{1,9})?\s*(B|[kKMGT]B|[KMGT]iB)?\s*$"
+                }
             ]
         })
     }

@@ -46,7 +46,7 @@ pub struct Flags(u8);
 impl Flags {
     /// More than eight fields; those after the eighth were left alone.
     pub const EXTRA_FIELDS: Self = Self(1);
-    /// A quote that does not follow the rules was taken as it stands, or a last field was not closed.
+    /// A quote that breaks the rules was taken as it stands, or a last field was not closed.
     pub const LENIENT: Self = Self(1 << 1);
     /// A JSON key stood there twice; the last one counts.
     pub const DUPLICATE_KEYS: Self = Self(1 << 2);

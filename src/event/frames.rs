@@ -15,7 +15,7 @@ pub enum FrameEnd {
     Unterminated,
 }
 
-/// One message in [`Frames::bytes`]: `bytes[offset .. offset + length]`, without count or delimiter.
+/// One message in [`Frames::bytes`], `bytes[offset .. offset + length]`: no count, no delimiter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
     /// Where it begins in the buffer, in bytes.

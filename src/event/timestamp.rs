@@ -82,7 +82,6 @@ impl Timestamp {
     /// The nanoseconds after [`Self::unix_seconds`]: 0 to 999,999,999.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the remainder is below 10^9")]
-    #[expect(clippy::cast_sign_loss, reason = "rem_euclid is never negative")]
     pub const fn subsecond_nanos(self) -> u32 {
         self.0.rem_euclid(NANOS_PER_SECOND) as u32
     }
@@ -96,7 +95,6 @@ impl Timestamp {
     /// Date and time in UTC.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the parts of a day are small")]
-    #[expect(clippy::cast_sign_loss, reason = "rem_euclid is never negative")]
     pub fn to_civil(self) -> Civil {
         let seconds = self.unix_seconds();
         let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));

@@ -7,7 +7,7 @@
 use hashbrown::HashMap;
 use regex_automata::hybrid::LazyStateID;
 use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::nfa::thompson::{BuildError, Builder, Transition};
+use regex_automata::nfa::thompson::{BuildError, Builder, NFA, Transition};
 use regex_automata::util::look::Look as SearchLook;
 use regex_automata::util::primitives::StateID;
 use regex_automata::{Anchored, Input, MatchKind};
@@ -29,6 +29,15 @@ pub(super) enum RegexError {
     Syntax { at: usize, message: String },
     #[error("it cannot be searched for: {0}")]
     Unfit(String),
+}
+
+impl From<BuildError> for RegexError {
+    fn from(error: BuildError) -> Self {
+        match error.size_limit() {
+            Some(_) => Self::Large,
+            None => Self::Unfit(error.to_string()),
+        }
+    }
 }
 
 /// Whether a regular expression can be searched for, and how much memory it takes, in bytes.
@@ -60,10 +69,7 @@ fn parse(regex: &str) -> Result<Hir, RegexError> {
 }
 
 fn build(hirs: &[Hir], bytes_max: Option<usize>) -> Result<DFA, RegexError> {
-    let nfa = Graph::build(hirs, bytes_max).map_err(|error| match error.size_limit() {
-        Some(_) => RegexError::Large,
-        None => RegexError::Unfit(error.to_string()),
-    })?;
+    let nfa = Graph::build(hirs, bytes_max)?;
     let config = DFA::config()
         .match_kind(MatchKind::All)
         .cache_capacity(CACHE_BYTES_MAX)
@@ -161,10 +167,7 @@ struct Graph {
 }
 
 impl Graph {
-    fn build(
-        hirs: &[Hir],
-        bytes_max: Option<usize>,
-    ) -> Result<regex_automata::nfa::thompson::NFA, BuildError> {
+    fn build(hirs: &[Hir], bytes_max: Option<usize>) -> Result<NFA, RegexError> {
         let mut graph = Self { places: vec![Place::default()], steps: HashMap::new() };
         for (expression, hir) in hirs.iter().enumerate() {
             let mut end = 0;
@@ -199,7 +202,7 @@ impl Graph {
             }
             built[number] = states.0.add_union(ways)?;
         }
-        states.0.build(built[0], built[0])
+        Ok(states.0.build(built[0], built[0])?)
     }
 
     /// The place after an expression that begins at `place`.
@@ -282,12 +285,12 @@ struct States(Builder);
 
 impl States {
     /// The state in which an expression begins after which `next` follows.
-    fn before(&mut self, next: StateID, hir: &Hir) -> Result<StateID, BuildError> {
+    fn before(&mut self, next: StateID, hir: &Hir) -> Result<StateID, RegexError> {
         match hir.kind() {
             HirKind::Alternation(parts) => {
                 let ways: Result<Vec<_>, _> =
                     parts.iter().map(|part| self.before(next, part)).collect();
-                self.0.add_union(ways?)
+                Ok(self.0.add_union(ways?)?)
             }
             HirKind::Capture(capture) => self.before(next, &capture.sub),
             HirKind::Class(class) => self.class(next, class),
@@ -299,7 +302,7 @@ impl States {
                 let ranges = literal.0.iter().map(|&byte| (byte, byte));
                 self.bytes(next, ranges)
             }
-            HirKind::Look(look) => self.0.add_look(next, search_look(*look)),
+            HirKind::Look(look) => Ok(self.0.add_look(next, search_look(*look))?),
             HirKind::Repetition(repetition) => self.repetition(next, repetition),
         }
     }
@@ -309,18 +312,19 @@ impl States {
         &mut self,
         next: StateID,
         mut ranges: impl DoubleEndedIterator<Item = (u8, u8)>,
-    ) -> Result<StateID, BuildError> {
-        ranges
-            .try_rfold(next, |next, (start, end)| self.0.add_range(Transition { start, end, next }))
+    ) -> Result<StateID, RegexError> {
+        ranges.try_rfold(next, |next, (start, end)| {
+            Ok(self.0.add_range(Transition { start, end, next })?)
+        })
     }
 
-    fn class(&mut self, next: StateID, class: &Class) -> Result<StateID, BuildError> {
+    fn class(&mut self, next: StateID, class: &Class) -> Result<StateID, RegexError> {
         match class {
             Class::Bytes(class) => {
                 let ranges = class.ranges().iter();
                 let step =
                     ranges.map(|range| Transition { start: range.start(), end: range.end(), next });
-                self.0.add_sparse(step.collect())
+                Ok(self.0.add_sparse(step.collect())?)
             }
             Class::Unicode(class) => {
                 let ranges = class.ranges().iter();
@@ -331,12 +335,12 @@ impl States {
                     let ranges = sequence.as_slice().iter().map(|range| (range.start, range.end));
                     ways.push(self.bytes(next, ranges)?);
                 }
-                self.0.add_union(ways)
+                Ok(self.0.add_union(ways)?)
             }
         }
     }
 
-    fn repetition(&mut self, next: StateID, part: &Repetition) -> Result<StateID, BuildError> {
+    fn repetition(&mut self, next: StateID, part: &Repetition) -> Result<StateID, RegexError> {
         let mut state = next;
         if let Some(max) = part.max {
             for _ in part.min..max {
@@ -357,6 +361,7 @@ impl States {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
     use regex_automata::meta::Regex;
     use regex_automata::util::syntax;
@@ -453,7 +458,7 @@ mod tests {
         let piece = piece.prop_map(str::to_owned);
         piece.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
-                4 => proptest::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
+                4 => vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
                 1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("(?:{a}|{b})")),
                 1 => inner.clone().prop_map(|part| format!("({part})*")),
                 1 => inner.clone().prop_map(|part| format!("(?:{part})+")),
@@ -466,8 +471,8 @@ mod tests {
     proptest! {
         #[test]
         fn all_expressions_together_match_as_each_alone(
-            regexes in proptest::collection::vec(expression(), 1..6),
-            texts in proptest::collection::vec("[abc\u{e9}\n]{0,6}", 6),
+            regexes in vec(expression(), 1..6),
+            texts in vec("[abc\u{e9}\n]{0,6}", 6),
         ) {
             let config =
                 syntax::Config::new().unicode(false).utf8(false).dot_matches_new_line(true);

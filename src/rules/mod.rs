@@ -4,6 +4,7 @@
 //! finds every fault at once, each with its place. Nothing here reads a clock, a file or a random
 //! number: the same rules and events give the same routes.
 
+mod affixes;
 mod automaton;
 mod client;
 mod compile;
@@ -18,6 +19,7 @@ mod pattern;
 mod plan;
 mod protocol;
 mod route;
+
 mod trie;
 
 pub use error::{KeyPart, RuleError};

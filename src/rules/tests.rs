@@ -388,34 +388,73 @@ fn every_fault_is_told_at_once_with_its_place() {
         when.all = []
         "#,
     );
-    let expected = [
-        r#"0: when.operation[0]: no operation is named "fs_read_dat"; did you mean "fs_read_data"? If not, write { exact = "fs_read_dat" }"#,
-        r#"0: when.operation[1]: no operation is named "FS_DELETE"; did you mean "fs_delete"? If not, write { exact = "FS_DELETE" }"#,
-        r#"0: when.status: no status is named "OK"; did you mean "ok"? If not, write { exact = "OK" }"#,
-        "0: when.path[0]: nothing closes the brace that opens at character 4; a brace itself is written [{]",
-        r#"0: when.path[1].glob[1]: "*.mov" matches no path, since paths begin with a slash: write "**/*.mov" for any directory, or { exact = … } for a text that is no path"#,
-        "0: when.path[1].glob[2]: a slash stands between brackets, which never match one",
-        "0: when.path[1].regex: at character 1: unclosed group",
-        "0: when.path[2]: the table is empty: give it a glob, prefix, or such",
-        r#"0: when.protocol: no protocol begins with "nsf"; did you mean "nfs"?"#,
-        r#"0: when.client[0]: "10.0.0.1/8" has bits set outside of its mask: write "10.0.0.0/8", or the address alone"#,
-        r#"0: when.client[1]: "x" is no address such as "10.0.0.7", and no network such as "10.0.0.0/8""#,
-        "0: when.size: no size lies in this range",
-        r#"0: when.not.not.path: "projects/**" matches no path, since paths begin with a slash: write "**/projects/**" for any directory, or { exact = … } for a text that is no path"#,
-        "0: when.any[0].user: the list is empty, so no event can match: fill it or leave the key out",
-        "0: when.any[1]: the condition is empty, so every event matches: give it a key",
-        r#"0: sinks[1]: no sink is named "atme"; did you mean "atime"?"#,
-        r#"0: sinks[2]: "atime" stands in this list twice"#,
-        r#"1: name: another rule is named "reads" already: names are unique"#,
-        "1: sinks: the rule does nothing: name a sink, or set final = true to discard events",
-        "2: name: a rule's name is not empty, and has no control characters",
-        "2: when.all: the list is empty, so no event can match: fill it or leave the key out",
-        r#"2: sinks: no sink is named "kafka"; the sinks are atime, archive, stdout"#,
-    ];
-    for (found, expected) in found.iter().zip(expected) {
+    let expected = r#"
+0: when.operation[0]:
+    no operation is named "fs_read_dat"; did you mean "fs_read_data"? If not, write { exact =
+    "fs_read_dat" }
+0: when.operation[1]:
+    no operation is named "FS_DELETE"; did you mean "fs_delete"? If not, write { exact =
+    "FS_DELETE" }
+0: when.status:
+    no status is named "OK"; did you mean "ok"? If not, write { exact = "OK" }
+0: when.path[0]:
+    nothing closes the brace that opens at character 4; a brace itself is written [{]
+0: when.path[1].glob[1]:
+    "*.mov" matches no path, since paths begin with a slash: write "**/*.mov" for any directory,
+    or { exact = … } for a text that is no path
+0: when.path[1].glob[2]:
+    a slash stands between brackets, which never match one
+0: when.path[1].regex:
+    at character 1: unclosed group
+0: when.path[2]:
+    the table is empty: give it a glob, prefix, or such
+0: when.protocol:
+    no protocol begins with "nsf"; did you mean "nfs"?
+0: when.client[0]:
+    "10.0.0.1/8" has bits set outside of its mask: write "10.0.0.0/8", or the address alone
+0: when.client[1]:
+    "x" is no address such as "10.0.0.7", and no network such as "10.0.0.0/8"
+0: when.size:
+    no size lies in this range
+0: when.not.not.path:
+    "projects/**" matches no path, since paths begin with a slash: write "**/projects/**" for
+    any directory, or { exact = … } for a text that is no path
+0: when.any[0].user:
+    the list is empty, so no event can match: fill it or leave the key out
+0: when.any[1]:
+    the condition is empty, so every event matches: give it a key
+0: sinks[1]:
+    no sink is named "atme"; did you mean "atime"?
+0: sinks[2]:
+    "atime" stands in this list twice
+1: name:
+    another rule is named "reads" already: names are unique
+1: sinks:
+    the rule does nothing: name a sink, or set final = true to discard events
+2: name:
+    a rule's name is not empty, and has no control characters
+2: when.all:
+    the list is empty, so no event can match: fill it or leave the key out
+2: sinks:
+    no sink is named "kafka"; the sinks are atime, archive, stdout
+"#;
+    let expected: Vec<String> = entries(expected);
+    for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected);
     }
     assert_eq!(found.len(), expected.len());
+}
+
+/// Texts that each begin at a line's start, and go on in lines that begin with spaces.
+fn entries(text: &str) -> Vec<String> {
+    let mut entries: Vec<String> = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match entries.last_mut() {
+            Some(entry) if line.starts_with(' ') => *entry = format!("{entry} {}", line.trim()),
+            _ => entries.push(line.to_owned()),
+        }
+    }
+    entries
 }
 
 #[test]

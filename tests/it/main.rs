@@ -2,6 +2,14 @@
 
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod daemon;
 mod decoders;
 #[cfg(test)]
 mod generator;
+#[cfg(test)]
+mod nfs;
+#[cfg(test)]
+mod rsyslog;
+#[cfg(test)]
+mod senders;

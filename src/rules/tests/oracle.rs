@@ -315,4 +315,41 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn no_text_in_a_rule_brings_the_compiler_down(
+        texts in vec("[a/*?{}\\[\\]!,.()|+^$0-9\\\\:-]{0,12}|\\PC{0,6}", 6),
+        event in event(),
+    ) {
+        let one = |text: &String| [text.clone()].into_iter().collect::<OneOrMany<String>>();
+        let globs = |text: &String| [Text::Glob(text.clone())].into_iter().collect();
+        let regex = Patterns { regex: Some(one(&texts[0])), ..Patterns::default() };
+        for when in [
+            Condition { path: Some(globs(&texts[1])), ..Condition::default() },
+            Condition { user: Some(globs(&texts[2])), ..Condition::default() },
+            Condition { operation: Some(globs(&texts[3])), ..Condition::default() },
+            Condition {
+                path: Some([Text::Patterns(regex)].into_iter().collect()),
+                ..Condition::default()
+            },
+            Condition { client: Some(one(&texts[4])), ..Condition::default() },
+            Condition { protocol: Some(one(&texts[5])), ..Condition::default() },
+        ] {
+            let rule = Rule {
+                name: "a".to_owned(),
+                description: None,
+                enabled: true,
+                when,
+                sinks: one(&"atime".to_owned()),
+                r#final: false,
+            };
+            match RuleSet::compile(&[rule], &sinks()) {
+                Ok(set) => {
+                    let batch = event.batch();
+                    set.route(batch.event(0), &mut set.scratch());
+                }
+                Err(errors) => prop_assert!(!errors.is_empty()),
+            }
+        }
+    }
 }

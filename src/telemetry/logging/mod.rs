@@ -46,6 +46,7 @@ pub struct Config {
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LogFormat")]
 pub enum Format {
     /// Text on a terminal, JSON otherwise.
     #[default]
@@ -159,7 +160,7 @@ impl<'de> Deserialize<'de> for Level {
 
 impl JsonSchema for Level {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Level".into()
+        "LogLevel".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -11,6 +11,7 @@ mod explain;
 mod generate;
 mod input;
 mod output;
+mod run;
 mod schema;
 
 use std::ffi::OsString;
@@ -55,6 +56,7 @@ enum Verb {
     Decode(decode::Decode),
     Explain(explain::Explain),
     Generate(generate::Generate),
+    Run(run::Run),
     Schema(schema::Schema),
 }
 
@@ -79,6 +81,7 @@ impl Arguments {
             Verb::Decode(verb) => verb.run(&configuration),
             Verb::Explain(verb) => verb.run(&configuration),
             Verb::Generate(verb) => verb.run(),
+            Verb::Run(verb) => verb.run(&configuration),
             Verb::Schema(verb) => verb.run(),
         }
     }

@@ -5,3 +5,5 @@ mod cli;
 mod decoders;
 #[cfg(test)]
 mod generator;
+#[cfg(test)]
+mod replay;

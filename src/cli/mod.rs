@@ -6,11 +6,14 @@
 mod check;
 mod configuration;
 mod decode;
+mod demo;
 mod exit;
 mod explain;
 mod generate;
 mod input;
 mod output;
+mod replay;
+mod run;
 mod schema;
 
 use std::ffi::OsString;
@@ -53,8 +56,11 @@ Exit codes: 0 success, 1 failure, 64 wrong usage, 65 wrong input (decode --stric
 enum Verb {
     Check(check::Check),
     Decode(decode::Decode),
+    Demo(demo::Demo),
     Explain(explain::Explain),
     Generate(generate::Generate),
+    Replay(replay::Replay),
+    Run(run::Run),
     Schema(schema::Schema),
 }
 
@@ -77,8 +83,11 @@ impl Arguments {
         match self.verb {
             Verb::Check(verb) => verb.run(&configuration),
             Verb::Decode(verb) => verb.run(&configuration),
+            Verb::Demo(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(&configuration),
             Verb::Generate(verb) => verb.run(),
+            Verb::Replay(verb) => verb.run(&configuration),
+            Verb::Run(verb) => verb.run(&configuration),
             Verb::Schema(verb) => verb.run(),
         }
     }

@@ -13,3 +13,5 @@ mod nfs;
 mod rsyslog;
 #[cfg(test)]
 mod senders;
+#[cfg(test)]
+mod replay;

@@ -1,0 +1,216 @@
+//! `replay` and `demo`: the whole way of an event, to real files.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A root with files that were last read and written in 2001, and a log of accesses.
+struct Site {
+    directory: TempDir,
+}
+
+const OLD: filetime::FileTime = filetime::FileTime::from_unix_time(1_000_000_000, 5);
+
+impl Site {
+    fn new(files: &[&str]) -> Self {
+        let site = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir(site.path("root")).unwrap();
+        for file in files {
+            let path = site.path("root").join(file);
+            fs::write(&path, "x").unwrap();
+            filetime::set_file_times(path, OLD, OLD).unwrap();
+        }
+        site
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn log(&self, name: &str, lines: &[String]) {
+        let mut text = lines.join("\n").into_bytes();
+        text.push(b'\n');
+        if Path::new(name).extension().is_some_and(|extension| extension == "gz") {
+            let file = fs::File::create(self.path(name)).unwrap();
+            let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            encoder.write_all(&text).unwrap();
+            encoder.finish().unwrap();
+        } else {
+            fs::write(self.path(name), text).unwrap();
+        }
+    }
+
+    fn replay(&self, arguments: &[&str]) -> Output {
+        let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("qatime.toml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+        command.current_dir(self.directory.path()).env("QATIME_ROOT", self.path("root"));
+        command.args(["replay", "--config"]).arg(configuration).args(arguments);
+        command.output().unwrap()
+    }
+
+    /// Access time in seconds and nanoseconds, modification time in seconds.
+    fn times(&self, file: &str) -> (i64, i64, i64) {
+        let metadata = fs::symlink_metadata(self.path("root").join(file)).unwrap();
+        (metadata.atime(), metadata.atime_nsec(), metadata.mtime())
+    }
+}
+
+fn access(time: &str, operation: &str, path: &str, target: &str) -> String {
+    format!(
+        r#"<14>1 {time} tank-1 qumulo - - - 10.0.0.9,"ann",nfs3,{operation},ok,7,"{path}","{target}""#
+    )
+}
+
+fn read(time: &str, path: &str) -> String {
+    access(time, "fs_read_data", path, "")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn archived_logs_set_access_times_and_only_forward() {
+    let site = Site::new(&["a", "b", "c", "never"]);
+    site.log(
+        "first.log",
+        &[
+            read("2026-01-27T14:12:24Z", "/a"),
+            read("2026-01-27T14:12:23.9558Z", "/a"),
+            read("2026-01-27T14:00:00.000001Z", "/b"),
+            access("2026-01-27T14:12:24Z", "fs_read_metadata", "/never", ""),
+        ],
+    );
+    site.log("second.log.gz", &[read("2026-01-27T15:00:00Z", "/b"), "junk".into()]);
+    let output = site.replay(&["first.log", "second.log.gz", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(site.times("a"), (1_769_523_144, 0, 1_000_000_000));
+    assert_eq!(site.times("b"), (1_769_526_000, 0, 1_000_000_000));
+    assert_eq!(site.times("c"), (1_000_000_000, 5, 1_000_000_000));
+    assert_eq!(site.times("never"), (1_000_000_000, 5, 1_000_000_000));
+    let summary = json(&output);
+    assert_eq!(summary["complete"], true);
+    let source = &summary["ledger"]["sources"][0];
+    assert_eq!((&source["received"], &source["routed"]), (&Value::from(6), &Value::from(4)));
+    assert_eq!(source["rejected"]["not_audit"], 1);
+    let sink = &summary["ledger"]["sinks"][0];
+    assert_eq!((&sink["delivered"], &sink["superseded"]), (&Value::from(2), &Value::from(2)));
+    assert_eq!((&source["in_flight"], &sink["in_flight"]), (&Value::from(0), &Value::from(0)));
+
+    let again = json(&site.replay(&["second.log.gz", "first.log", "--json"]));
+    assert_eq!(again["ledger"]["sinks"][0]["delivered"], 0);
+    assert_eq!(again["ledger"]["sinks"][0]["superseded"], 4);
+    assert_eq!(site.times("b"), (1_769_526_000, 0, 1_000_000_000));
+}
+
+#[test]
+fn the_year_of_stamps_without_one_is_that_of_the_file_or_the_one_given() {
+    let line = "Jun  6 14:52:28 tank-1 qumulo 10.0.0.9,\"ann\",nfs3,fs_read_data,ok,7,\"/a\",\"\"";
+    for (arguments, seconds) in
+        [(&["old.log"][..], 1_591_455_148), (&["old.log", "--year", "2016"], 1_465_224_748)]
+    {
+        let site = Site::new(&["a"]);
+        site.log("old.log", &[line.to_owned()]);
+        let written = filetime::FileTime::from_unix_time(1_600_000_000, 0);
+        filetime::set_file_mtime(site.path("old.log"), written).unwrap();
+        let output = site.replay(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(site.times("a").0, seconds);
+    }
+}
+
+#[test]
+fn the_summary_is_for_people_unless_asked_otherwise() {
+    let site = Site::new(&["a"]);
+    site.log("a.log", &[read("2026-01-27T14:12:24Z", "/a"), read("2026-01-27T14:12:25Z", "/b")]);
+    let output = site.replay(&["a.log"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for words in ["replay", "accesses", "gone", "Every event is accounted for.", "2 events in "] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // No terminal, no progress.
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn nothing_is_done_where_a_file_is_missing() {
+    let site = Site::new(&["a"]);
+    site.log("a.log", &[read("2026-01-27T14:12:24Z", "/a")]);
+    let output = site.replay(&["a.log", "b.log"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.starts_with(b"error: cannot open b.log\ncaused by: "));
+    assert_eq!(site.times("a").0, 1_000_000_000);
+    assert_eq!(site.replay(&[]).status.code(), Some(64));
+}
+
+#[test]
+fn what_stands_before_the_damage_of_a_file_is_done() {
+    let site = Site::new(&["a", "b"]);
+    // Many lines, so that the first come whole out of a part of the compressed ones.
+    let line = |number: i32| read(&format!("2026-01-27T14:12:24.{number:06}Z"), "/a");
+    site.log("whole.gz", &(0..50_000).map(line).collect::<Vec<_>>());
+    let whole = fs::read(site.path("whole.gz")).unwrap();
+    fs::write(site.path("cut.gz"), &whole[..whole.len() / 2]).unwrap();
+    site.log("b.log", &[read("2026-01-27T14:12:24Z", "/b")]);
+    let output = site.replay(&["cut.gz", "b.log", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.starts_with(b"error: cut.gz is damaged"), "{output:?}");
+    let summary = json(&output);
+    assert_eq!(summary["complete"], false);
+    assert_eq!(summary["ledger"]["sources"][0]["rejected"]["truncated"], 1);
+    assert_eq!((site.times("a").0, site.times("b").0), (1_769_523_144, 1_769_523_144));
+}
+
+#[test]
+fn the_root_must_be_there() {
+    let site = Site::new(&[]);
+    site.log("a.log", &[read("2026-01-27T14:12:24Z", "/a")]);
+    fs::remove_dir(site.path("root")).unwrap();
+    let output = site.replay(&["a.log"]);
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("error: sinks.atime cannot be set up\ncaused by: "), "{text}");
+}
+
+fn demo(temporary: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    // Anywhere: it needs nothing but a directory for temporary files.
+    command.current_dir(temporary).env("TMPDIR", temporary).arg("demo").args(arguments);
+    command.output().unwrap()
+}
+
+#[test]
+fn the_demonstration_shows_what_it_promises_and_leaves_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    for arguments in [&[][..], &["--files", "30", "--events", "2000", "--seed", "7"]] {
+        let output = demo(temporary.path(), arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert_eq!(text.matches('✔').count(), 3, "{text}");
+        for words in
+            ["tcp://127.0.0.1:", "atime before", "cluster", "Every event is accounted for."]
+        {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn the_demonstration_can_be_kept() {
+    let temporary = tempfile::tempdir().unwrap();
+    let output = demo(temporary.path(), &["--keep", "--files", "20", "--events", "1000"]);
+    assert_eq!(output.status.code(), Some(0));
+    let kept = fs::read_dir(temporary.path()).unwrap().next().unwrap().unwrap().path();
+    assert!(kept.join("mount").is_dir());
+    let check = Command::new(env!("CARGO_BIN_EXE_qatime"))
+        .args(["check", "--config"])
+        .arg(kept.join("qatime.toml"))
+        .output();
+    assert_eq!(check.unwrap().status.code(), Some(0));
+}

@@ -1,4 +1,5 @@
-//! What it costs to encode an event, in nanoseconds: `cargo bench --bench encode`.
+//! What it costs to encode an event, and to write it to a file, in nanoseconds:
+//! `cargo bench --bench encode`.
 //!
 //! The events are like those of the wire: a line of about 255 bytes, a path of about 120. Each
 //! figure is the best of several runs, so that what else the machine does counts little.
@@ -6,10 +7,15 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
+use qatime::component::SinkContext;
 use qatime::encoders::{Encoder, Format};
-use qatime::event::{Batch, IoSizes, Record, Span, Timestamp};
+use qatime::event::{Batch, IoSizes, Record, Selection, Span, Timestamp};
+use qatime::sinks::file;
+use qatime::telemetry::Ledger;
 
 const EVENTS: u32 = 1000;
 const RUNS: usize = 30;
@@ -35,6 +41,45 @@ fn main() {
         let (nanos, bytes) = measure(&format.encoder(false), batch);
         println!("{name:<40} {nanos:>10.1} {bytes:>12}");
     }
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("events");
+    let events = Selection::all(Arc::new(plain));
+    println!();
+    for (name, path, format) in [
+        ("file sink, {raw}, /dev/null", Path::new("/dev/null"), "{ template = \"{raw}\\n\" }"),
+        ("file sink, {raw}", &file, "{ template = \"{raw}\\n\" }"),
+        ("file sink, json, /dev/null", Path::new("/dev/null"), "'json'"),
+        ("file sink, json", &file, "'json'"),
+    ] {
+        println!("{name:<40} {:>10.1}", deliver(path, format, &events));
+    }
+}
+
+/// The cost of an event from delivery to the file, system calls included.
+fn deliver(path: &Path, format: &str, events: &Selection) -> f64 {
+    const BATCHES: u32 = 100;
+    let config = format!("type = 'file'\npath = {path:?}\nformat = {format}");
+    let config: file::Config = toml::from_str(&config).expect("a valid configuration");
+    let account = Ledger::default().open_sink("bench");
+    let context = SinkContext { name: "bench".into(), account };
+    let mut sink = config.build(context).expect("a path that can be written to");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut best = f64::INFINITY;
+    for _ in 0..RUNS {
+        if path.is_file() {
+            std::fs::write(path, "").expect("an empty file");
+        }
+        let started = Instant::now();
+        runtime.block_on(async {
+            sink.connect().await.expect("a file that opens");
+            for _ in 0..BATCHES {
+                sink.deliver(events).await.expect("room on the disk");
+            }
+            sink.flush().await.expect("room on the disk");
+        });
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    best * 1e9 / f64::from(BATCHES * EVENTS)
 }
 
 fn measure(encoder: &Encoder, batch: &Batch) -> (f64, usize) {

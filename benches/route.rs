@@ -1,12 +1,15 @@
 //! What an event costs from its bytes to its sinks: `cargo bench --bench route [-- OPTION…]`.
 //!
-//! Lines of the load generator, by the rules that ship, on one thread: framed, decoded, routed. Each
-//! chunk is as large as a read from a socket, and lies in the processor's cache as it would then.
-//! Times are the thread's own CPU time; the best round counts, since disturbances only add to it.
+//! Lines of the load generator, by the rules that ship, on one thread: framed, decoded, routed.
+//! Each chunk is as large as a read from a socket, and lies in the processor's cache as it would
+//! then. Times are the thread's own CPU time; the best round counts, since disturbances only add to
+//! it.
 //!
 //! `--events N` and `--rounds N` say how much; a profile's name (`sfs`) says what; `--cut` leaves the
 //! framing out. Instructions: run it with `--untimed` under callgrind (which cannot do with the
 //! clock), with one and with two rounds; the difference is that of one.
+//!
+//! With `QATIME_BENCH_BRIEF` in the environment, fewer events show that it works.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
@@ -35,8 +38,9 @@ struct Options {
 
 impl Options {
     fn read() -> Self {
-        let mut options =
-            Self { events: 200_000, rounds: 20, profiles: Vec::new(), framing: true, timed: true };
+        let brief = std::env::var_os("QATIME_BENCH_BRIEF").is_some();
+        let (events, rounds) = if brief { (20_000, 2) } else { (200_000, 20) };
+        let mut options = Self { events, rounds, profiles: Vec::new(), framing: true, timed: true };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|text| text.parse().ok());

@@ -11,8 +11,8 @@ use crate::config::{Configuration, Problem, Severity};
 /// Check the configuration, and run the tests in it
 ///
 /// Every mistake is printed at once, as `file:line:column: key: what is wrong and what to do`. Then
-/// each of the [[tests]] is decoded and routed, and what came out otherwise than expected is printed
-/// the same way. No socket is bound, no mount touched: `qatime run` does that.
+/// each of the `[[tests]]` is decoded and routed, and what came out otherwise than expected is
+/// printed the same way. No socket is bound, no mount touched: `qatime run` does that.
 ///
 /// The exit code is 78 where anything is wrong. Warnings alone do not count.
 #[derive(Debug, Args)]

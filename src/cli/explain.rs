@@ -19,9 +19,9 @@ use crate::telemetry::printable::{self, Backslash};
 
 /// Say what would be done for each line, and why
 ///
-/// For each message on standard input (or in files): its fields; each rule, with the conditions that
-/// failed or that it matched; the sinks that it goes to; and for an atime sink what would be done to
-/// which path. Nothing is done: no sink is opened, and no file is touched.
+/// For each message on standard input (or in files): its fields; each rule, with the conditions
+/// that failed or that it matched; the sinks that it goes to; and for an atime sink what would be
+/// done to which path. Nothing is done: no sink is opened, and no file is touched.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -70,7 +70,7 @@ impl Encoder {
     }
 }
 
-/// `{ json = { … } }` as it is written.
+/// What stands in JSON lines besides the fields.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct JsonConfig {
@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Format {
 
 impl JsonSchema for Format {
     fn schema_name() -> Cow<'static, str> {
-        "Format".into()
+        "EventFormat".into()
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {

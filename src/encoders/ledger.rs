@@ -204,7 +204,8 @@ source    received   routed  unmatched  filtered  rejected  in flight        byt
 cluster  1,234,567  233,565  1,000,000         0     1,002          0  314,814,585
 
 rejected by      events  reason
-sources.cluster       2  bad_time   The time stamp is malformed, names no time, or lies outside 1677 to 2262.
+sources.cluster       2  bad_time   The time stamp is malformed, names no time, or \
+lies outside 1677 to 2262.
 sources.cluster   1,000  truncated  The message ends before its fields do.
 
 rule   matched

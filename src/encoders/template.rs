@@ -351,7 +351,7 @@ impl<'de> Deserialize<'de> for Template {
 
 impl JsonSchema for Template {
     fn schema_name() -> Cow<'static, str> {
-        "Template".into()
+        "EventTemplate".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
@@ -362,7 +362,7 @@ impl JsonSchema for Template {
              {{{{ and }}}} stand for braces.",
             fields.join(", ")
         );
-        json_schema!({ "description": description, "type": "string", "pattern": "[\n\u{0}]$" })
+        json_schema!({ "description": description, "type": "string", "pattern": r"[\n\u0000]$" })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::telemetry::SinkAccount;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Always `stdout`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("const" = "stdout"))]
     pub r#type: IgnoredAny,
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
     /// came), `"text"` (for people; in colours on a terminal, unless `NO_COLOR` is set), or

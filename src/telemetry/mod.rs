@@ -1,5 +1,7 @@
 //! What the daemon says of itself: the ledger of every event, and logs that cannot flood.
 
+pub mod logging;
+
 mod ledger;
 pub mod logging;
 pub(crate) mod printable;

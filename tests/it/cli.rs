@@ -8,10 +8,16 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const READ: &str = r#"<14>1 2026-01-27T14:12:23.9558Z tank-1 qumulo - - - 10.0.0.9,"AD\ann",smb2,fs_read_data,ok,7,"/a, b.mov",""
-"#;
-const METADATA: &str = r#"<14>1 2026-01-27T14:12:24Z tank-1 qumulo - - - 10.0.0.9,"ann",nfs3,fs_read_metadata,ok,7,"/a.mov",""
-"#;
+const READ: &str = concat!(
+    "<14>1 2026-01-27T14:12:23.9558Z tank-1 qumulo - - - ",
+    r#"10.0.0.9,"AD\ann",smb2,fs_read_data,ok,7,"/a, b.mov","""#,
+    "\n"
+);
+const METADATA: &str = concat!(
+    "<14>1 2026-01-27T14:12:24Z tank-1 qumulo - - - ",
+    r#"10.0.0.9,"ann",nfs3,fs_read_metadata,ok,7,"/a.mov","""#,
+    "\n"
+);
 
 /// The program, with this directory as its own and the configuration that ships.
 fn qatime(arguments: &[&str]) -> Command {

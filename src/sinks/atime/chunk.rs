@@ -29,13 +29,6 @@ pub(super) struct Chunk {
     names: Vec<u8>,
     /// The updates.
     pub(super) jobs: Vec<Job>,
-    /// Directories that were renamed since the last chunk: what is beneath them or where they
-    /// went must be opened anew.
-    pub(super) renamed: Vec<Vec<u8>>,
-    /// So many were renamed that everything must be opened anew.
-    pub(super) all_renamed: bool,
-    /// How many renames of directories this thread has seen.
-    pub(super) renames_seen: u64,
 }
 
 impl Chunk {
@@ -80,7 +73,5 @@ impl Chunk {
         self.jobs.clear();
         self.names.clear();
         self.names.shrink_to(CHUNK_BYTES_MAX * 2);
-        self.renamed.clear();
-        self.all_renamed = false;
     }
 }

@@ -178,6 +178,11 @@ impl Entries {
         self.table.find(hash, |other| *other == index).is_some()
     }
 
+    /// What hashes names.
+    pub(super) fn hasher(&self) -> &DefaultHashBuilder {
+        &self.hasher
+    }
+
     /// The hash of a name, to be given to the others.
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)

@@ -8,6 +8,7 @@
 //! A file's time is set by name, without opening the file, without following a symbolic link,
 //! only forward, and nothing but the access time.
 
+mod admission;
 mod changes;
 mod chunk;
 mod config;
@@ -28,13 +29,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use hashbrown::DefaultHashBuilder;
 
+use admission::{Admission, LOCKED_EVENTS_MAX};
 pub use config::{
     AbsolutePath, AbsolutePathError, ClientNetwork, ClientNetworkError, Config, Mapping,
     WriteMetadata,
 };
-use pending::{Access, Limits, Pending, Refusal};
-use plan::Request;
+use pending::{Limits, Pending};
 pub use plan::{Plan, Planner};
 use tally::Tally;
 use threads::Shared;
@@ -43,7 +45,7 @@ use walker::{Policy, Root};
 
 use super::{DeliverError, Sink};
 use crate::component::{BuildError, SinkContext};
-use crate::event::{EventRef, Operation, Protocol, Selection, Timestamp};
+use crate::event::{Selection, Timestamp};
 
 /// How often one who waits looks by himself: for repetitions that fall due.
 const TICK: Duration = Duration::from_millis(200);
@@ -57,9 +59,9 @@ const RETRY_MAX: u8 = 16;
 pub struct Atime {
     shared: Arc<Shared>,
     planner: Planner,
+    hasher: DefaultHashBuilder,
+    admission: Admission,
     tally: Tally,
-    /// Holds keys that are not a part of their event's path.
-    scratch: Vec<u8>,
     /// How often the lane looks whether something is due.
     tick: Duration,
     /// The least room that is worth waking up for, in files.
@@ -103,12 +105,14 @@ impl Atime {
             retry_delays: retry_delays(config),
             threads,
         });
-        let shared = Arc::new(Shared::new(pending, Arc::clone(&context.account)));
+        let hasher = pending.hasher();
+        let shared = Arc::new(Shared::new(pending, threads, Arc::clone(&context.account)));
         let sink = Self {
             shared,
             planner: config.planner(),
+            hasher,
+            admission: Admission::default(),
             tally: Tally::default(),
-            scratch: Vec::new(),
             tick: config.flush_interval.get().clamp(TICK_MIN, TICK),
             room_step: (files_max / 16).max(1),
         };
@@ -128,71 +132,36 @@ impl Atime {
         Watch(Arc::clone(&self.shared))
     }
 
-    /// Takes the events from an index on, under one lock; says how many were taken when there is
-    /// no more room.
-    fn merge(&mut self, events: &Selection, start: usize) -> Result<(), usize> {
-        let (now, clock) = (Instant::now(), Timestamp::from_system(SystemTime::now()));
-        let shared = Arc::clone(&self.shared);
-        let mut pending = shared.lock();
-        let mut result = Ok(());
-        for (index, event) in events.iter().enumerate().skip(start) {
-            match self.take(&mut pending, event, now, clock) {
-                Ok(()) => {}
-                Err(Refusal::Rejected(reason)) => self.tally.reject(reason, example(event)),
-                Err(Refusal::Full) => {
-                    let wanted = self.room_step.min(events.len() - index);
-                    pending.force(self.room_step);
-                    shared.want_room(wanted);
-                    result = Err(index);
-                    break;
-                }
+    /// Takes the events from an index on; says where to go on when there is no more room.
+    fn merge(&mut self, events: &Selection, mut start: usize) -> Result<(), usize> {
+        let Self { shared, planner, hasher, admission, tally, .. } = self;
+        let clock = Timestamp::from_system(SystemTime::now());
+        while start < events.len() {
+            let part = || events.iter().skip(start).take(LOCKED_EVENTS_MAX);
+            admission.prepare(planner, hasher, part(), clock);
+            let now = Instant::now();
+            let mut pending = shared.lock();
+            if let Err(taken) = admission.grant(shared, &mut pending, part(), now, tally) {
+                pending.force(self.room_step);
+                return Err(start + taken);
             }
+            start += part().len();
         }
-        let due = pending.next_due().is_some_and(|due| due <= now);
-        drop(pending);
-        if due {
-            shared.wake_one();
-        }
-        self.tally.settle(shared.account());
-        result
-    }
-
-    fn take(
-        &mut self,
-        pending: &mut Pending,
-        event: EventRef<'_>,
-        now: Instant,
-        clock: Timestamp,
-    ) -> Result<(), Refusal> {
-        let tree = match self.planner.request(event).map_err(Refusal::Rejected)? {
-            Request::Access => return self.access(pending, event, now, clock),
-            Request::Delete { tree } | Request::Rename { tree } => tree,
-        };
-        let shifts = self.planner.shifts(event, tree).map_err(Refusal::Rejected)?;
-        for shift in &shifts {
-            pending.shift(shift, event.time(), now, &mut self.tally);
-        }
-        self.tally.deliver();
         Ok(())
     }
 
-    fn access(
-        &mut self,
-        pending: &mut Pending,
-        event: EventRef<'_>,
-        now: Instant,
-        clock: Timestamp,
-    ) -> Result<(), Refusal> {
-        let place =
-            self.planner.locate(event.path(), &mut self.scratch).map_err(Refusal::Rejected)?;
-        let access = Access {
-            time: self.planner.clamp(event.time(), clock),
-            file_id: file_number(event.file_id()),
-            directory: place.directory,
-            link: event.operation() == Operation::FsReadLink,
-            smb: event.protocol() == Protocol::Smb,
-        };
-        pending.access(place.key, access, now, &mut self.tally)
+    /// Gives the threads what is due, and enters the ledger.
+    fn serve(&mut self) {
+        self.shared.serve(&mut self.tally);
+    }
+
+    /// Waits until there may be more room, or nothing left, and serves the threads meanwhile.
+    async fn wait(&mut self) {
+        self.shared.wait(true);
+        self.serve();
+        let _timeout = tokio::time::timeout(TICK, self.shared.room.notified()).await;
+        self.shared.wait(false);
+        self.serve();
     }
 }
 
@@ -203,43 +172,21 @@ fn retry_delays(config: &Config) -> Vec<Duration> {
     (0..config.retry_max.min(RETRY_MAX)).map(delay).collect()
 }
 
-/// A file's number, where it fits into 64 bits; else 0, which no file has.
-fn file_number(text: &[u8]) -> u64 {
-    let digit = |number: u64, byte: &u8| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        number.checked_mul(10)?.checked_add(digit.into())
-    };
-    text.iter().try_fold(0, digit).unwrap_or(0)
-}
-
-/// What the log shows of an event.
-fn example(event: EventRef<'_>) -> &[u8] {
-    if event.raw().is_empty() { event.path() } else { event.raw() }
-}
-
 #[async_trait]
 impl Sink for Atime {
     async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
         let mut start = 0;
         while let Err(taken) = self.merge(events, start) {
             start = taken;
-            // The room may come by repetitions that fall due: those the threads see to.
-            let _timeout = tokio::time::timeout(TICK, self.shared.room.notified()).await;
-            self.shared.want_room(0);
+            self.wait().await;
         }
+        self.serve();
         Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), DeliverError> {
-        let (shared, now) = (Arc::clone(&self.shared), Instant::now());
-        let mut pending = shared.lock();
-        pending.prune(now, &mut self.tally);
-        let due = pending.next_due().is_some_and(|due| due <= now);
-        drop(pending);
-        if due {
-            shared.wake_one();
-        }
-        self.tally.settle(shared.account());
+        self.shared.lock().prune(Instant::now(), &mut self.tally);
+        self.serve();
         Ok(())
     }
 
@@ -255,8 +202,7 @@ impl Sink for Atime {
     async fn close(&mut self) -> Result<(), DeliverError> {
         self.shared.lock().close();
         while !self.shared.is_settled() {
-            self.shared.wake_one();
-            let _timeout = tokio::time::timeout(TICK, self.shared.room.notified()).await;
+            self.wait().await;
         }
         Ok(())
     }

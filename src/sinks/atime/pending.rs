@@ -7,10 +7,10 @@
 //!
 //! Nothing here touches a file or reads a clock.
 
-use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 use super::changes::{Changes, Moment, Whereabouts};
 use super::chunk::{CHUNK_FILES_MAX, Chunk, Job};
@@ -20,9 +20,6 @@ use super::plan::{Shift, check_components, is_within};
 use super::tally::Tally;
 use crate::event::{Reason, Timestamp};
 
-/// So many renamed directories are remembered for threads that are busy; a thread that missed
-/// more opens everything anew.
-const RENAMED_MAX: usize = 32;
 /// So many names are held back at most because their file may be in flight by another name.
 const HELD_MAX: usize = 4096;
 
@@ -52,6 +49,22 @@ pub(super) enum Refusal {
     Rejected(Reason),
 }
 
+/// A name beneath the root, and its hash by [`Pending::hasher`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    /// Without slashes at its ends; empty for the root.
+    pub(super) key: &'a [u8],
+    /// See [`Name::hash`].
+    pub(super) hash: u64,
+}
+
+impl Name<'_> {
+    /// The hash of a name.
+    pub(super) fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
+        hasher.hash_one(key)
+    }
+}
+
 /// What an access says of its file.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Access {
@@ -79,9 +92,6 @@ pub(super) struct Pending {
     forced: usize,
     /// Everything is due whatever its age.
     closing: bool,
-    /// Renamed directories, and how many were forgotten before the first of them.
-    renamed: VecDeque<Vec<u8>>,
-    renames_forgotten: u64,
 }
 
 impl Pending {
@@ -95,9 +105,12 @@ impl Pending {
             held: HashMap::new(),
             forced: 0,
             closing: false,
-            renamed: VecDeque::new(),
-            renames_forgotten: 0,
         }
+    }
+
+    /// What hashes names.
+    pub(super) fn hasher(&self) -> DefaultHashBuilder {
+        self.entries.hasher().clone()
     }
 
     /// How many files there are.
@@ -131,7 +144,7 @@ impl Pending {
     /// Takes an access of a file.
     pub(super) fn access(
         &mut self,
-        key: &[u8],
+        name: Name<'_>,
         access: Access,
         now: Instant,
         tally: &mut Tally,
@@ -141,26 +154,26 @@ impl Pending {
         let place = Moment { time, sequence: arrival };
         let mut usage = Usage { time, place, arrival, file_id, directory, link, smb };
         if place <= self.changes.newest() {
-            match self.changes.resolve(key, place, arrival) {
+            match self.changes.resolve(name.key, place, arrival) {
                 Whereabouts::Same => {}
                 Whereabouts::Lost(reason) => return Err(Refusal::Rejected(reason)),
                 Whereabouts::Moved(key, place) => {
                     usage.place = place;
-                    return self.admit(&key, usage, now, tally);
+                    let name = Name { key: &key, hash: self.entries.hash(&key) };
+                    return self.admit(name, usage, now, tally);
                 }
             }
         }
-        self.admit(key, usage, now, tally)
+        self.admit(name, usage, now, tally)
     }
 
     fn admit(
         &mut self,
-        key: &[u8],
+        Name { key, hash }: Name<'_>,
         usage: Usage,
         now: Instant,
         tally: &mut Tally,
     ) -> Result<(), Refusal> {
-        let hash = self.entries.hash(key);
         let mut found = self.entries.find(hash, key);
         if let Some(index) = found {
             let entry = self.entries.get(index);
@@ -291,9 +304,6 @@ impl Pending {
             self.leave(from, shift, when, tally);
         }
         self.changes.advance();
-        if *tree && to.is_some() {
-            from.into_iter().chain(to).for_each(|name| self.remember_renamed(name));
-        }
     }
 
     /// The file that had a name till now is gone: another took its place.
@@ -349,14 +359,6 @@ impl Pending {
                 self.held.insert(name, index);
             }
         }
-    }
-
-    fn remember_renamed(&mut self, name: &[u8]) {
-        if self.renamed.len() >= RENAMED_MAX {
-            self.renamed.pop_front();
-            self.renames_forgotten += 1;
-        }
-        self.renamed.push_back(name.to_vec());
     }
 
     /// Forgets old changes, after they have been applied to all that waits.
@@ -428,19 +430,6 @@ impl Pending {
         if self.entries.length(List::FRESH) == 0 {
             self.forced = 0;
         }
-        if !chunk.is_empty() {
-            self.tell_renames(chunk);
-        }
-    }
-
-    fn tell_renames(&self, chunk: &mut Chunk) {
-        let heard = chunk.renames_seen.checked_sub(self.renames_forgotten);
-        let known = heard.and_then(|heard| usize::try_from(heard).ok());
-        chunk.all_renamed = known.is_none();
-        if let Some(known) = known {
-            chunk.renamed.extend(self.renamed.iter().skip(known).cloned());
-        }
-        chunk.renames_seen = self.renames_forgotten + self.renamed.len() as u64;
     }
 
     /// Takes back what a thread has done.

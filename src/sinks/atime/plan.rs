@@ -104,24 +104,57 @@ pub(super) enum Request {
     },
 }
 
-/// Where a path of the cluster lies beneath the root.
+/// Where a path of the cluster lies beneath the root. Its components are not checked yet: they
+/// need not be where the path is known already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place<'a> {
-    /// Without slashes at its ends; empty for the root. Its components are not checked yet.
-    pub(super) key: &'a [u8],
-    /// Whether the path ended in a slash.
-    pub(super) directory: bool,
+    /// The directory that its prefix is mapped to; empty for the root.
+    pub(super) directory_of_map: &'a [u8],
+    /// What comes after the prefix, without slashes at its ends; empty for the directory itself.
+    pub(super) rest: &'a [u8],
+    /// Whether the path ended in a slash: it is that of a directory.
+    pub(super) slash: bool,
+}
+
+impl Place<'_> {
+    /// Appends the name beneath the root: no slash at its ends, and empty for the root.
+    pub(super) fn append_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.directory_of_map);
+        if !self.directory_of_map.is_empty() && !self.rest.is_empty() {
+            out.push(b'/');
+        }
+        out.extend_from_slice(self.rest);
+    }
+
+    /// The name beneath the root, checked.
+    fn key(&self) -> Result<Vec<u8>, Reason> {
+        check_components(self.rest)?;
+        let mut key = Vec::with_capacity(self.directory_of_map.len() + 1 + self.rest.len());
+        self.append_key(&mut key);
+        Ok(key)
+    }
 }
 
 /// A name that its file has left: where pending updates go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shift {
-    /// The name, as in [`Place::key`]; `None` where a file comes from outside the map.
+    /// The name beneath the root; `None` where a file comes from outside the map.
     pub(super) from: Option<Vec<u8>>,
     /// The new name, or why updates are dropped.
     pub(super) fate: Result<Vec<u8>, Reason>,
     /// Whether it applies to everything beneath, too.
     pub(super) tree: bool,
+}
+
+impl Shift {
+    /// Names by which another directory goes now than before.
+    pub(super) fn renamed_directories(&self) -> impl Iterator<Item = &[u8]> {
+        let renamed = (self.tree && self.fate.is_ok()).then_some(self);
+        renamed.into_iter().flat_map(|shift| {
+            let new = shift.fate.as_deref().ok();
+            shift.from.as_deref().into_iter().chain(new)
+        })
+    }
 }
 
 impl Planner {
@@ -155,14 +188,12 @@ impl Planner {
     }
 
     fn try_plan(&self, event: EventRef<'_>, now: Timestamp) -> Result<Plan, Reason> {
-        let mut scratch = Vec::new();
         match self.request(event)? {
             Request::Access => {
-                let place = self.locate(event.path(), &mut scratch)?;
-                check_components(place.key)?;
+                let key = self.locate(event.path())?.key()?;
                 let time = self.clamp(event.time(), now);
                 let clamped = time != event.time();
-                Ok(Plan::Set { path: self.beneath_root(place.key), time, clamped })
+                Ok(Plan::Set { path: self.beneath_root(&key), time, clamped })
             }
             Request::Delete { tree } => {
                 let shift = self.shifts(event, tree)?.pop();
@@ -171,9 +202,9 @@ impl Planner {
             }
             Request::Rename { tree } => {
                 self.shifts(event, tree)?;
-                let mut beneath = |path| {
-                    let place = self.locate(path, &mut scratch).ok()?;
-                    Some(self.beneath_root(place.key))
+                let beneath = |path| {
+                    let key = self.locate(path).and_then(|place| place.key()).ok()?;
+                    Some(self.beneath_root(&key))
                 };
                 Ok(Plan::Move { from: beneath(event.path()), to: beneath(event.target()) })
             }
@@ -215,66 +246,43 @@ impl Planner {
         })
     }
 
-    /// Where a path lies. Its components are not checked, for they need not be where the path is
-    /// known already. `scratch` holds the key where it is not a part of the path.
-    pub(super) fn locate<'a>(
-        &self,
-        path: &'a [u8],
-        scratch: &'a mut Vec<u8>,
-    ) -> Result<Place<'a>, Reason> {
-        let directory = path.ends_with(b"/");
-        let base = if directory { &path[..path.len() - 1] } else { path };
+    /// Where a path lies, by the first mapping that fits.
+    pub(super) fn locate<'a>(&'a self, path: &'a [u8]) -> Result<Place<'a>, Reason> {
+        let slash = path.ends_with(b"/");
+        let base = &path[..path.len() - usize::from(slash)];
         if is_within(base, b"/.snapshot") {
             return Err(Reason::Snapshot);
         }
         let route = self.routes.iter().find(|route| is_within(base, &route.from));
-        let Some(route) = route else {
+        let Some(Route { from, to }) = route else {
             let absolute = base.strip_prefix(b"/");
             return Err(absolute
                 .map_or(Ok(()), check_components)
                 .err()
                 .unwrap_or(Reason::Unmapped));
         };
-        let key = match base.get(route.from.len() + 1..) {
-            None => {
-                scratch.clear();
-                scratch.extend_from_slice(&route.to);
-                &*scratch
-            }
+        let rest = match base.get(from.len() + 1..) {
+            None => b"",
             // A slash, and nothing after it: `//`.
             Some(b"") => return Err(Reason::PathEscape),
-            Some(rest) if route.to.is_empty() => rest,
-            Some(rest) => {
-                scratch.clear();
-                scratch.extend_from_slice(&route.to);
-                scratch.push(b'/');
-                scratch.extend_from_slice(rest);
-                &*scratch
-            }
+            Some(rest) => rest,
         };
-        if is_within(key, b".snapshot") {
+        if to.is_empty() && is_within(rest, b".snapshot") {
             return Err(Reason::Snapshot);
         }
-        Ok(Place { key, directory })
-    }
-
-    /// The same, checked and owned.
-    fn locate_checked(&self, path: &[u8]) -> Result<Vec<u8>, Reason> {
-        let mut scratch = Vec::new();
-        let key = self.locate(path, &mut scratch)?.key;
-        check_components(key)?;
-        Ok(key.to_vec())
+        Ok(Place { directory_of_map: to, rest, slash })
     }
 
     /// What a rename or a delete does to names beneath the root. Where a directory above a mapped
     /// one goes, the mapped one goes with it.
     pub(super) fn shifts(&self, event: EventRef<'_>, tree: bool) -> Result<Vec<Shift>, Reason> {
         let renamed = event.operation() == Operation::FsRename;
-        let fate_of = |path: &[u8]| match self.locate_checked(path) {
+        let key_of = |path: &[u8]| self.locate(path)?.key();
+        let fate_of = |path: &[u8]| match key_of(path) {
             Err(Reason::Unmapped) => Ok(Err(Reason::Unmapped)),
             located => located.map(Ok),
         };
-        let from = match self.locate_checked(event.path()) {
+        let from = match key_of(event.path()) {
             Err(Reason::Unmapped) => None,
             located => Some(located?),
         };

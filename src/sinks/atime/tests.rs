@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, mkdirat, open
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Batch, Reason, Record};
+use crate::event::{Batch, Operation, Protocol, Reason, Record};
 use crate::telemetry::{Ledger, SinkReport};
 
 /// One event, as a test writes it.
@@ -663,18 +663,4 @@ async fn a_refusing_file_system_degrades_the_health() {
     let report = rig.close().await;
     assert_eq!((report.delivered, rejections(&report)), (1, vec![(Reason::PermissionDenied, 1)]));
     assert_eq!(rig.sink.watch().status().degraded, None);
-}
-
-#[test]
-fn numbers_of_files_fit_or_not() {
-    for (text, number) in [
-        ("", 0),
-        ("7", 7),
-        ("18446744073709551615", u64::MAX),
-        ("18446744073709551616", 0),
-        ("12x", 0),
-        ("-1", 0),
-    ] {
-        assert_eq!(file_number(text.as_bytes()), number, "{text}");
-    }
 }

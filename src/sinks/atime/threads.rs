@@ -1,6 +1,7 @@
 //! The threads that make the system calls. Nothing else waits for them: one that hangs on a dead
 //! file server keeps its few files, and the others go on.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -15,17 +16,37 @@ use super::walker::{Policy, Root, Walker};
 use crate::event::Reason;
 use crate::telemetry::SinkAccount;
 
+/// So many renamed directories are remembered for threads that are busy; a thread that missed
+/// more opens everything anew.
+const RENAMES_MAX: usize = 32;
+/// So many chunks are laid out for each thread at most.
+const READY_PER_THREAD: usize = 4;
+
+/// Chunks on their way between the map and the threads. Held for a moment only: what takes long
+/// is done under the map's own lock, by whoever has the time for it.
+#[derive(Debug, Default)]
+struct Desk {
+    /// To be done.
+    ready: VecDeque<Chunk>,
+    /// Done, to go back to the map.
+    done: Vec<Chunk>,
+    /// To be used again.
+    spare: Vec<Chunk>,
+}
+
 /// What the sink and its threads share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pending: Mutex<Pending>,
-    /// Wakes threads: there may be something due.
-    due: Condvar,
-    /// Wakes the sink: there is room, or nothing is left.
+    desk: Mutex<Desk>,
+    ready_max: usize,
+    /// Wakes threads: there is a chunk on the desk.
+    laid_out: Condvar,
+    /// Wakes the sink: there is room, or the desk runs empty, or nothing is left.
     pub(super) room: Notify,
-    /// How much room the sink waits for, in files; 0 while it does not wait.
-    room_wanted: AtomicUsize,
-    /// Threads that have emptied the map but not entered the ledger yet.
+    /// The sink waits: it has the time to serve the threads.
+    waiting: AtomicBool,
+    /// Those that have emptied the map but not entered the ledger yet.
     settling: AtomicUsize,
     /// Threads end after the chunk that they have.
     stopped: AtomicBool,
@@ -33,6 +54,9 @@ pub(super) struct Shared {
     reopened: AtomicU64,
     /// 0, or one more than the reason for which the configuration looks wrong.
     degraded: AtomicU8,
+    renames: Mutex<Renames>,
+    /// How many directories were renamed so far.
+    renamed: AtomicU64,
     account: Arc<SinkAccount>,
 }
 
@@ -49,16 +73,20 @@ pub struct Status {
 }
 
 impl Shared {
-    pub(super) fn new(pending: Pending, account: Arc<SinkAccount>) -> Self {
+    pub(super) fn new(pending: Pending, threads: usize, account: Arc<SinkAccount>) -> Self {
         Self {
             pending: Mutex::new(pending),
-            due: Condvar::new(),
+            desk: Mutex::new(Desk::default()),
+            ready_max: threads * READY_PER_THREAD,
+            laid_out: Condvar::new(),
             room: Notify::new(),
-            room_wanted: AtomicUsize::new(0),
+            waiting: AtomicBool::new(false),
             settling: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             reopened: AtomicU64::new(0),
             degraded: AtomicU8::new(0),
+            renames: Mutex::new(Renames::default()),
+            renamed: AtomicU64::new(0),
             account,
         }
     }
@@ -68,23 +96,23 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Never to be held while the map's lock is waited for.
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn account(&self) -> &Arc<SinkAccount> {
         &self.account
     }
 
-    /// There may be something due: one thread looks, and calls another where there is more.
-    pub(super) fn wake_one(&self) {
-        self.due.notify_one();
-    }
-
-    /// The sink waits until there is room for so many files; 0 for no longer.
-    pub(super) fn want_room(&self, files: usize) {
-        self.room_wanted.store(files, Ordering::Release);
+    /// The sink waits, or does so no longer.
+    pub(super) fn wait(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::Release);
     }
 
     /// Whether every event is settled and entered into the ledger.
     pub(super) fn is_settled(&self) -> bool {
-        // Read after the map was seen to be empty: whoever emptied it counted itself before.
+        // Whoever empties the map counts itself as settling before it lets others see that.
         self.lock().len() == 0 && self.settling.load(Ordering::Acquire) == 0
     }
 
@@ -93,12 +121,18 @@ impl Shared {
         self.reopened.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// A directory was renamed: threads open anew what lies in it, before their next chunk.
+    pub(super) fn rename_directory(&self, name: &[u8]) {
+        let mut renames = self.renames.lock().unwrap_or_else(PoisonError::into_inner);
+        self.renamed.store(renames.push(name), Ordering::Release);
+    }
+
     /// Threads end, each after the chunk that it has. Nobody waits for them.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         // Taken so that no thread is between its look at the flag and its sleep.
-        drop(self.lock());
-        self.due.notify_all();
+        drop(self.desk());
+        self.laid_out.notify_all();
     }
 
     pub(super) fn status(&self) -> Status {
@@ -122,73 +156,147 @@ impl Shared {
             self.degraded.store(code, Ordering::Relaxed);
         }
     }
+
+    /// Takes back what is done and lays out what is due. Says when the next file is due.
+    pub(super) fn serve(&self, tally: &mut Tally) -> Option<Instant> {
+        let mut pending = self.lock();
+        let (mut done, mut spare, laid_out) = {
+            let mut desk = self.desk();
+            (std::mem::take(&mut desk.done), std::mem::take(&mut desk.spare), desk.ready.len())
+        };
+        let now = Instant::now();
+        for chunk in &mut done {
+            pending.complete(chunk, now, tally);
+        }
+        spare.append(&mut done);
+        let mut fresh = VecDeque::new();
+        while laid_out + fresh.len() < self.ready_max {
+            let mut chunk = spare.pop().unwrap_or_default();
+            pending.take(&mut chunk, now, tally);
+            if chunk.is_empty() {
+                spare.push(chunk);
+                break;
+            }
+            fresh.push_back(chunk);
+        }
+        let next_due = pending.next_due();
+        let added = fresh.len();
+        {
+            let mut desk = self.desk();
+            desk.ready.append(&mut fresh);
+            spare.truncate(self.ready_max);
+            desk.spare.append(&mut spare);
+        }
+        self.settling.fetch_add(1, Ordering::AcqRel);
+        let empty = pending.len() == 0;
+        drop(pending);
+        match added {
+            0 => {}
+            1 => self.laid_out.notify_one(),
+            _ => self.laid_out.notify_all(),
+        }
+        tally.settle(&self.account);
+        self.settling.fetch_sub(1, Ordering::AcqRel);
+        if empty {
+            self.room.notify_one();
+        }
+        next_due
+    }
+
+    /// Gives back a chunk and takes the next one, or waits for it. `None` when all is over.
+    fn exchange(&self, done: Option<Chunk>, tally: &mut Tally) -> Option<Chunk> {
+        let mut desk = self.desk();
+        desk.done.extend(done);
+        loop {
+            if self.stopped.load(Ordering::Acquire) {
+                return None;
+            }
+            if let Some(chunk) = desk.ready.pop_front() {
+                let low = desk.ready.len() <= self.ready_max / 2;
+                drop(desk);
+                if low && self.waiting.load(Ordering::Acquire) {
+                    self.room.notify_one();
+                }
+                return Some(chunk);
+            }
+            drop(desk);
+            let next_due = self.serve(tally);
+            if self.waiting.load(Ordering::Acquire) {
+                self.room.notify_one();
+            }
+            desk = self.desk();
+            if desk.ready.is_empty() && !self.stopped.load(Ordering::Acquire) {
+                desk = self.sleep(desk, next_due);
+            }
+        }
+    }
+
+    fn sleep<'a>(
+        &self,
+        desk: MutexGuard<'a, Desk>,
+        next_due: Option<Instant>,
+    ) -> MutexGuard<'a, Desk> {
+        match next_due.map(|due| due.saturating_duration_since(Instant::now())) {
+            Some(wait) => {
+                self.laid_out.wait_timeout(desk, wait).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.laid_out.wait(desk).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+/// The last directories that were renamed.
+#[derive(Debug, Default)]
+struct Renames {
+    names: VecDeque<Vec<u8>>,
+    total: u64,
+}
+
+impl Renames {
+    /// Adds one; says how many there were so far.
+    fn push(&mut self, name: &[u8]) -> u64 {
+        if self.names.len() >= RENAMES_MAX {
+            self.names.pop_front();
+        }
+        self.names.push_back(name.to_vec());
+        self.total += 1;
+        self.total
+    }
+
+    /// Those after the first `seen`; `None` where some are not known any more.
+    fn since(&self, seen: u64) -> Option<impl Iterator<Item = &Vec<u8>>> {
+        let missed = usize::try_from(self.total - seen).ok()?;
+        let known = self.names.len().checked_sub(missed)?;
+        Some(self.names.iter().skip(known))
+    }
 }
 
 /// One thread's work, until it is told to stop.
 pub(super) fn run(shared: &Shared, root: Root, policy: Policy) {
     let mut walker = Walker::new(root, policy);
-    let mut chunk = Chunk::default();
     let mut tally = Tally::default();
-    let mut reopened = 0;
-    while exchange(shared, &mut chunk, &mut tally) {
+    let (mut reopened, mut renamed) = (0, 0);
+    let mut done = None;
+    while let Some(mut chunk) = shared.exchange(done.take(), &mut tally) {
         let requested = shared.reopened.load(Ordering::Acquire);
-        if requested != reopened || chunk.all_renamed {
+        if requested != reopened {
             reopened = requested;
             walker.reopen();
         }
-        walker.forget(&chunk.renamed);
+        if shared.renamed.load(Ordering::Acquire) != renamed {
+            let renames = shared.renames.lock().unwrap_or_else(PoisonError::into_inner);
+            match renames.since(renamed) {
+                Some(names) => names.for_each(|name| walker.forget_within(name)),
+                None => walker.forget_within(b""),
+            }
+            renamed = renames.total;
+        }
         let now = Instant::now();
         chunk.run(|name, usage| {
             let outcome = walker.update(name, usage, now);
             shared.note(outcome);
             outcome
         });
-    }
-}
-
-/// Gives back what is done and takes what is due, or waits for it. `false` when all is over.
-fn exchange(shared: &Shared, chunk: &mut Chunk, tally: &mut Tally) -> bool {
-    let mut pending = shared.lock();
-    pending.complete(chunk, Instant::now(), tally);
-    loop {
-        let now = Instant::now();
-        if shared.stopped.load(Ordering::Acquire) {
-            drop(pending);
-            tally.settle(&shared.account);
-            return false;
-        }
-        pending.take(chunk, now, tally);
-        let next_due = pending.next_due();
-        if !chunk.is_empty() || !tally.is_empty() {
-            let more = next_due.is_some_and(|due| due <= now);
-            leave(shared, pending, tally, more && !chunk.is_empty());
-            if !chunk.is_empty() {
-                return true;
-            }
-            pending = shared.lock();
-            continue;
-        }
-        pending = match next_due.map(|due| due.saturating_duration_since(now)) {
-            Some(wait) => {
-                shared.due.wait_timeout(pending, wait).unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => shared.due.wait(pending).unwrap_or_else(PoisonError::into_inner),
-        };
-    }
-}
-
-/// Lets the others at the map, and enters the ledger.
-fn leave(shared: &Shared, pending: MutexGuard<'_, Pending>, tally: &mut Tally, more: bool) {
-    shared.settling.fetch_add(1, Ordering::AcqRel);
-    let (room, empty) = (pending.room(), pending.len() == 0);
-    drop(pending);
-    if more {
-        shared.wake_one();
-    }
-    tally.settle(&shared.account);
-    shared.settling.fetch_sub(1, Ordering::AcqRel);
-    let wanted = shared.room_wanted.load(Ordering::Acquire);
-    if empty || (wanted > 0 && room >= wanted) {
-        shared.room.notify_one();
+        done = Some(chunk);
     }
 }

@@ -138,11 +138,9 @@ impl Walker {
         self.parents.clear();
     }
 
-    /// Opens anew what lies within directories that were renamed.
-    pub(super) fn forget(&mut self, renamed: &[Vec<u8>]) {
-        for directory in renamed {
-            self.parents.forget_within(directory);
-        }
+    /// Opens anew what lies within a directory that was renamed.
+    pub(super) fn forget_within(&mut self, directory: &[u8]) {
+        self.parents.forget_within(directory);
     }
 
     /// Resolves component by component, whatever the kernel can do.

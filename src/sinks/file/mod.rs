@@ -41,7 +41,7 @@ use crate::units::Duration as Span;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Always `file`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("const" = "file"))]
     pub r#type: IgnoredAny,
     /// The file. New events go behind what stands there. It may be a device or a FIFO; without
     /// rotation then.
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for Mode {
 
 impl JsonSchema for Mode {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Mode".into()
+        "FileMode".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -178,7 +178,7 @@ async fn devices_take_lines_or_are_tried_again() {
     assert!(error.to_string().starts_with("cannot write to /dev/full: No space left"), "{error}");
     assert_eq!((rig.report().delivered, rig.report().in_flight), (0, 1));
     // More than is held back is refused, and not kept.
-    let large = vec!["x".repeat(1 << 16); 4];
+    let large = vec!["x".repeat(Lines::PIECE_BYTES / 2); 4];
     rig.account.routed(4);
     rig.sink.deliver(&selection(&large)).await.unwrap_err();
     assert_eq!(rig.sink.lines.events(), 1);
@@ -468,7 +468,7 @@ async fn with_sync_events_are_delivered_once_the_disk_has_them() {
         rig.sink.connect().await.unwrap();
         rig.account.routed(3);
         // Large enough to be written at once.
-        rig.sink.deliver(&selection(vec!["x".repeat(1 << 17); 3])).await.unwrap();
+        rig.sink.deliver(&selection(vec!["x".repeat(Lines::PIECE_BYTES); 3])).await.unwrap();
         assert_eq!(rig.report().delivered, delivered, "{sync}");
         rig.sink.close().await.unwrap();
         assert!(rig.ledger.report().is_settled());

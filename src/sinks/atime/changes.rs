@@ -32,6 +32,11 @@ pub(super) struct Moment {
 impl Moment {
     /// Before all others.
     pub(super) const FIRST: Self = Self { time: Timestamp::from_nanos(i64::MIN), sequence: 0 };
+
+    /// The next one.
+    const fn after(self) -> Self {
+        Self { time: self.time, sequence: self.sequence + 1 }
+    }
 }
 
 /// What became of a name's file.
@@ -45,12 +50,25 @@ pub(super) enum Whereabouts {
     Same,
 }
 
-/// A name whose file left it.
+/// What happened to a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event<'a> {
+    /// Its file went, or out of reach, for this reason.
+    Left(Reason),
+    /// Its file went to this name.
+    Renamed(&'a [u8]),
+    /// Another file came in its place.
+    Replaced,
+}
+
+/// What happened to a name, as it is kept.
 #[derive(Debug)]
 struct Change {
     at: Moment,
     fate: Result<Box<[u8]>, Reason>,
     tree: bool,
+    /// What was meant for the file of before is not for the one of now, even if it comes late.
+    replaced: bool,
 }
 
 /// The changes of late, by name.
@@ -107,19 +125,29 @@ impl Changes {
     pub(super) fn record(
         &mut self,
         name: &[u8],
-        fate: Result<&[u8], Reason>,
+        event: Event<'_>,
         tree: bool,
         (at, arrived): (Moment, Instant),
     ) {
+        let (fate, replaced) = match event {
+            Event::Left(reason) => (Err(reason), false),
+            Event::Renamed(new) => (Ok(new), false),
+            Event::Replaced => (Err(Reason::Deleted), true),
+        };
         self.bytes += name.len() * 2 + fate.map_or(0, <[u8]>::len);
         self.trees += usize::from(tree);
         self.newest = self.newest.max(at);
         if tree {
             self.newest_tree = self.newest_tree.max(at);
         }
-        let change = Change { at, fate: fate.map(Into::into), tree };
+        let change = Change { at, fate: fate.map(Into::into), tree, replaced };
         self.by_name.entry(name.into()).or_default().push_back(change);
         self.arrivals.push_back((arrived, name.into()));
+    }
+
+    /// Whether there is more than one change of a name.
+    pub(super) fn knows_more(&self, name: &[u8]) -> bool {
+        self.by_name.get(name).is_some_and(|changes| changes.len() > 1)
     }
 
     /// Takes the change that was recorded last away again: it has had its effect.
@@ -179,35 +207,67 @@ impl Changes {
     }
 
     /// What became of the file that had a name at a moment; the event that says so arrived when
-    /// `arrival` changes were known. Losses that were known already do not count for it: with
+    /// `arrival` changes were known. Deletes that were known already do not count for it: with
     /// clocks that differ a little, a file made anew is better tried than given up.
     pub(super) fn resolve(&self, name: &[u8], place: Moment, arrival: u64) -> Whereabouts {
         let mut place = place;
         let mut current: Option<Vec<u8>> = None;
         for _ in 0..HOPS_MAX {
             let known = current.as_deref().unwrap_or(name);
-            let Some((prefix, change)) = self.next_change(known, place, arrival) else { break };
+            let applies = |change: &Change| {
+                let heard = change.fate.is_ok() || change.replaced;
+                change.at >= place && (heard || change.at.sequence >= arrival)
+            };
+            let earlier = |change: &Change, other: &Change| change.at < other.at;
+            let Some((prefix, change)) = self.find(known, applies, earlier) else { break };
             match &change.fate {
                 Err(reason) => return Whereabouts::Lost(*reason),
                 Ok(new) => current = Some(join(new, &known[prefix..])),
             }
-            place = Moment { sequence: change.at.sequence + 1, ..change.at };
+            place = change.at.after();
         }
         current.map_or(Whereabouts::Same, |name| Whereabouts::Moved(name, place))
     }
 
-    /// The first change at or after a moment that applies to a name, and the length of the part
-    /// of the name that it changes.
-    fn next_change(&self, name: &[u8], place: Moment, arrival: u64) -> Option<(usize, &Change)> {
-        let mut first: Option<(usize, &Change)> = None;
+    /// The same for a file that was looked for and not found. Then deletes that were known count,
+    /// too; and as clocks differ, a rename up to `nanos` before that moment may have come after
+    /// it, unless the name was taken by another file since.
+    pub(super) fn resolve_missed(&self, name: &[u8], place: Moment, nanos: i64) -> Whereabouts {
+        let known = self.resolve(name, place, 0);
+        if known != Whereabouts::Same {
+            return known;
+        }
+        let earliest = place.time.saturating_add_nanos(nanos.saturating_neg());
+        let applies = |change: &Change| change.at < place && change.at.time >= earliest;
+        let later = |change: &Change, other: &Change| change.at > other.at;
+        let (new, place) = match self.find(name, applies, later) {
+            None | Some((_, Change { replaced: true, .. })) => return Whereabouts::Same,
+            Some((prefix, change)) => match &change.fate {
+                Err(reason) => return Whereabouts::Lost(*reason),
+                Ok(new) => (join(new, &name[prefix..]), change.at.after()),
+            },
+        };
+        match self.resolve(&new, place, 0) {
+            Whereabouts::Same => Whereabouts::Moved(new, place),
+            known => known,
+        }
+    }
+
+    /// The change of a name, or of a directory that it lies in, that is better than all others,
+    /// and the length of the part of the name that it changes.
+    fn find(
+        &self,
+        name: &[u8],
+        applies: impl Fn(&Change) -> bool,
+        better: impl Fn(&Change, &Change) -> bool,
+    ) -> Option<(usize, &Change)> {
+        let mut best: Option<(usize, &Change)> = None;
         let mut look_at = |prefix: usize| {
             let exact = prefix == name.len();
             for change in self.by_name.get(&name[..prefix]).into_iter().flatten() {
-                let applies = (exact || change.tree)
-                    && change.at >= place
-                    && (change.fate.is_ok() || change.at.sequence >= arrival);
-                if applies && first.is_none_or(|(_, other)| change.at < other.at) {
-                    first = Some((prefix, change));
+                let fits = (exact || change.tree) && applies(change);
+                if fits && best.is_none_or(|(_, other)| better(change, other)) {
+                    best = Some((prefix, change));
                 }
             }
         };
@@ -216,7 +276,7 @@ impl Changes {
             look_at(0);
             memchr::memchr_iter(b'/', name).for_each(&mut look_at);
         }
-        first
+        best
     }
 
     /// What a name becomes by one change of `from` to `to`, where it lies within.
@@ -255,10 +315,14 @@ mod tests {
 
         /// A name that ends in a slash is a directory.
         fn add(&mut self, from: &str, to: Option<&str>, time: i64, arrived: Instant) {
-            let fate = to.map(|to| to.trim_end_matches('/').as_bytes()).ok_or(Reason::Deleted);
+            let new = to.map(|to| to.trim_end_matches('/').as_bytes());
+            let event = new.map_or(Event::Left(Reason::Deleted), Event::Renamed);
             let at = self.moment(time);
             let name = from.trim_end_matches('/').as_bytes();
-            self.changes.record(name, fate, from.ends_with('/'), (at, arrived));
+            self.changes.record(name, event, from.ends_with('/'), (at, arrived));
+            if let Some(new) = new {
+                self.changes.record(new, Event::Replaced, false, (at, arrived));
+            }
             self.changes.advance();
         }
 
@@ -331,10 +395,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_replaced_is_lost_even_to_late_events() {
+        let known = Known::new(&[("a", Some("b"), 10), ("b", Some("c"), 20), ("n", Some("b"), 30)]);
+        assert_eq!(known.late("b", 5), "deleted");
+        assert_eq!((known.late("b", 15), known.late("b", 31)), ("c".into(), "same".into()));
+        assert_eq!((known.late("b", 25), known.late("a", 5)), ("deleted".into(), "c".into()));
+        let swapped =
+            Known::new(&[("a", Some("t"), 10), ("b", Some("a"), 20), ("t", Some("b"), 30)]);
+        assert_eq!((swapped.late("a", 5), swapped.late("b", 5)), ("b".into(), "a".into()));
+    }
+
+    #[test]
+    fn what_is_missed_may_have_gone_a_moment_before() {
+        let known = Known::new(&[
+            ("z", Some("a"), 5),
+            ("a", Some("b"), 10),
+            ("b", Some("c"), 12),
+            ("x", None, 10),
+        ]);
+        let missed = |name: &str, time, window| {
+            let place = known.moment(time);
+            known.show(known.changes.resolve_missed(name.as_bytes(), place, window))
+        };
+        assert_eq!((missed("a", 13, 3), missed("a", 13, 2)), ("c".into(), "same".into()));
+        assert_eq!((missed("a", 9, 0), missed("x", 11, 1)), ("c".into(), "deleted".into()));
+        assert_eq!(missed("c", 13, 9), "same");
+    }
+
+    #[test]
     fn renames_in_a_ring_come_to_an_end() {
-        let ring: Vec<_> = (0..40)
-            .map(|n| if n % 2 == 0 { ("a", Some("b"), n) } else { ("b", Some("a"), n) })
-            .collect();
+        let step = |n| if n % 2 == 0 { ("a", Some("b"), n) } else { ("b", Some("a"), n) };
+        let ring: Vec<_> = (0..40).map(step).collect();
         let known = Known::new(&ring);
         assert!(["a", "b"].contains(&known.early("a", 0).as_str()));
         assert_eq!(known.early("a", 38), "a");
@@ -370,16 +461,17 @@ mod tests {
         let mut known = Known::new(&[]);
         let start = known.start;
         for n in 0..i64::try_from(CHANGES_MAX).unwrap() {
-            known.add(&format!("{n}"), Some("x"), n, start);
+            known.add(&format!("{n}"), None, n, start);
         }
         assert!(known.changes.wants_pruning(start));
         known.changes.prune(start);
         assert_eq!(known.changes.arrivals.len(), CHANGES_MAX / 2);
-        assert_eq!(known.late("1", 0), "same");
-        assert_eq!(known.late(&(CHANGES_MAX - 1).to_string(), 0), "x");
+        let last = (CHANGES_MAX - 1).to_string();
+        assert_eq!((known.early("1", 0), known.early(&last, 0)), ("same".into(), "deleted".into()));
         let long = "l".repeat(BYTES_MAX);
         known.add(&long, None, 1, start);
         known.changes.forget_last();
+        assert!(!known.changes.wants_pruning(start));
         assert_eq!(known.changes.arrivals.len(), CHANGES_MAX / 2);
     }
 }

@@ -1,5 +1,7 @@
 //! Updates on their way to a thread and back, with buffers that are used again.
 
+use std::ffi::CStr;
+
 use super::entries::{Entry, Usage};
 use super::outcome::Outcome;
 
@@ -13,7 +15,9 @@ const CHUNK_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Job {
     /// Its entry.
     pub(super) entry: u32,
+    /// Where its name begins, and the last part of it, and where it ends in a NUL.
     start: usize,
+    last: usize,
     end: usize,
     /// What it is to do.
     pub(super) usage: Usage,
@@ -21,6 +25,15 @@ pub(super) struct Job {
     pub(super) attempts: u8,
     /// How it ended.
     pub(super) outcome: Outcome,
+}
+
+/// A file beneath the root.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// Its directory; empty for the root.
+    pub(super) parent: &'a [u8],
+    /// Its name there; `.` for the root itself.
+    pub(super) name: &'a CStr,
 }
 
 /// Some updates.
@@ -49,22 +62,29 @@ impl Chunk {
 
     /// Adds an update.
     pub(super) fn push(&mut self, index: u32, entry: &Entry) {
-        let start = self.names.len();
-        self.names.extend_from_slice(entry.key());
+        let (start, key) = (self.names.len(), entry.key());
+        self.names.extend_from_slice(key);
+        self.names.push(0);
         self.jobs.push(Job {
             entry: index,
             start,
-            end: self.names.len(),
+            last: start + memchr::memrchr(b'/', key).map_or(0, |slash| slash + 1),
+            end: start + key.len(),
             usage: entry.usage,
             attempts: entry.attempts,
             outcome: Outcome::Failed,
         });
     }
 
-    /// Does each update: `update` is given the name and the usage.
-    pub(super) fn run(&mut self, mut update: impl FnMut(&[u8], &Usage) -> Outcome) {
+    /// Does each update.
+    pub(super) fn run(&mut self, mut update: impl FnMut(Target<'_>, &Usage) -> Outcome) {
         for job in &mut self.jobs {
-            job.outcome = update(&self.names[job.start..job.end], &job.usage);
+            let Job { start, last, end, .. } = *job;
+            let parent = &self.names[start..last.saturating_sub(1).max(start)];
+            // A name has no NUL within, and that of the root has no letter at all.
+            let name = CStr::from_bytes_with_nul(&self.names[last..=end]).unwrap_or_default();
+            let name = if name.is_empty() { c"." } else { name };
+            job.outcome = update(Target { parent, name }, &job.usage);
         }
     }
 

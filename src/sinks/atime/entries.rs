@@ -60,7 +60,7 @@ pub(super) struct Usage {
 pub(super) struct Entry {
     key: Vec<u8>,
     hash: u64,
-    /// The usage that waits; in flight, where none waits, the one in flight.
+    /// The usage that waits; means nothing where none does.
     pub(super) usage: Usage,
     /// When it was put on its list.
     pub(super) since: Instant,

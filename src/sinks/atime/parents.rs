@@ -102,3 +102,62 @@ impl Parents {
         self.old.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn directory() -> Rc<OwnedFd> {
+        Rc::new(File::open("/").unwrap().into())
+    }
+
+    #[test]
+    fn what_was_used_last_stays_and_the_rest_is_closed() {
+        let now = Instant::now();
+        let mut parents = Parents::new(8, Duration::from_secs(1));
+        let first = directory();
+        parents.keep(b"first", &first, now);
+        let others: Vec<_> = (0..50_u8).map(|_| directory()).collect();
+        for (number, other) in (0_u8..).zip(&others) {
+            parents.keep(&[number], other, now);
+            assert!(parents.get(b"first", now).is_some());
+        }
+        let open = others.iter().filter(|other| Rc::strong_count(other) > 1).count();
+        assert!((3..=8).contains(&open), "{open}");
+        assert!(parents.get(&[49], now).is_some() && parents.get(&[0], now).is_none());
+        parents.clear();
+        assert!(others.iter().all(|other| Rc::strong_count(other) == 1));
+        assert_eq!(Rc::strong_count(&first), 1);
+    }
+
+    #[test]
+    fn directories_are_forgotten_with_all_in_them() {
+        let now = Instant::now();
+        let names: [&[u8]; 6] = [b"", b"a", b"a/b", b"a/b/c", b"ab", b"b"];
+        for (gone, left) in [
+            (b"a".as_slice(), vec![true, false, false, false, true, true]),
+            (b"a/b", vec![true, true, false, false, true, true]),
+            (b"", vec![false; 6]),
+        ] {
+            let mut parents = Parents::new(100, Duration::from_secs(1));
+            names.iter().for_each(|name| parents.keep(name, &directory(), now));
+            parents.forget_within(gone);
+            assert_eq!(names.map(|name| parents.get(name, now).is_some()).to_vec(), left);
+        }
+    }
+
+    #[test]
+    fn directories_have_an_age() {
+        let now = Instant::now();
+        let ttl = Duration::from_secs(1);
+        let mut parents = Parents::new(100, ttl);
+        parents.keep(b"a", &directory(), now);
+        parents.keep(b"b", &directory(), now);
+        for name in [b"a", b"b"] {
+            assert!(parents.get(name, now + ttl / 2).is_some());
+            assert!(parents.get(name, now + ttl).is_none(), "use does not make younger");
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 
-use super::changes::{Changes, Moment, Whereabouts};
+use super::changes::{Changes, Event, Moment, Whereabouts};
 use super::chunk::{CHUNK_FILES_MAX, Chunk, Job};
 use super::entries::{Entries, List, Usage};
 use super::outcome::Outcome;
@@ -175,12 +175,11 @@ impl Pending {
         tally: &mut Tally,
     ) -> Result<(), Refusal> {
         let mut found = self.entries.find(hash, key);
-        if let Some(index) = found {
-            let entry = self.entries.get(index);
-            let stale = entry.usage.place <= self.changes.newest_tree() && entry.is_waiting();
-            if stale && !self.settle(index, now, tally) {
-                found = self.entries.find(hash, key);
-            }
+        if let Some(index) = found
+            && self.is_stale(index)
+        {
+            self.settle(index, now, tally);
+            found = self.entries.find(hash, key);
         }
         if let Some(index) = found {
             self.merge(index, usage, tally);
@@ -195,17 +194,17 @@ impl Pending {
         Ok(())
     }
 
-    /// Two usages of one name: the newer one stays.
+    /// Two usages of one name: the newer one stays. What is in flight is let alone: it may be
+    /// the file that had the name before.
     fn merge(&mut self, index: u32, usage: Usage, tally: &mut Tally) {
         let entry = self.entries.get_mut(index);
-        let newer = usage.time > entry.usage.time;
-        if newer && entry.is_sent() && !entry.again {
+        if !entry.is_waiting() {
             entry.again = true;
             entry.usage = usage;
             return;
         }
         tally.supersede();
-        if newer {
+        if usage.time > entry.usage.time {
             let place = entry.usage.place.max(usage.place);
             let arrival = entry.usage.arrival.max(usage.arrival);
             entry.usage = Usage { place, arrival, ..usage };
@@ -218,57 +217,81 @@ impl Pending {
         let Some(index) = self.entries.find(hash, key) else {
             return self.entries.insert(hash, key, usage, now);
         };
-        let entry = self.entries.get_mut(index);
-        if entry.is_sent() && !entry.again {
-            // What is in flight by this name may be the file that had it before.
-            entry.again = true;
-            entry.usage = usage;
-        } else {
-            self.merge(index, usage, tally);
-        }
+        self.merge(index, usage, tally);
         index
     }
 
-    /// Applies all changes that are known to a usage that waits. Whether it still waits here.
+    /// Applies all changes that are known to a usage that waits. Whether it still waits at its
+    /// entry, though that may have another name then.
     fn settle(&mut self, index: u32, now: Instant, tally: &mut Tally) -> bool {
+        let Some((key, usage)) = self.whereabouts(index, tally) else {
+            return self.entries.is_live(index) && self.entries.get(index).is_waiting();
+        };
+        let mut moves = Vec::new();
+        self.evict(&key, &mut moves, tally);
         let entry = self.entries.get(index);
+        let taken = self.entries.find(self.entries.hash(&key), &key).is_some();
+        let stays = !taken && !entry.is_sent();
+        if stays {
+            self.entries.rename(index, &key);
+            self.entries.get_mut(index).usage = usage;
+        } else {
+            self.withdraw(index);
+            self.put(&key, usage, now, tally);
+        }
+        while let Some((key, usage)) = moves.pop() {
+            self.evict(&key, &mut moves, tally);
+            self.put(&key, usage, now, tally);
+        }
+        stays
+    }
+
+    /// Where a usage that waits belongs, if not where it is. One whose file is lost is settled.
+    fn whereabouts(&mut self, index: u32, tally: &mut Tally) -> Option<(Vec<u8>, Usage)> {
+        let entry = self.entries.get_mut(index);
         let usage = entry.usage;
         match self.changes.resolve(entry.key(), usage.place, usage.arrival) {
-            Whereabouts::Same => true,
+            Whereabouts::Same => None,
             Whereabouts::Lost(reason) => {
                 tally.reject(reason, entry.key());
                 self.withdraw(index);
-                false
+                None
             }
-            Whereabouts::Moved(key, place) => {
-                self.relocate(index, &key, Usage { place, ..usage }, now, tally)
+            Whereabouts::Moved(key, place) if entry.key() == key => {
+                entry.usage.place = place;
+                None
             }
+            Whereabouts::Moved(key, place) => Some((key, Usage { place, ..usage })),
         }
     }
 
-    /// Gives a usage that waits another name. Whether it still waits at its entry.
-    fn relocate(
-        &mut self,
-        index: u32,
-        key: &[u8],
-        usage: Usage,
-        now: Instant,
-        tally: &mut Tally,
-    ) -> bool {
-        let entry = self.entries.get_mut(index);
-        if entry.key() == key {
-            entry.usage = usage;
-            return true;
+    /// What waits by a name, but belongs elsewhere, makes room: it is taken away, to be put
+    /// where it belongs. Not done by recursion, for there can be as many as there are changes.
+    fn evict(&mut self, key: &[u8], moves: &mut Vec<(Vec<u8>, Usage)>, tally: &mut Tally) {
+        let Some(index) = self.entries.find(self.entries.hash(key), key) else { return };
+        if !self.is_stale(index) {
+            return;
         }
-        let taken = self.entries.find(self.entries.hash(key), key).is_some();
-        if taken || self.entries.get(index).is_sent() {
+        if let Some(elsewhere) = self.whereabouts(index, tally) {
             self.withdraw(index);
-            self.put(key, usage, now, tally);
-            return false;
+            moves.push(elsewhere);
         }
-        self.entries.rename(index, key);
-        self.entries.get_mut(index).usage = usage;
-        true
+    }
+
+    /// Whether a usage waits that a directory's change may concern.
+    fn is_stale(&self, index: u32) -> bool {
+        let entry = self.entries.get(index);
+        entry.is_waiting() && entry.usage.place <= self.changes.newest_tree()
+    }
+
+    /// Puts a usage by a name that its file has now.
+    fn put_settled(&mut self, key: &[u8], usage: Usage, now: Instant, tally: &mut Tally) -> u32 {
+        if let Some(index) = self.entries.find(self.entries.hash(key), key)
+            && self.is_stale(index)
+        {
+            self.settle(index, now, tally);
+        }
+        self.put(key, usage, now, tally)
     }
 
     /// Takes a usage that waits away, without settling it.
@@ -298,7 +321,7 @@ impl Pending {
         self.prune(now, tally);
         let when = (Moment { time, sequence: self.changes.sequence() }, now);
         if let Some(to) = to {
-            self.overwrite(to, when, tally);
+            self.overwrite(to, *tree, when, tally);
         }
         if let Some(from) = from {
             self.leave(from, shift, when, tally);
@@ -307,29 +330,28 @@ impl Pending {
     }
 
     /// The file that had a name till now is gone: another took its place.
-    fn overwrite(&mut self, name: &[u8], when: (Moment, Instant), tally: &mut Tally) {
+    fn overwrite(&mut self, name: &[u8], tree: bool, when: (Moment, Instant), tally: &mut Tally) {
+        self.changes.record(name, Event::Replaced, tree, when);
         let found = self.entries.find(self.entries.hash(name), name);
-        if found.is_none() && !self.changes.has_trees() {
-            return;
-        }
-        self.changes.record(name, Err(Reason::Deleted), false, when);
-        let sent = self.apply(found, when.1, tally);
-        if !sent && !self.changes.has_trees() {
-            self.changes.forget_last();
-        }
+        self.apply(found, when.1, tally);
     }
 
     /// A file left its name: for another one, or for good.
     fn leave(&mut self, name: &[u8], shift: &Shift, when: (Moment, Instant), tally: &mut Tally) {
-        let fate = shift.fate.as_deref().map_err(|reason| *reason);
+        let event = match &shift.fate {
+            Err(reason) => Event::Left(*reason),
+            Ok(new) => Event::Renamed(new),
+        };
         let found = self.entries.find(self.entries.hash(name), name);
-        self.changes.record(name, fate, shift.tree, when);
-        if let Ok(new) = fate {
+        self.changes.record(name, event, shift.tree, when);
+        if let Event::Renamed(new) = event {
             self.hold(name, new, shift.tree);
         }
         let sent = self.apply(found, when.1, tally);
-        // A loss of one name has had its effect, unless a usage may still come to that name.
-        if fate.is_err() && !sent && !self.changes.has_trees() {
+        // A loss of one name has had its effect, unless a usage may still come to that name, or
+        // be looked for where its file of before has gone.
+        let over = !sent && !self.changes.has_trees() && !self.changes.knows_more(name);
+        if shift.fate.is_err() && over {
             self.changes.forget_last();
         }
     }
@@ -368,10 +390,8 @@ impl Pending {
         }
         if self.changes.has_trees() {
             for index in self.entries.all() {
-                let entry = self.entries.get(index);
                 // One that came before may have been merged with it.
-                let here = self.entries.is_live(index) && entry.is_waiting();
-                if here && entry.usage.place <= self.changes.newest_tree() {
+                if self.entries.is_live(index) && self.is_stale(index) {
                     self.settle(index, now, tally);
                 }
             }
@@ -416,7 +436,7 @@ impl Pending {
             if entry.list() == List::FRESH {
                 self.forced = self.forced.saturating_sub(1);
             }
-            if entry.usage.place <= self.changes.newest_tree() && !self.settle(index, now, tally) {
+            if self.is_stale(index) && !self.settle(index, now, tally) {
                 continue;
             }
             let entry = self.entries.get(index);
@@ -497,11 +517,7 @@ impl Pending {
         self.land(job.entry, now);
         let usage = job.usage;
         let window = i64::try_from(self.limits.reorder_window.as_nanos()).unwrap_or(i64::MAX);
-        let earlier = Moment { time: usage.time.saturating_add_nanos(-window), sequence: 0 };
-        let whereabouts = match self.changes.resolve(name, usage.place, usage.arrival) {
-            Whereabouts::Same => self.changes.resolve(name, earlier, usage.arrival),
-            known => known,
-        };
+        let whereabouts = self.changes.resolve_missed(name, usage.place, window);
         let again = usize::from(job.attempts) < self.limits.retry_delays.len().max(1);
         let (key, place) = match whereabouts {
             Whereabouts::Lost(reason) => return tally.reject(reason, name),
@@ -512,7 +528,7 @@ impl Pending {
             },
         };
         let usage = Usage { place: place.max(usage.place), ..usage };
-        let index = self.put(&key, usage, now, tally);
+        let index = self.put_settled(&key, usage, now, tally);
         let entry = self.entries.get_mut(index);
         entry.attempts = entry.attempts.max(job.attempts + 1);
     }
@@ -525,3 +541,6 @@ fn file_of_stream(name: &[u8]) -> Option<&[u8]> {
     let colon = memchr::memchr(b':', &name[start..])?;
     (colon > 0).then(|| &name[..start + colon])
 }
+
+#[cfg(test)]
+mod tests;

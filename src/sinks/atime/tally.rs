@@ -32,11 +32,6 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Whether there is nothing to enter.
-    pub(super) fn is_empty(&self) -> bool {
-        self.empty
-    }
-
     /// An event was done.
     pub(super) fn deliver(&mut self) {
         self.delivered += 1;

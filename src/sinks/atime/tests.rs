@@ -73,7 +73,7 @@ pub(super) fn config(root: &str, text: &str) -> Config {
 }
 
 /// Whole seconds of 2001-09-09, before any file of a test was made.
-const PAST: i64 = 1_000_000_000;
+pub(super) const PAST: i64 = 1_000_000_000;
 
 /// A sink on a directory of its own. Files are made with times in the past.
 struct Rig {
@@ -100,7 +100,7 @@ impl Rig {
                 if text.contains("flush_interval") { "" } else { "flush_interval = '1h'\n" }
             ),
         );
-        let sink = Atime::start(&config, SinkContext { name: "atime".into(), account })?;
+        let sink = Atime::start(&config, &SinkContext { name: "atime".into(), account })?;
         Ok(Self { directory, ledger, sink })
     }
 
@@ -137,7 +137,7 @@ impl Rig {
 }
 
 /// Gives a file, or a link itself, an access time in the past and an odd modification time.
-fn age(path: &Path) {
+pub(super) fn age(path: &Path) {
     let at = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
     let times =
         Timestamps { last_access: at(PAST, 0), last_modification: at(PAST + 7, 123_456_789) };
@@ -151,7 +151,7 @@ fn atime(path: &Path) -> i64 {
     (status.atime() - PAST) * 1_000_000_000 + status.atime_nsec()
 }
 
-fn seconds(path: &Path) -> i64 {
+pub(super) fn seconds(path: &Path) -> i64 {
     let nanos = atime(path);
     assert_eq!(nanos % 1_000_000_000, 0);
     nanos / 1_000_000_000
@@ -289,7 +289,7 @@ async fn names_that_are_too_long_are_rejected() {
 }
 
 /// Makes a file deeper than any one path can say; returns its path beneath the root.
-fn deep_file(root: &Path, part: &str, depth: usize) -> String {
+pub(super) fn deep_file(root: &Path, part: &str, depth: usize) -> String {
     let open = |parent: &dyn std::os::fd::AsFd, name: &Path| {
         openat(parent.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap()
     };
@@ -306,7 +306,7 @@ fn deep_file(root: &Path, part: &str, depth: usize) -> String {
 }
 
 /// The access time of a file that no one path can name.
-fn deep_atime(root: &Path, path: &str) -> i64 {
+pub(super) fn deep_atime(root: &Path, path: &str) -> i64 {
     let mut directory = openat(CWD, root, OFlags::PATH, Mode::empty()).unwrap();
     let (parent, name) = path.rsplit_once('/').unwrap();
     for part in parent.split('/').skip(1) {

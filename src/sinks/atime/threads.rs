@@ -101,6 +101,7 @@ impl Shared {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(test)]
     pub(super) fn account(&self) -> &Arc<SinkAccount> {
         &self.account
     }
@@ -292,11 +293,33 @@ pub(super) fn run(shared: &Shared, root: Root, policy: Policy) {
             renamed = renames.total;
         }
         let now = Instant::now();
-        chunk.run(|name, usage| {
-            let outcome = walker.update(name, usage, now);
+        chunk.run(|target, usage| {
+            let outcome = walker.update(target, usage, now);
             shared.note(outcome);
             outcome
         });
         done = Some(chunk);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_hears_of_all_renames_or_that_it_missed_some() {
+        let mut renames = Renames::default();
+        let since = |renames: &Renames, seen| {
+            renames.since(seen).map(|names| names.map(|name| name[0]).collect::<Vec<_>>())
+        };
+        assert_eq!(since(&renames, 0), Some(vec![]));
+        for number in 0..u8::try_from(RENAMES_MAX).unwrap() {
+            renames.push(&[number]);
+        }
+        assert_eq!(since(&renames, 0).map(|names| names.len()), Some(RENAMES_MAX));
+        assert_eq!(since(&renames, renames.total - 2), Some(vec![30, 31]));
+        renames.push(b"x");
+        assert_eq!(since(&renames, 0), None);
+        assert_eq!(since(&renames, renames.total), Some(vec![]));
     }
 }

@@ -5,6 +5,7 @@
 //! reading or listed, so that no access is made by the way. The file itself is only named,
 //! relative to that directory.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,7 +17,9 @@ use rustix::fs::{
     Timespec, Timestamps, UTIME_OMIT, openat, openat2, statat, statx, utimensat,
 };
 use rustix::io::Errno;
+use rustix::path::Arg;
 
+use super::chunk::Target;
 use super::entries::Usage;
 use super::outcome::Outcome;
 use super::parents::Parents;
@@ -143,23 +146,14 @@ impl Walker {
         self.parents.forget_within(directory);
     }
 
-    /// Resolves component by component, whatever the kernel can do.
-    #[cfg(test)]
-    pub(super) fn resolve_by_component(&mut self) {
-        let root = self.root.open().unwrap();
-        self.opened = Some((Rc::new(root), Resolution::ByComponent));
-    }
-
     /// Moves the access time of one file forward, where that is wanted.
-    pub(super) fn update(&mut self, key: &[u8], usage: &Usage, now: Instant) -> Outcome {
-        let (parent, name) = split(key);
-        self.update_in(parent, name, usage, now).unwrap_or_else(|outcome| outcome)
+    pub(super) fn update(&mut self, target: Target<'_>, usage: &Usage, now: Instant) -> Outcome {
+        self.try_update(target, usage, now).unwrap_or_else(|outcome| outcome)
     }
 
-    fn update_in(
+    fn try_update(
         &mut self,
-        parent: &[u8],
-        name: &[u8],
+        Target { parent, name }: Target<'_>,
         usage: &Usage,
         now: Instant,
     ) -> Result<Outcome, Outcome> {
@@ -217,7 +211,7 @@ impl Walker {
     }
 
     /// Looks at a file, and sets its time where that moves it forward.
-    fn touch(&self, directory: BorrowedFd<'_>, name: &[u8], usage: &Usage) -> Outcome {
+    fn touch(&self, directory: BorrowedFd<'_>, name: &CStr, usage: &Usage) -> Outcome {
         let status = match status(directory, name) {
             Ok(status) => status,
             Err(errno) => return errno.into(),
@@ -273,7 +267,7 @@ impl From<Statx> for Status {
 
 /// Asks the server, where there is one: a time that is kept here may have been moved since, by
 /// another machine.
-fn status(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Status, Errno> {
+fn status(directory: BorrowedFd<'_>, name: impl Arg + Copy) -> Result<Status, Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::STATX_FORCE_SYNC);
     let mask = StatxFlags::TYPE.union(StatxFlags::INO).union(StatxFlags::ATIME);
     match statx(directory, name, flags, mask) {
@@ -302,17 +296,8 @@ fn timespec(time: Timestamp) -> Timespec {
     Timespec { tv_sec: time.unix_seconds(), tv_nsec: i64::from(time.subsecond_nanos()) }
 }
 
-/// The directory and the last name of a key. The root is `.` in itself.
-fn split(key: &[u8]) -> (&[u8], &[u8]) {
-    match memchr::memrchr(b'/', key) {
-        Some(slash) => (&key[..slash], &key[slash + 1..]),
-        None if key.is_empty() => (b"", b"."),
-        None => (b"", key),
-    }
-}
-
 fn is_stale(directory: BorrowedFd<'_>) -> bool {
-    matches!(status(directory, b"."), Err(Errno::STALE))
+    matches!(status(directory, c"."), Err(Errno::STALE))
 }
 
 /// Opens a directory beneath the root, however deep it lies.
@@ -380,4 +365,133 @@ pub(super) fn parents_limit(configured: u32, open_files_max: Option<u64>) -> usi
 /// The process's limit on open files.
 pub(super) fn open_files_max() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::*;
+    use crate::sinks::atime::changes::Moment;
+    use crate::sinks::atime::tests::{PAST, age, deep_atime, deep_file, seconds};
+
+    fn usage(after: i64) -> Usage {
+        let time = Timestamp::from_nanos((PAST + after) * 1_000_000_000);
+        let (directory, link, smb) = (false, false, false);
+        Usage { time, place: Moment::FIRST, arrival: 0, file_id: 0, directory, link, smb }
+    }
+
+    fn walker(root: &Path, resolution: Resolution, parent_ttl: Duration) -> Walker {
+        let root = Root { path: root.to_owned(), require_mount: false };
+        let policy =
+            Policy { granularity_nanos: 0, verify_file_id: false, parents_max: 4, parent_ttl };
+        let mut walker = Walker::new(root, policy);
+        if resolution == Resolution::ByComponent {
+            let root = walker.root.open().unwrap();
+            walker.opened = Some((Rc::new(root), resolution));
+        }
+        walker
+    }
+
+    fn update(walker: &mut Walker, key: &str, after: i64, now: Instant) -> Outcome {
+        let (parent, name) = key.rsplit_once('/').unwrap_or(("", key));
+        let name = std::ffi::CString::new(name).unwrap();
+        let target = Target { parent: parent.as_bytes(), name: &name };
+        walker.update(target, &usage(after), now)
+    }
+
+    fn file(root: &Path, name: &str) {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        age(&path);
+    }
+
+    #[test]
+    fn both_ways_of_resolution_agree() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        file(directory.path(), "outside/f");
+        file(&root, "a/b/f");
+        for (link, target) in
+            [("a/up", ".."), ("a/out", "../../outside"), ("a/self", "self"), ("a/last", "b/f")]
+        {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let deep = deep_file(&root, &"d".repeat(200), 25);
+        for (after, resolution) in [(1, Resolution::Kernel), (2, Resolution::ByComponent)] {
+            let mut walker = walker(&root, resolution, Duration::from_secs(5));
+            let now = Instant::now();
+            let long = "x".repeat(256);
+            for (key, outcome) in [
+                ("a/b/f", Outcome::Done),
+                ("a/b/none", Outcome::Gone),
+                ("a/none/f", Outcome::Gone),
+                ("a/b/f/below", Outcome::Gone),
+                ("a/b/f/below/it", Outcome::Gone),
+                ("a/up/a/b/f", Outcome::Rejected(Reason::Symlink)),
+                ("a/out/f", Outcome::Rejected(Reason::Symlink)),
+                ("a/self/f", Outcome::Rejected(Reason::Symlink)),
+                ("a/self", Outcome::Rejected(Reason::Symlink)),
+                ("a/last", Outcome::Rejected(Reason::Symlink)),
+                ("a/last/f", Outcome::Rejected(Reason::Symlink)),
+                (&long, Outcome::Rejected(Reason::NameTooLong)),
+                (&format!("{long}/f"), Outcome::Rejected(Reason::NameTooLong)),
+                (&deep[1..], Outcome::Done),
+            ] {
+                assert_eq!(update(&mut walker, key, after, now), outcome, "{resolution:?} {key}");
+            }
+            assert_eq!(walker.opened.as_ref().map(|(_, used)| *used), Some(resolution));
+            assert_eq!((seconds(&root.join("a/b/f")), deep_atime(&root, &deep)), (after, after));
+        }
+        assert_eq!(seconds(&directory.path().join("outside/f")), 0);
+    }
+
+    #[test]
+    fn no_way_leads_out_even_where_names_are_not_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        file(directory.path(), "outside/f");
+        file(&root, "a/f");
+        let mut walker = walker(&root, Resolution::Kernel, Duration::from_secs(5));
+        let outcome = update(&mut walker, "a/../../outside/f", 1, Instant::now());
+        assert_eq!(outcome, Outcome::Rejected(Reason::PathEscape));
+    }
+
+    #[test]
+    fn a_directory_that_is_kept_open_is_looked_up_again_in_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        file(root, "a/f");
+        let ttl = Duration::from_secs(5);
+        let mut walker = walker(root, Resolution::Kernel, ttl);
+        let start = Instant::now();
+        assert_eq!(update(&mut walker, "a/f", 1, start), Outcome::Done);
+        // Behind the sink's back, without an event.
+        fs::rename(root.join("a"), root.join("b")).unwrap();
+        file(root, "a/f");
+        let before = start + ttl - Duration::from_nanos(1);
+        assert_eq!(update(&mut walker, "a/f", 2, before), Outcome::Done);
+        assert_eq!((seconds(&root.join("b/f")), seconds(&root.join("a/f"))), (2, 0));
+        assert_eq!(update(&mut walker, "a/f", 3, start + ttl), Outcome::Done);
+        assert_eq!((seconds(&root.join("b/f")), seconds(&root.join("a/f"))), (2, 3));
+        // A rename that is told is followed at once, also beneath the directory.
+        fs::rename(root.join("a"), root.join("c")).unwrap();
+        file(root, "a/f");
+        walker.forget_within(b"a");
+        assert_eq!(update(&mut walker, "a/f", 4, start + ttl), Outcome::Done);
+        assert_eq!((seconds(&root.join("c/f")), seconds(&root.join("a/f"))), (3, 4));
+    }
+
+    #[test]
+    fn the_limit_on_open_files_bounds_the_directories() {
+        for (configured, files, limit) in
+            [(4096, Some(1024), 256), (100, Some(1024), 100), (4096, None, 4096), (7, Some(0), 0)]
+        {
+            assert_eq!(parents_limit(configured, files), limit);
+        }
+        assert!(open_files_max().is_none_or(|files| files > 0));
+    }
 }

@@ -197,7 +197,7 @@ impl Running {
         let account = ledger.open_sink("atime");
         let context = SinkContext { name: "atime".into(), account: Arc::clone(&account) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime, ledger, account, sink: Atime::start(config, context)? })
+        Ok(Self { runtime, ledger, account, sink: Atime::start(config, &context)? })
     }
 
     /// Gives it batches, and waits until all is written.

@@ -9,7 +9,6 @@ use hashbrown::DefaultHashBuilder;
 use super::pending::{Access, Name, Pending, Refusal};
 use super::plan::{Planner, Request, Shift};
 use super::tally::Tally;
-use super::threads::Shared;
 use crate::event::{EventRef, Operation, Protocol, Reason, Timestamp};
 
 /// The map is locked for so many events at a time: threads wait for it meanwhile.
@@ -103,11 +102,21 @@ impl Admission {
         }
     }
 
+    /// Names by which other directories go now than before.
+    pub(super) fn renamed_directories(&self) -> impl Iterator<Item = &[u8]> {
+        self.wishes.iter().flat_map(|wish| {
+            match wish {
+                Wish::Access { .. } | Wish::Nothing(_) => [].iter(),
+                Wish::Shift(shifts) => shifts.iter(),
+            }
+            .flat_map(Shift::renamed_directories)
+        })
+    }
+
     /// Puts the events, the same that were prepared, into the map. Says how many went in where
     /// there was no room for all.
     pub(super) fn grant<'a>(
         &self,
-        shared: &Shared,
         pending: &mut Pending,
         events: impl Iterator<Item = EventRef<'a>>,
         now: Instant,
@@ -126,7 +135,6 @@ impl Admission {
                 Wish::Nothing(reason) => tally.reject(*reason, example(event)),
                 Wish::Shift(shifts) => {
                     for shift in shifts {
-                        shift.renamed_directories().for_each(|name| shared.rename_directory(name));
                         pending.shift(shift, event.time(), now, tally);
                     }
                     tally.deliver();

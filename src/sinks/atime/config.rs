@@ -178,8 +178,9 @@ impl Config {
     ///
     /// # Errors
     /// Where the root is not there, is no directory, or is not mounted though it must be.
+    #[expect(clippy::needless_pass_by_value, reason = "all sinks are built alike")]
     pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
-        Ok(Box::new(Atime::start(self, context)?))
+        Ok(Box::new(Atime::start(self, &context)?))
     }
 
     /// What decides, without touching a file, what an event does here.

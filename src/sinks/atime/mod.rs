@@ -85,7 +85,7 @@ impl Atime {
     ///
     /// # Errors
     /// Where the root is not there, is no directory, or is not mounted though it must be.
-    pub fn start(config: &Config, context: SinkContext) -> Result<Self, BuildError> {
+    pub fn start(config: &Config, context: &SinkContext) -> Result<Self, BuildError> {
         let root = Root { path: config.root.clone(), require_mount: config.require_mount };
         drop(root.open().map_err(|cause| context.error(cause))?);
         let threads = usize::from(config.threads.get());
@@ -139,9 +139,10 @@ impl Atime {
         while start < events.len() {
             let part = || events.iter().skip(start).take(LOCKED_EVENTS_MAX);
             admission.prepare(planner, hasher, part(), clock);
+            admission.renamed_directories().for_each(|name| shared.rename_directory(name));
             let now = Instant::now();
             let mut pending = shared.lock();
-            if let Err(taken) = admission.grant(shared, &mut pending, part(), now, tally) {
+            if let Err(taken) = admission.grant(&mut pending, part(), now, tally) {
                 pending.force(self.room_step);
                 return Err(start + taken);
             }

@@ -287,8 +287,7 @@ impl Planner {
             located => Some(located?),
         };
         let fate = if renamed { fate_of(event.target())? } else { Err(Reason::Deleted) };
-        let old = event.path().strip_suffix(b"/").unwrap_or(event.path());
-        let new = event.target().strip_suffix(b"/").unwrap_or(event.target());
+        let (old, new) = (without_slash(event.path()), without_slash(event.target()));
         let mut shifts = Vec::new();
         for route in self.routes.iter().filter(|_| tree) {
             let Some(rest) = route.from.strip_prefix(old).filter(|rest| rest.starts_with(b"/"))
@@ -312,6 +311,10 @@ impl Planner {
     fn beneath_root(&self, key: &[u8]) -> PathBuf {
         self.root.join(Path::new(OsStr::from_bytes(key)))
     }
+}
+
+fn without_slash(path: &[u8]) -> &[u8] {
+    path.strip_suffix(b"/").unwrap_or(path)
 }
 
 /// Whether a path is a directory or lies in it. Both are without a slash at their end.

@@ -100,7 +100,7 @@ impl Rig {
                 if text.contains("flush_interval") { "" } else { "flush_interval = '1h'\n" }
             ),
         );
-        let sink = Atime::start(&config, SinkContext { name: "atime".into(), account })?;
+        let sink = Atime::start(&config, &SinkContext { name: "atime".into(), account })?;
         Ok(Self { directory, ledger, sink })
     }
 

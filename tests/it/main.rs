@@ -10,8 +10,8 @@ mod generator;
 #[cfg(test)]
 mod nfs;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod rsyslog;
 #[cfg(test)]
 mod senders;
-#[cfg(test)]
-mod replay;

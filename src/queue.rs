@@ -123,6 +123,28 @@ impl Producer {
         Ok(())
     }
 
+    /// Puts a batch in whatever the limits say. Only for sources that wait for [`Gauge::room`]
+    /// before each batch: what they are ahead is bounded by the buffers between them and here.
+    ///
+    /// # Errors
+    /// The batch, where nobody will take it.
+    pub fn push_over(&self, selection: Selection) -> Result<(), Selection> {
+        let state = self.0.lock();
+        if state.consumer_gone {
+            return Err(selection);
+        }
+        self.0.push(state, selection);
+        Ok(())
+    }
+
+    /// Whether at least half of the queue is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        let state = self.0.lock();
+        state.depth.events * 2 <= self.0.limits.events_max
+            && state.depth.bytes * 2 <= self.0.limits.bytes_max
+    }
+
     /// A view of the queue.
     #[must_use]
     pub fn gauge(&self) -> Gauge {

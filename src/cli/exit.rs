@@ -53,6 +53,11 @@ pub(super) enum CliError {
     /// Something that a verb needs from the system failed.
     #[error("cannot {action}")]
     Io { action: String, source: io::Error },
+    /// A daemon that hears nothing.
+    #[error(
+        "the configuration has no source, so there is nothing to do; add one: [sources.cluster]"
+    )]
+    NoSource,
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -76,6 +81,7 @@ impl CliError {
             Self::Build(_)
             | Self::Configuration { .. }
             | Self::Decoder(_)
+            | Self::NoSource
             | Self::ReadConfiguration { .. } => Exit::Configuration,
             Self::Demo(_) | Self::Input(_) | Self::Io { .. } | Self::Output(_) => Exit::Failure,
         }

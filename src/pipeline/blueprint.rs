@@ -1,0 +1,133 @@
+//! From a checked plan to a pipeline that can be started.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::RunningPipeline;
+use super::delivery::Delivery;
+use super::worker::{Outlet, Routing, Worker};
+use crate::component::{BuildError, Intake, SinkContext, Work};
+use crate::decoders::Decoder;
+use crate::queue::{Gauge, queue};
+use crate::rules::{RuleSet, SinkSet};
+use crate::shutdown::shutdown;
+use crate::sinks::{QueueConfig, Sink};
+use crate::sources::Source;
+use crate::telemetry::{Ledger, RuleCount};
+
+/// How many buffers wait for a worker: one in work, one ready, and a little slack.
+const WORK_MAX: usize = 4;
+
+/// What builds a sink.
+pub type BuildSink = Box<dyn FnOnce(SinkContext) -> Result<Box<dyn Sink>, BuildError>>;
+
+/// A checked plan of a pipeline.
+pub struct Blueprint {
+    /// Reads frames.
+    pub decoder: Decoder,
+    /// The year of stamps that have none; by default it follows from when they were received.
+    pub year: Option<i16>,
+    /// Routes events. Its sinks are those of `sinks`, in the same order.
+    pub rules: RuleSet,
+    /// Where events go that no rule matches; nowhere, where it is empty.
+    pub unmatched: SinkSet,
+    /// How many threads decode and route; at least one.
+    pub workers: usize,
+    /// Each source with its name.
+    pub sources: Vec<(String, Box<dyn Source>)>,
+    /// Each sink: its name, its queue, and what builds it.
+    pub sinks: Vec<(String, QueueConfig, BuildSink)>,
+}
+
+impl fmt::Debug for Blueprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources: Vec<_> = self.sources.iter().map(|(name, _)| name).collect();
+        let sinks: Vec<_> = self.sinks.iter().map(|(name, queue, _)| (name, queue)).collect();
+        formatter
+            .debug_struct("Blueprint")
+            .field("workers", &self.workers)
+            .field("sources", &sources)
+            .field("sinks", &sinks)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A pipeline whose sockets are bound and whose sinks are built.
+pub struct Pipeline {
+    ledger: Ledger,
+    routing: Arc<Routing>,
+    workers: usize,
+    sources: Vec<(String, Box<dyn Source>)>,
+    outlets: Vec<Outlet>,
+    deliveries: Vec<Delivery>,
+    reopen: watch::Sender<u64>,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources: Vec<_> = self.sources.iter().map(|(name, _)| name).collect();
+        formatter.debug_struct("Pipeline").field("sources", &sources).finish_non_exhaustive()
+    }
+}
+
+impl Pipeline {
+    /// Builds all sinks.
+    ///
+    /// # Errors
+    /// The first sink that cannot be built: a root that is missing, a file that cannot be written.
+    pub fn build(blueprint: Blueprint) -> Result<Self, BuildError> {
+        let Blueprint { decoder, year, rules, unmatched, workers, sources, sinks } = blueprint;
+        let mut ledger = Ledger::default();
+        let (reopen, reopened) = watch::channel(0);
+        let mut outlets = Vec::with_capacity(sinks.len());
+        let mut deliveries = Vec::with_capacity(sinks.len());
+        for (name, config, build) in sinks {
+            let account = ledger.open_sink(&name);
+            let sink = build(SinkContext { name, account: Arc::clone(&account) })?;
+            let (producer, consumer) = queue(config.limits());
+            outlets.push(Outlet::new(producer, Arc::clone(&account), config.wait_max.get()));
+            deliveries.push(Delivery::new(sink, consumer, account, reopened.clone()));
+        }
+        let routing = Arc::new(Routing { decoder, year, rules, unmatched });
+        let workers = workers.max(1);
+        Ok(Self { ledger, routing, workers, sources, outlets, deliveries, reopen })
+    }
+
+    /// Starts lanes, workers and sources, in this order. Called within a tokio runtime.
+    ///
+    /// # Panics
+    /// Where the system gives no more threads.
+    #[must_use]
+    pub fn start(self) -> RunningPipeline {
+        let Self { mut ledger, routing, workers, sources, outlets, deliveries, reopen } = self;
+        let mut threads: Vec<_> = deliveries.into_iter().map(Delivery::start).collect();
+        let gauges: Arc<[Gauge]> = outlets.iter().map(Outlet::gauge).collect();
+        let counts: Arc<[RuleCount]> = (0..routing.rules.len())
+            .map(|rule| ledger.open_rule(routing.rules.name(rule)))
+            .collect();
+        let mut inlets = Vec::with_capacity(workers);
+        for number in 0..workers {
+            let (inlet, work) = mpsc::channel::<Work>(WORK_MAX);
+            inlets.push(inlet);
+            let worker = Worker::new(Arc::clone(&routing), outlets.clone(), Arc::clone(&counts));
+            threads.push(worker.start(number, work));
+        }
+        let lanes: Vec<(String, Gauge)> =
+            outlets.iter().map(|outlet| (outlet.name().to_owned(), outlet.gauge())).collect();
+        // The lanes end when the last of the workers has let go of its producers.
+        drop::<Vec<Outlet>>(outlets);
+        let inlets: Arc<[mpsc::Sender<Work>]> = inlets.into();
+        let (trigger, order) = shutdown();
+        let mut running = JoinSet::new();
+        for (name, source) in sources {
+            let account = ledger.open_source(&name);
+            let patient = source.is_patient();
+            let intake = Intake::new(Arc::clone(&inlets), Arc::clone(&gauges), account, patient);
+            running.spawn(source.run(intake, order.clone()));
+        }
+        RunningPipeline::new(ledger, trigger, running, threads, (reopen, lanes))
+    }
+}

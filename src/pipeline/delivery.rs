@@ -1,0 +1,166 @@
+//! The lane of one sink: takes batches from its queue and delivers them. All retrying is here.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::event::Selection;
+use crate::queue::Consumer;
+use crate::sinks::{DeliverError, Sink};
+use crate::telemetry::{SinkAccount, Throttle};
+
+/// The first wait after a failure; each further one in a row is twice as long.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+/// The longest wait between two attempts.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
+/// A queue that stays empty for so long has run empty: what the sink holds back is written out.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// A sink, and what brings its events to it.
+pub(super) struct Delivery {
+    sink: Box<dyn Sink>,
+    consumer: Consumer,
+    account: Arc<SinkAccount>,
+    reopen: watch::Receiver<u64>,
+    outage: Outage,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        consumer: Consumer,
+        account: Arc<SinkAccount>,
+        reopen: watch::Receiver<u64>,
+    ) -> Self {
+        Self { sink, consumer, account, reopen, outage: Outage::default() }
+    }
+
+    /// Runs on a thread of its own, so that the sink may block. Called within a tokio runtime,
+    /// whose timers and sockets it uses.
+    pub(super) fn start(self) -> JoinHandle<()> {
+        let runtime = Handle::current();
+        std::thread::Builder::new()
+            .name(self.account.name().to_owned())
+            .spawn(move || runtime.block_on(self.run()))
+            .expect("the system has room for another thread")
+    }
+
+    async fn run(mut self) {
+        self.insist(Step::Connect).await;
+        let interval = self.sink.flush_interval();
+        let mut flushed = tokio::time::Instant::now();
+        let mut holds_back = false;
+        loop {
+            let patience = if holds_back { QUIET.min(interval) } else { interval };
+            tokio::select! {
+                biased;
+                Ok(()) = self.reopen.changed() => {
+                    self.insist(Step::Reopen).await;
+                    continue;
+                }
+                popped = tokio::time::timeout(patience, self.consumer.pop()) => match popped {
+                    Ok(Some(events)) => {
+                        self.insist(Step::Deliver(&events)).await;
+                        holds_back = true;
+                        if flushed.elapsed() < interval {
+                            continue;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(_quiet) => {}
+                }
+            }
+            self.insist(Step::Flush).await;
+            flushed = tokio::time::Instant::now();
+            holds_back = false;
+        }
+        self.insist(Step::Close).await;
+    }
+
+    /// Makes a step, again and again until it succeeds. At the end of the grace period the
+    /// process ends while it tries; the ledger has what was left.
+    async fn insist(&mut self, step: Step<'_>) {
+        let mut step = Attempt { step, needs_connection: false };
+        while let Err(error) = step.attempt(self.sink.as_mut()).await {
+            self.account.retried();
+            let wait = self.outage.failed(self.account.name(), &error);
+            step.needs_connection |= matches!(error, DeliverError::Disconnected(_));
+            tokio::time::sleep(wait).await;
+        }
+        self.outage.ended(self.account.name());
+    }
+}
+
+/// What a lane does with its sink.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Close,
+    Connect,
+    Deliver(&'a Selection),
+    Flush,
+    Reopen,
+}
+
+/// A step, and whether the sink has to be connected before.
+struct Attempt<'a> {
+    step: Step<'a>,
+    needs_connection: bool,
+}
+
+impl Attempt<'_> {
+    async fn attempt(&mut self, sink: &mut dyn Sink) -> Result<(), DeliverError> {
+        if self.needs_connection {
+            sink.connect().await?;
+            self.needs_connection = false;
+        }
+        match self.step {
+            Step::Close => sink.close().await,
+            Step::Connect => sink.connect().await,
+            Step::Deliver(events) => sink.deliver(events).await,
+            Step::Flush => sink.flush().await,
+            Step::Reopen => sink.reopen().await,
+        }
+    }
+}
+
+/// A row of failures: how long to wait, and what to say.
+#[derive(Debug, Default)]
+struct Outage {
+    failures: u32,
+    throttle: Throttle,
+}
+
+impl Outage {
+    /// Notes a failure, and says how long to wait before the next attempt.
+    fn failed(&mut self, component: &str, error: &DeliverError) -> Duration {
+        let wished = match error {
+            DeliverError::Disconnected(_) => None,
+            DeliverError::Retry { after, .. } => *after,
+        };
+        let wait = wished.unwrap_or_else(|| {
+            RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX)
+        });
+        self.failures = self.failures.saturating_add(1);
+        if let Some(suppressed) = self.throttle.pass() {
+            tracing::warn!(
+                component,
+                suppressed,
+                failures = self.failures,
+                retry_after = ?wait,
+                "cannot deliver: {error}; events wait in the queue"
+            );
+        }
+        wait
+    }
+
+    /// Notes a success.
+    fn ended(&mut self, component: &str) {
+        let failures = std::mem::take(&mut self.failures);
+        if failures > 0 {
+            tracing::info!(component, failures, "delivers again");
+        }
+    }
+}

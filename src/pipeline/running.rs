@@ -1,0 +1,90 @@
+//! A pipeline at work: it can be watched and drained.
+
+use std::fmt;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::queue::Gauge;
+use crate::shutdown::Trigger;
+use crate::telemetry::{Ledger, LedgerReport};
+
+/// A pipeline at work.
+pub struct RunningPipeline {
+    ledger: Ledger,
+    trigger: Trigger,
+    sources: JoinSet<()>,
+    threads: Vec<JoinHandle<()>>,
+    reopen: watch::Sender<u64>,
+    lanes: Vec<(String, Gauge)>,
+}
+
+impl fmt::Debug for RunningPipeline {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RunningPipeline")
+            .field("sources", &self.sources.len())
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RunningPipeline {
+    pub(super) fn new(
+        ledger: Ledger,
+        trigger: Trigger,
+        sources: JoinSet<()>,
+        threads: Vec<JoinHandle<()>>,
+        (reopen, lanes): (watch::Sender<u64>, Vec<(String, Gauge)>),
+    ) -> Self {
+        Self { ledger, trigger, sources, threads, reopen, lanes }
+    }
+
+    /// The ledger as it stands.
+    #[must_use]
+    pub fn report(&self) -> LedgerReport {
+        self.ledger.report()
+    }
+
+    /// Each sink's name and how full its queue is.
+    #[must_use]
+    pub fn lanes(&self) -> &[(String, Gauge)] {
+        &self.lanes
+    }
+
+    /// Tells every sink to open its files anew.
+    pub fn reopen(&self) {
+        self.reopen.send_modify(|times| *times += 1);
+    }
+
+    /// Returns when all sources have come to their end; at once where there are none.
+    /// Cancel-safe.
+    pub async fn exhausted(&mut self) {
+        while let Some(ended) = self.sources.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a source failed; this is a fault of the program");
+            }
+        }
+    }
+
+    /// Stops the sources, lets the lanes run empty, and reports. Where that takes longer than
+    /// `grace`, what is still on its way stands in the report as in flight; a sink's thread that
+    /// hangs in a system call is left behind, to end with the process.
+    pub async fn drain(mut self, grace: Duration) -> LedgerReport {
+        self.trigger.stop();
+        let threads = std::mem::take(&mut self.threads);
+        let drained = async {
+            self.exhausted().await;
+            let join = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
+            tokio::task::spawn_blocking(join).await.unwrap_or(false)
+        };
+        match tokio::time::timeout(grace, drained).await {
+            Ok(true) => {}
+            Ok(false) => tracing::error!("a thread panicked; this is a fault of the program"),
+            Err(_elapsed) => tracing::warn!(?grace, "the grace period ended before all was done"),
+        }
+        self.ledger.report()
+    }
+}

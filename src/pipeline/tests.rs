@@ -1,0 +1,193 @@
+//! Whole pipelines, on real sources and on sinks that fail in chosen ways.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::component::{Intake, SinkContext};
+use crate::decoders::{self, Decoder};
+use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Timestamp};
+use crate::rules::{Rule, RuleSet, SinkSet};
+use crate::shutdown::Shutdown;
+use crate::sinks::{DeliverError, QueueConfig, Sink};
+use crate::sources::Source;
+use crate::telemetry::{LedgerReport, SinkAccount};
+use crate::units;
+
+const RULES: &str = r#"
+[[rules]]
+name = "reads"
+when.operation = "fs_read_data"
+sinks = ["good", "bad"]
+
+[[rules]]
+name = "silence"
+when.operation = "fs_open"
+final = true
+"#;
+
+/// Sends so many lines of each kind, in frames of ten.
+struct Lines {
+    rounds: usize,
+    patient: bool,
+}
+
+#[async_trait]
+impl Source for Lines {
+    fn is_patient(&self) -> bool {
+        self.patient
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, _: Shutdown) {
+        for _ in 0..self.rounds {
+            let mut frames = Frames::default();
+            for operation in ["fs_read_data", "fs_open", "fs_delete", "not a line"] {
+                let offset = u32::try_from(frames.bytes.len()).unwrap();
+                let stamp = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - -";
+                let body = format!(r#"{stamp} 10.0.0.1,"u",nfs3,{operation},ok,1,"/a","""#);
+                let line = if operation.contains(' ') { operation } else { &body };
+                frames.bytes.write_all(line.as_bytes()).unwrap();
+                let length = u32::try_from(line.len()).unwrap();
+                frames.frames.push(Frame { offset, length, end: FrameEnd::Delimited });
+            }
+            frames.received = Timestamp::from_nanos(0);
+            if intake.send(frames).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Fails as often as it is told, hangs while it is told, and counts what it takes.
+struct Moody {
+    account: Arc<SinkAccount>,
+    failures: AtomicUsize,
+    hangs: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Sink for Moody {
+    async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
+        while self.hangs.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let left = self.failures.load(Ordering::Relaxed);
+        if left > 0 {
+            self.failures.store(left - 1, Ordering::Relaxed);
+            let after = Some(Duration::ZERO);
+            return Err(match left % 2 {
+                0 => DeliverError::Disconnected("gone".to_owned()),
+                _ => DeliverError::Retry { after, cause: "full".to_owned() },
+            });
+        }
+        self.account.delivered(events.len() as u64);
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), DeliverError> {
+        Ok(())
+    }
+}
+
+fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
+    Box::new(move |context: SinkContext| {
+        let failures = AtomicUsize::new(failures);
+        Ok(Box::new(Moody { account: context.account, failures, hangs }))
+    })
+}
+
+fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline {
+    #[derive(serde::Deserialize)]
+    struct File {
+        rules: Vec<Rule>,
+    }
+    let file: File = toml::from_str(RULES).unwrap();
+    let names = ["good".to_owned(), "bad".to_owned()];
+    let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
+    let good = moody(0, Arc::default());
+    Pipeline::build(Blueprint {
+        decoder: Decoder::new(&decoders::Config::default()).unwrap(),
+        year: None,
+        rules: RuleSet::compile(&file.rules, &names).unwrap(),
+        unmatched: SinkSet::NONE,
+        workers: 2,
+        sources: vec![("lines".to_owned(), Box::new(lines))],
+        sinks: vec![("good".to_owned(), queue, good), ("bad".to_owned(), queue, bad)],
+    })
+    .unwrap()
+}
+
+async fn play(mut running: RunningPipeline, grace: Duration) -> LedgerReport {
+    running.exhausted().await;
+    running.drain(grace).await
+}
+
+const GRACE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn every_event_has_its_place_in_the_ledger() {
+    let lines = Lines { rounds: 100, patient: true };
+    let bad = moody(7, Arc::default());
+    let report = play(pipeline(lines, bad, units::Duration::from_secs(5)).start(), GRACE).await;
+    assert!(report.is_settled(), "{report:?}");
+    let source = &report.sources[0];
+    assert_eq!((source.received, source.rejected.total()), (400, 100));
+    assert_eq!((source.unmatched, source.filtered, source.routed), (100, 100, 100));
+    assert!(report.sinks.iter().all(|sink| sink.delivered == 100), "{report:?}");
+    assert_eq!(report.sinks[1].retries, 7);
+    assert_eq!(report.rules, [("reads".to_owned(), 100), ("silence".to_owned(), 100)]);
+}
+
+#[tokio::test]
+async fn a_hung_sink_holds_up_nobody_and_its_losses_have_a_name() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let lines = Lines { rounds: 100, patient: false };
+    let bad = moody(0, Arc::clone(&hangs));
+    let mut running = pipeline(lines, bad, units::Duration::from_millis(10)).start();
+    running.exhausted().await;
+    let report = loop {
+        let report = running.report();
+        if report.sinks[0].delivered == 100 {
+            break report;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert_eq!(report.sinks[0].in_flight, 0);
+    hangs.store(false, Ordering::Relaxed);
+    let report = running.drain(GRACE).await;
+    assert!(report.is_settled(), "{report:?}");
+    let lost = report.sinks[1].rejected.of(Reason::QueueFull);
+    assert!(lost > 0 && report.sinks[1].delivered + lost == 100, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_patient_source_waits_for_a_slow_sink_and_loses_nothing() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let lines = Lines { rounds: 100, patient: true };
+    let bad = moody(0, Arc::clone(&hangs));
+    let running = pipeline(lines, bad, units::Duration::from_millis(1)).start();
+    while running.lanes()[1].1.depth().events < 10 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(running.report().sources[0].received < 400);
+    hangs.store(false, Ordering::Relaxed);
+    let report = play(running, GRACE).await;
+    assert!(report.is_settled(), "{report:?}");
+    assert_eq!(report.sinks[1].delivered, 100);
+}
+
+#[tokio::test]
+async fn what_is_left_at_the_end_of_the_grace_period_is_reported() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let lines = Lines { rounds: 5, patient: true };
+    let bad = moody(0, Arc::clone(&hangs));
+    let running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
+    let report = play(running, Duration::from_millis(200)).await;
+    assert!(report.balances() && !report.is_settled(), "{report:?}");
+    assert_eq!((report.sinks[0].delivered, report.sinks[1].in_flight), (5, 5));
+    hangs.store(false, Ordering::Relaxed);
+}

@@ -1,0 +1,203 @@
+//! A worker: decodes frames, routes events, and puts each into the lanes of its sinks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::component::Work;
+use crate::decoders::{Decoder, Outcome, Times};
+use crate::event::{Batch, OperationSet, Reason, Selection};
+use crate::queue::{Gauge, Producer};
+use crate::rules::{RuleSet, Scratch, SinkSet};
+use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
+
+/// What all workers share, and none changes.
+#[derive(Debug)]
+pub(super) struct Routing {
+    pub(super) decoder: Decoder,
+    pub(super) year: Option<i16>,
+    pub(super) rules: RuleSet,
+    pub(super) unmatched: SinkSet,
+}
+
+impl Routing {
+    /// The operations whose events anybody asks for.
+    fn wanted(&self) -> OperationSet {
+        if self.unmatched.is_empty() { self.rules.wanted() } else { OperationSet::ALL }
+    }
+}
+
+/// The way from the workers into one sink's lane.
+#[derive(Debug, Clone)]
+pub(super) struct Outlet {
+    producer: Producer,
+    account: Arc<SinkAccount>,
+    wait_max: Duration,
+    /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
+    stalled: Arc<AtomicBool>,
+}
+
+impl Outlet {
+    pub(super) fn new(producer: Producer, account: Arc<SinkAccount>, wait_max: Duration) -> Self {
+        Self { producer, account, wait_max, stalled: Arc::default() }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.account.name()
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        self.producer.gauge()
+    }
+
+    /// Hands a selection to the lane. A patient source has waited for room before; others lose
+    /// what a stalled sink cannot take, under a name.
+    fn offer(&self, selection: Selection, patient: bool) {
+        let events = selection.len() as u64;
+        self.account.routed(events);
+        let refused = if patient {
+            self.producer.push_over(selection)
+        } else {
+            self.producer.push(selection, Some(self.patience()))
+        };
+        if let Err(selection) = refused {
+            self.refuse(&selection);
+        }
+    }
+
+    /// How long to wait for room now.
+    fn patience(&self) -> Duration {
+        if !self.stalled.load(Ordering::Relaxed) {
+            return self.wait_max;
+        }
+        if self.producer.is_half_free() {
+            self.stalled.store(false, Ordering::Relaxed);
+            tracing::info!(component = self.name(), "the sink takes events again");
+            return self.wait_max;
+        }
+        Duration::ZERO
+    }
+
+    fn refuse(&self, selection: &Selection) {
+        if !self.stalled.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                component = self.name(),
+                waited = ?self.wait_max,
+                "the sink is stalled: its queue is full, and what comes for it is lost until it \
+                 takes events again"
+            );
+        }
+        let mut events = selection.iter();
+        if let Some(first) = events.next() {
+            self.account.reject(Reason::QueueFull, first.raw());
+            self.account.count_rejected(Reason::QueueFull, events.len() as u64);
+        }
+    }
+}
+
+/// One of the threads that decode and route.
+#[derive(Debug)]
+pub(super) struct Worker {
+    routing: Arc<Routing>,
+    outlets: Vec<Outlet>,
+    counts: Arc<[RuleCount]>,
+    wanted: OperationSet,
+    scratch: Scratch,
+    /// The matches of each rule in the batch at hand.
+    matched: Vec<u64>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        routing: Arc<Routing>,
+        outlets: Vec<Outlet>,
+        counts: Arc<[RuleCount]>,
+    ) -> Self {
+        let (wanted, scratch) = (routing.wanted(), routing.rules.scratch());
+        let matched = vec![0; counts.len()];
+        Self { routing, outlets, counts, wanted, scratch, matched }
+    }
+
+    /// Works on a thread of its own until the last source is gone.
+    pub(super) fn start(mut self, number: usize, mut work: mpsc::Receiver<Work>) -> JoinHandle<()> {
+        std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || {
+                while let Some(work) = work.blocking_recv() {
+                    self.work(work);
+                }
+            })
+            .expect("the system has room for another thread")
+    }
+
+    fn work(&mut self, work: Work) {
+        let Work { frames, account, patient } = work;
+        let (batch, unwanted) = self.decode(frames, &account);
+        let (selected, unmatched, filtered, routed) = self.route(&batch);
+        let batch = Arc::new(batch);
+        for (outlet, events) in self.outlets.iter().zip(selected) {
+            if !events.is_empty() {
+                let selection = Selection::new(Arc::clone(&batch), events);
+                outlet.offer(selection.compacted(), patient);
+            }
+        }
+        account.unmatched(unwanted + unmatched);
+        account.filtered(filtered);
+        account.routed(routed);
+        for (count, matched) in self.counts.iter().zip(&mut self.matched) {
+            count.matched(std::mem::take(matched));
+        }
+    }
+
+    /// The events of some frames, and how many have an operation that nobody asks for.
+    fn decode(&self, frames: crate::event::Frames, account: &SourceAccount) -> (Batch, u64) {
+        let times = Times {
+            received: frames.received,
+            stamp_reference: frames.stamp_reference,
+            year: self.routing.year,
+        };
+        let mut batch = Batch::with_room(frames.bytes, frames.frames.len());
+        let mut unwanted = 0;
+        for frame in frames.frames {
+            match self.routing.decoder.decode(&mut batch, frame, times, self.wanted) {
+                Outcome::Event => {}
+                Outcome::Ignored | Outcome::Unwanted => unwanted += 1,
+                Outcome::Rejected(reason) => {
+                    let start = frame.offset as usize;
+                    let payload = &batch.bytes()[start..start + frame.length as usize];
+                    account.reject(reason, payload);
+                }
+            }
+        }
+        (batch, unwanted)
+    }
+
+    /// The events for each sink; how many matched no rule, were ended by a rule without a sink,
+    /// and went to at least one sink.
+    fn route(&mut self, batch: &Batch) -> (Vec<Vec<u32>>, u64, u64, u64) {
+        let mut selected: Vec<Vec<u32>> = vec![Vec::new(); self.outlets.len()];
+        let (mut unmatched, mut filtered, mut routed) = (0, 0, 0);
+        for (index, event) in (0_u32..).zip(batch.events()) {
+            let routes = self.routing.rules.route(event, &mut self.scratch);
+            for rule in routes.matched() {
+                self.matched[rule] += 1;
+            }
+            let is_unmatched = routes.is_unmatched();
+            let sinks = if is_unmatched { self.routing.unmatched } else { routes.sinks };
+            if !sinks.is_empty() {
+                routed += 1;
+            } else if is_unmatched {
+                unmatched += 1;
+            } else {
+                filtered += 1;
+            }
+            for sink in sinks.iter() {
+                selected[sink].push(index);
+            }
+        }
+        (selected, unmatched, filtered, routed)
+    }
+}

@@ -1,4 +1,4 @@
-//! What no part can check by itself: whether names lead anywhere, and parts get in each other's way.
+//! What no part can check by itself: whether names lead anywhere, and parts leave each other room.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

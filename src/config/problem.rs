@@ -32,8 +32,8 @@ pub struct Problem {
     pub line: usize,
     /// The column, from 1, in characters.
     pub column: usize,
-    /// Which key it concerns, with dots; elements of lists are counted from 0: `rules[2].when.path`.
-    /// Empty where the text is no TOML at all.
+    /// Which key it concerns, with dots; elements of lists are counted from 0:
+    /// `rules[2].when.path`. Empty where the text is no TOML at all.
     pub key: String,
     /// Whether the daemon can run with it.
     pub severity: Severity,

@@ -18,9 +18,10 @@ pub(super) struct Test {
     pub(super) name: String,
     /// One message as it comes in, without the line feed at its end. Single quotes around it spare
     /// the trouble of escapes; nothing in it is taken from the environment.
-    #[schemars(
-        example = r#"<14>1 2026-01-27T14:12:23.9558Z tank-1 qumulo - - - 10.0.0.1,"AD\alice",smb2,fs_read_data,ok,7,"/a.txt","""#
-    )]
+    #[schemars(example = concat!(
+        r#"<14>1 2026-01-27T14:12:23.9558Z tank-1 qumulo - - - "#,
+        r#"10.0.0.1,"AD\alice",smb2,fs_read_data,ok,7,"/a.txt","""#
+    ))]
     pub(super) input: String,
     /// When it came in, as RFC 3339 has it. It decides the year of a stamp without one, and is the
     /// time of a message without any.

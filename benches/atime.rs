@@ -272,9 +272,10 @@ fn merge(tree: &Tree, events: usize, files: usize) -> Outcome<()> {
     let batches = tree.reads(order.take(1_000_000), next_seconds());
     let repeated: Vec<_> = batches.iter().cycle().take(events / BATCH_EVENTS).cloned().collect();
     let mut running = Running::start(&config)?;
-    let elapsed = running.deliver(&repeated)?;
+    let elapsed = running.accept(&repeated)?;
     let report = running.close()?;
-    let intervals = elapsed.as_secs_f64().ceil();
+    // One at the end of each interval, and one for the rest when it closes.
+    let intervals = elapsed.as_secs_f64().floor() + 1.0;
     println!(
         "{} reads of {files} files in {:.2} s ({:.1} M/s): {} calls, {:.2} a file; at most {} by \
          the interval of 1 s",

@@ -1,4 +1,4 @@
-//! qatime routes the audit stream of a Qumulo cluster to sinks.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 // A module may import only from groups above its own; `tests/tidy.rs` keeps it so.
 

@@ -10,6 +10,8 @@ mod generator;
 #[cfg(test)]
 mod nfs;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod rsyslog;

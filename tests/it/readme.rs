@@ -1,0 +1,45 @@
+//! What the README shows works as it stands there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The blocks of the README in a language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let opening = format!("```{language}\n");
+    let mut blocks = readme.split(&opening).skip(1);
+    let blocks: Vec<_> = blocks.by_ref().map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!blocks.is_empty(), "the README has no {language} block");
+    blocks.into_iter().map(str::to_owned).collect()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let program = Path::new(env!("CARGO_BIN_EXE_qatime")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    for block in blocks("sh") {
+        let output = Command::new("bash")
+            .args(["-e", "-o", "pipefail", "-c", &block])
+            .current_dir(root())
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.is_empty(), "{block}\n{said}\n{log}");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_readme_is_right() {
+    for block in blocks("toml") {
+        let configuration = qatime::config::load(&block, "README.md", &|_| None).unwrap();
+        assert_eq!(configuration.run_tests(), []);
+        assert!(configuration.test_count() > 0 && configuration.warnings.is_empty());
+    }
+}

@@ -252,6 +252,8 @@ fn a_dead_server_stops_nothing_else_and_loses_nothing_silently() {
         let most = Duration::from_secs(3 + 4);
         assert!(ended.after < most, "it took {:?}\n{}", ended.after, ended.log);
         ended.assert_balanced();
+        assert_eq!(ended.status.code(), Some(1), "something was left\n{}", ended.log);
+        assert!(ended.log.contains("left undone"), "and it is said\n{}", ended.log);
         assert_eq!(lines(&ended.directory.path().join("events.jsonl")).len(), 300);
         let (events, atime) = (ended.account("sinks.events"), ended.account("sinks.atime"));
         assert_eq!((&events["delivered"], &events["in_flight"]), (&300.into(), &0.into()));

@@ -123,7 +123,7 @@ fn measure(
         let time = start.elapsed();
         (best, spent) = (best.min(time), spent + time);
         events = batch.len();
-        bytes = batch.into_bytes();
+        bytes = batch.into_parts().0;
     }
     let nanos = |time: Duration| time.as_secs_f64() * 1e9 / f64::from(LINES);
     println!(

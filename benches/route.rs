@@ -118,7 +118,7 @@ impl Worker {
         }
         tally.seen += frames.len();
         tally.decoded += batch.len();
-        batch.into_bytes()
+        batch.into_parts().0
     }
 }
 

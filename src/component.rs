@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -32,6 +32,35 @@ impl Error for BuildError {
     }
 }
 
+/// How many used buffers are kept for a source.
+const SPARES_MAX: usize = 8;
+/// The largest buffer that is kept, in bytes.
+const SPARE_BYTES_MAX: usize = 512 << 10;
+
+/// Buffers that were used and can be used again: they go round between a source and the workers,
+/// so that the system need not take their pages back and clear them anew for each read.
+#[derive(Debug, Clone, Default)]
+pub struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spares {
+    /// Keeps a buffer, unless enough are kept.
+    pub fn give(&self, mut buffer: Vec<u8>) {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < SPARES_MAX && buffer.capacity() <= SPARE_BYTES_MAX {
+            buffer.clear();
+            spares.push(buffer);
+        }
+    }
+
+    /// An empty buffer with room for at least `bytes`, where there is one.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> Option<Vec<u8>> {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fit = spares.iter().rposition(|spare| spare.capacity() >= bytes)?;
+        Some(spares.swap_remove(fit))
+    }
+}
+
 /// Frames on their way to a worker.
 #[derive(Debug)]
 pub struct Work {
@@ -42,6 +71,8 @@ pub struct Work {
     /// Whether the source can wait for as long as a full sink takes (a file), or loses what it
     /// does not read (a socket).
     pub patient: bool,
+    /// Where the buffer goes when it has been used.
+    pub spares: Spares,
 }
 
 /// Where a source puts its frames. A clone made by [`Intake::connection`] keeps to one worker,
@@ -54,6 +85,7 @@ pub struct Intake {
     lanes: Arc<[Gauge]>,
     account: Arc<SourceAccount>,
     patient: bool,
+    spares: Spares,
 }
 
 /// The daemon stops: nobody takes frames any more.
@@ -70,7 +102,7 @@ impl Intake {
         patient: bool,
     ) -> Self {
         let next = Arc::new(AtomicUsize::new(0));
-        Self { workers, next, mine: 0, lanes, account, patient }
+        Self { workers, next, mine: 0, lanes, account, patient, spares: Spares::default() }
     }
 
     /// An intake for one connection or file, bound to one worker.
@@ -105,6 +137,12 @@ impl Intake {
         Ok(Room { permit, intake: self })
     }
 
+    /// The buffers that its workers have done with.
+    #[must_use]
+    pub fn spares(&self) -> &Spares {
+        &self.spares
+    }
+
     /// Counts a frame that was received but cannot be used, with an example for the log.
     pub fn reject(&self, reason: Reason, bytes: u64, example: &[u8]) {
         self.account.received(1, bytes);
@@ -122,10 +160,11 @@ pub struct Room<'a> {
 impl Room<'_> {
     /// Counts frames as received and hands them to the worker.
     pub fn send(self, frames: Frames) {
-        let Intake { account, patient, .. } = self.intake;
+        let Intake { account, patient, spares, .. } = self.intake;
         let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
         account.received(frames.frames.len() as u64, bytes);
-        self.permit.send(Work { frames, account: Arc::clone(account), patient: *patient });
+        let (account, spares) = (Arc::clone(account), spares.clone());
+        self.permit.send(Work { frames, account, patient: *patient, spares });
     }
 }
 
@@ -142,5 +181,26 @@ impl SinkContext {
     /// An error of this sink's construction.
     pub fn error(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> BuildError {
         BuildError { component: format!("sinks.{}", self.name), cause: cause.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn used_buffers_come_back_empty_and_only_so_many() {
+        let spares = Spares::default();
+        assert_eq!(spares.take(1), None);
+        spares.give(vec![1; 100]);
+        spares.give(vec![1; 1000]);
+        assert!(spares.take(2000).is_none());
+        let large = spares.take(500).unwrap();
+        assert!(large.is_empty() && large.capacity() >= 1000);
+        assert!(spares.take(500).is_none() && spares.take(100).is_some());
+        spares.give(Vec::with_capacity(SPARE_BYTES_MAX + 1));
+        assert_eq!(spares.take(0), None);
+        (0..20).for_each(|_| spares.give(vec![1; 10]));
+        assert_eq!((0..20).filter_map(|_| spares.take(10)).count(), SPARES_MAX);
     }
 }

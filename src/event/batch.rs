@@ -269,10 +269,17 @@ impl Batch {
         self.io.get((record.io as usize).checked_sub(1)?).copied()
     }
 
-    /// The buffer again, to be used for the next frames.
+    /// An empty batch over a source's buffer, with the room for records of an earlier one.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    pub fn with_records(bytes: Vec<u8>, mut records: Vec<Record>) -> Self {
+        records.clear();
+        Self { bytes, records, ..Self::default() }
+    }
+
+    /// The buffer and the room for records again, to be used for the next batch.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<u8>, Vec<Record>) {
+        (self.bytes, self.records)
     }
 }
 

@@ -119,6 +119,19 @@ impl Framer {
         &mut self.buffer
     }
 
+    /// Puts the unfinished rest into another buffer, whose room is used for what is read next.
+    pub fn adopt(&mut self, mut spare: Vec<u8>) {
+        spare.clear();
+        spare.extend_from_slice(&self.buffer);
+        self.buffer = spare;
+    }
+
+    /// How many bytes stand in [`Framer::buffer`].
+    #[must_use]
+    pub fn rest_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Gives back room of [`Framer::buffer`] that was not filled; [`Framer::cut`] does so too.
     pub fn release(&mut self) {
         if self.buffer.capacity() > 2 * self.buffer.len() + SLACK_BYTES_MAX {
@@ -171,7 +184,7 @@ impl Framer {
         } else {
             self.buffer = bytes[at..].to_vec();
             bytes.truncate(at);
-            if bytes.capacity() > 2 * bytes.len() {
+            if bytes.capacity() > 4 * bytes.len() {
                 bytes.shrink_to_fit();
             }
             cut.bytes = bytes;

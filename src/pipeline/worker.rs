@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
-use crate::event::{Batch, OperationSet, Reason, Selection};
+use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
 use crate::queue::{Gauge, Producer};
 use crate::rules::{RuleSet, Scratch, SinkSet};
 use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
@@ -108,6 +108,8 @@ pub(super) struct Worker {
     scratch: Scratch,
     /// The matches of each rule in the batch at hand.
     matched: Vec<u64>,
+    /// Room for the records of the next batch.
+    records: Vec<Record>,
 }
 
 impl Worker {
@@ -118,7 +120,7 @@ impl Worker {
     ) -> Self {
         let (wanted, scratch) = (routing.wanted(), routing.rules.scratch());
         let matched = vec![0; counts.len()];
-        Self { routing, outlets, counts, wanted, scratch, matched }
+        Self { routing, outlets, counts, wanted, scratch, matched, records: Vec::new() }
     }
 
     /// Works on a thread of its own until the last source is gone.
@@ -134,7 +136,7 @@ impl Worker {
     }
 
     fn work(&mut self, work: Work) {
-        let Work { frames, account, patient } = work;
+        let Work { frames, account, patient, spares } = work;
         let (batch, unwanted) = self.decode(frames, &account);
         let (selected, unmatched, filtered, routed) = self.route(&batch);
         let batch = Arc::new(batch);
@@ -143,6 +145,12 @@ impl Worker {
                 let selection = Selection::new(Arc::clone(&batch), events);
                 outlet.offer(selection.compacted(), patient);
             }
+        }
+        // A lane that keeps a whole batch keeps its buffer; as a rule it has a copy of its part.
+        if let Some(batch) = Arc::into_inner(batch) {
+            let (bytes, records) = batch.into_parts();
+            spares.give(bytes);
+            self.records = records;
         }
         account.unmatched(unwanted + unmatched);
         account.filtered(filtered);
@@ -153,13 +161,13 @@ impl Worker {
     }
 
     /// The events of some frames, and how many have an operation that nobody asks for.
-    fn decode(&self, frames: crate::event::Frames, account: &SourceAccount) -> (Batch, u64) {
+    fn decode(&mut self, frames: Frames, account: &SourceAccount) -> (Batch, u64) {
         let times = Times {
             received: frames.received,
             stamp_reference: frames.stamp_reference,
             year: self.routing.year,
         };
-        let mut batch = Batch::with_room(frames.bytes, frames.frames.len());
+        let mut batch = Batch::with_records(frames.bytes, std::mem::take(&mut self.records));
         let mut unwanted = 0;
         for frame in frames.frames {
             match self.routing.decoder.decode(&mut batch, frame, times, self.wanted) {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::budget::Share;
 use super::state::State;
 use super::stream::Stream;
-use crate::component::{Intake, Room};
+use crate::component::{Intake, Room, Spares};
 use crate::event::Reason;
 use crate::framing::{Cut, Framer};
 use crate::shutdown::Shutdown;
@@ -18,6 +18,11 @@ use crate::sources::{now, reject_all};
 /// The least and the most that one read takes, in bytes. A buffer of this size lies in a core's
 /// second cache while it is decoded.
 const READ_BYTES: std::ops::RangeInclusive<usize> = 4 << 10..=128 << 10;
+
+/// From this size on a buffer is worth using again, in bytes.
+const SPARE_BYTES_MIN: usize = 32 << 10;
+/// Room in such a buffer beyond what is read at once, in bytes.
+const SPARE_SLACK: usize = 4 << 10;
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -116,7 +121,7 @@ impl Connection {
             // Room first: while the worker is busy, bytes wait in the system's buffers, and
             // the peer slows down.
             let Ok(room) = intake.reserve().await else { return End::WorkersGone };
-            match stream.try_read(reader.buffer()) {
+            match stream.try_read(reader.buffer(intake.spares())) {
                 Ok(0) => return End::Finished,
                 Ok(bytes) if reader.hand_on(bytes, intake, room) => {}
                 Ok(_) => return End::BufferFull,
@@ -132,7 +137,7 @@ impl Connection {
         let mut left = stream.waiting_bytes();
         loop {
             let Ok(room) = intake.reserve().await else { return End::WorkersGone };
-            match stream.read_now(reader.buffer()) {
+            match stream.read_now(reader.buffer(intake.spares())) {
                 Ok(0) => return End::Finished,
                 Ok(bytes) if !reader.hand_on(bytes, intake, room) => return End::BufferFull,
                 // A peer that sends all the time must not hold up the end.
@@ -164,7 +169,14 @@ impl Connection {
 }
 
 impl Reader {
-    fn buffer(&mut self) -> &mut Vec<u8> {
+    fn buffer(&mut self, spares: &Spares) -> &mut Vec<u8> {
+        // A message that comes in many reads stays where it is.
+        if self.read_bytes >= SPARE_BYTES_MIN && self.framer.rest_bytes() <= SPARE_SLACK {
+            let needed = self.framer.rest_bytes() + self.read_bytes;
+            let spare = spares.take(needed);
+            // A little more than is needed, so that it serves behind a longer rest as well.
+            self.framer.adopt(spare.unwrap_or_else(|| Vec::with_capacity(needed + SPARE_SLACK)));
+        }
         self.framer.buffer(self.read_bytes)
     }
 

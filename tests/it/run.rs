@@ -214,6 +214,32 @@ fn sigterm_under_load_settles_every_event() {
 }
 
 #[test]
+fn what_was_sent_before_sigterm_is_read() {
+    let port = free_port();
+    let daemon = Daemon::start(&config(port), &[port]);
+    let mut open = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    open.write_all(messages(0, 0..1).as_bytes()).unwrap();
+    daemon.wait_for_lines("paths", 1);
+    // While it stands still, the system keeps what comes: on an open connection, and on one that
+    // was not accepted yet.
+    daemon.signal(Signal::STOP);
+    open.write_all(messages(0, 1..500).as_bytes()).unwrap();
+    let mut waiting = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    waiting.write_all(messages(1, 0..500).as_bytes()).unwrap();
+    drop(waiting);
+    daemon.signal(Signal::TERM);
+    daemon.signal(Signal::CONT);
+    let ended = daemon.end();
+    ended.assert_settled();
+    let found = lines(&ended.directory.path().join("paths"));
+    let (first, second): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|line| line.starts_with("/0/"));
+    assert_eq!(first, paths(0, 0..500));
+    assert_eq!(second, paths(1, 0..500));
+    assert_eq!(ended.account("sources.cluster")["received"], 1000);
+}
+
+#[test]
 fn the_end_of_standard_input_is_the_end_of_the_daemon() {
     let config = r#"
         sources.input = { type = "stdin" }

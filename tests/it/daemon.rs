@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub(crate) struct Daemon {
 pub(crate) struct Ended {
     /// How it ended.
     pub(crate) status: ExitStatus,
-    /// How long it took from the signal on.
+    /// How long it took from the signal on, or since the end was waited for.
     pub(crate) after: Duration,
     /// All that it wrote to standard error.
     pub(crate) log: String,
@@ -44,6 +44,21 @@ impl Daemon {
     /// Starts a daemon with this configuration, in which `{dir}` stands for a directory of its
     /// own, and waits until it takes connections on all of `ports`.
     pub(crate) fn start(config: &str, ports: &[u16]) -> Self {
+        let mut daemon = Self::spawn(config, Stdio::null());
+        for &port in ports {
+            daemon.wait_for_port(port, config);
+        }
+        daemon
+    }
+
+    /// Starts a daemon that reads events from the pipe that is returned as well.
+    pub(crate) fn start_on_pipe(config: &str) -> (Self, ChildStdin) {
+        let mut daemon = Self::spawn(config, Stdio::piped());
+        let pipe = daemon.child.stdin.take().unwrap();
+        (daemon, pipe)
+    }
+
+    fn spawn(config: &str, stdin: Stdio) -> Self {
         let directory = TempDir::new().unwrap();
         let config = config.replace("{dir}", directory.path().to_str().unwrap());
         let file = directory.path().join("qatime.toml");
@@ -52,18 +67,14 @@ impl Daemon {
             .arg("run")
             .arg("--config")
             .arg(&file)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let log_reader = Some(keep(child.stderr.take().unwrap(), Arc::clone(&log)));
-        let mut daemon = Self { child, directory, log, log_reader };
-        for &port in ports {
-            daemon.wait_for_port(port, &config);
-        }
-        daemon
+        Self { child, directory, log, log_reader }
     }
 
     fn wait_for_port(&mut self, port: u16, config: &str) {
@@ -105,22 +116,47 @@ impl Daemon {
         lines(&path)
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Sends SIGTERM and waits for the end.
-    pub(crate) fn stop(mut self) -> Ended {
+    pub(crate) fn stop(self) -> Ended {
+        self.signal(Signal::TERM);
+        self.end()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn end(mut self) -> Ended {
         let started = Instant::now();
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).unwrap();
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(started.elapsed() < DEADLINE, "SIGTERM did not end it\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let status = self.wait();
         let after = started.elapsed();
-        let status = self.child.wait().unwrap();
-        self.log_reader.take().unwrap().join().unwrap();
         let log = self.log();
         let ledger = ledger(&log).unwrap_or_else(|| panic!("no ledger in the log\n{log}"));
         let directory = std::mem::replace(&mut self.directory, TempDir::new().unwrap());
         Ended { status, after, log, ledger, directory }
+    }
+
+    /// Waits until it has refused to start; returns its exit code and what it said.
+    pub(crate) fn refusal(mut self) -> (Option<i32>, String) {
+        let status = self.wait();
+        (status.code(), self.log())
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        while self.is_running() {
+            assert!(started.elapsed() < DEADLINE, "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.log_reader.take().unwrap().join().unwrap();
+        self.child.wait().unwrap()
     }
 }
 

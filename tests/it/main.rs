@@ -16,4 +16,6 @@ mod replay;
 #[cfg(test)]
 mod rsyslog;
 #[cfg(test)]
+mod run;
+#[cfg(test)]
 mod senders;

@@ -1,3 +1,5 @@
+//! A router of audit events that keeps access times.
+//!
 #![doc = include_str!("ARCHITECTURE.md")]
 
 // A module may import only from groups above its own; `tests/tidy.rs` keeps it so.

@@ -73,7 +73,8 @@ pub struct Meaning {
 /// for _ in 0..10 {
 ///     generator.write_next(&mut lines);
 /// }
-/// assert!(lines.starts_with(b"<14>1 2026-01-27T14:00:0"));
+/// assert!(lines.starts_with(b"<14>1 2026-01-27T"));
+/// assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 10);
 /// ```
 #[derive(Debug)]
 pub struct Generator {

@@ -6,7 +6,7 @@ use super::entries::{Entry, Usage};
 use super::outcome::Outcome;
 
 /// How many updates a thread takes at most. A thread that hangs holds up so many files.
-pub(super) const CHUNK_FILES_MAX: usize = 64;
+pub(super) const CHUNK_FILES_MAX: usize = 128;
 /// And how many bytes their names have, about: past it nothing is added.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
 

@@ -606,6 +606,32 @@ async fn a_storage_that_comes_back_gets_its_updates() {
 }
 
 #[tokio::test]
+async fn a_thread_that_hangs_stops_nobody_and_is_left_over() {
+    let mut rig = Rig::new("");
+    let file = rig.file("b");
+    rig.send(&[read("/a", 1)]).await;
+    // As a thread does that never comes back.
+    let (mut chunk, mut tally) = (chunk::Chunk::default(), Tally::default());
+    rig.sink.shared.lock().force(1);
+    rig.sink.shared.lock().take(&mut chunk, Instant::now(), &mut tally);
+    rig.send(&[read("/b", 2), read("/a", 3)]).await;
+    let Rig { ledger, mut sink, directory: _directory } = rig;
+    let delivered = async {
+        while ledger.report().sinks[0].delivered == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = sink.close() => panic!("closed although a file is in flight"),
+        () = delivered => {}
+    }
+    let status = sink.watch().status();
+    assert_eq!((status.pending_files, status.in_flight_files), (1, 1));
+    drop(sink);
+    assert_eq!((ledger.report().sinks[0].in_flight, seconds(&file)), (2, 2));
+}
+
+#[tokio::test]
 async fn a_reopened_sink_goes_by_the_new_root() {
     let mut rig = Rig::new("threads = 1\nflush_interval = '0s'");
     let first = rig.file("f");

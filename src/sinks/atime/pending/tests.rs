@@ -188,10 +188,10 @@ fn a_failed_update_is_repeated_with_a_growing_delay() {
 
 #[test]
 fn a_thread_gets_its_share() {
-    let mut rig = Rig::with(|limits| limits.threads = 4);
-    (0..100).for_each(|n| rig.read(&n.to_string(), 1).unwrap());
+    let mut rig = Rig::with(|limits| (limits.threads, limits.files_max) = (10, 1000));
+    (0..1000).for_each(|n| rig.read(&n.to_string(), 1).unwrap());
     rig.clock = 5;
-    assert_eq!(rig.take().jobs.len(), 25);
+    assert_eq!(rig.take().jobs.len(), 100);
     rig.pending.limits.threads = 1;
     assert_eq!(rig.take().jobs.len(), CHUNK_FILES_MAX);
 }

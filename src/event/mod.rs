@@ -4,6 +4,7 @@
 //! allocates per event, reads a clock or touches the file system.
 
 mod batch;
+mod column;
 mod frames;
 mod operation;
 mod protocol;
@@ -11,6 +12,7 @@ mod reason;
 mod timestamp;
 
 pub use batch::{Batch, EventRef, Flags, IoSizes, Record, Selection, Side, Span};
+pub use column::{Column, NumberColumn};
 pub use frames::{Frame, FrameEnd, Frames};
 pub use operation::{Operation, OperationSet};
 pub use protocol::Protocol;

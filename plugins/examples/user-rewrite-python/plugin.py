@@ -47,16 +47,18 @@ SETTINGS_SCHEMA = {
 }
 
 
+# What `init` made of the settings. It stands here because the methods of `Filter` are called on
+# different objects: what one of them put into `self` would not be there in the next.
+rules: list[tuple[re.Pattern[str], str]] = []
+lower = False
+
+
 class Filter(exports.Filter):
-    """What the host calls. One object lives as long as its instance, so it keeps what `init` made.
+    """What the host calls.
 
     `Err` is how an exception crosses to the host; any other exception that leaves a method ends the
     instance and counts as a fault.
     """
-
-    def __init__(self) -> None:
-        self.rules: list[tuple[re.Pattern[str], str]] = []
-        self.lower = False
 
     def describe(self) -> Description:
         return Description(
@@ -67,27 +69,29 @@ class Filter(exports.Filter):
         )
 
     def init(self, settings: str) -> None:
+        global rules, lower
         errors: list[ConfigError] = []
         table = json.loads(settings)
         for key in sorted(table.keys() - SETTINGS_SCHEMA["properties"].keys()):
             errors.append(ConfigError(f"/{key}", "unknown key; there are `rules` and `lower`"))
-        self.lower = table.get("lower", False)
-        if not isinstance(self.lower, bool):
+        lower = table.get("lower", False)
+        if not isinstance(lower, bool):
             errors.append(ConfigError("/lower", "must be true or false"))
-        rules = table.get("rules")
-        if not isinstance(rules, list) or not rules:
+        given = table.get("rules")
+        if not isinstance(given, list) or not given:
             errors.append(ConfigError("/rules" if "rules" in table else "", NO_RULES))
-            rules = []
-        for index, rule in enumerate(rules):
-            read_rule(rule, f"/rules/{index}", self.rules, errors)
+            given = []
+        rules = []
+        for index, rule in enumerate(given):
+            read_rule(rule, f"/rules/{index}", rules, errors)
         if errors:
             raise Err(errors)
-        log.write(log.Level.DEBUG, f"{len(self.rules)} rules")
+        log.write(log.Level.DEBUG, f"{len(rules)} rules")
 
     def run(self, batch: Batch) -> Outcome:
         # A batch has far fewer users than events: each name is matched once.
         users = batch.coded("user")
-        rewritten = [self.rewrite(user) for user in users.values]
+        rewritten = [rewrite(user) for user in users.values]
         edits = [
             Edit(index, "user", rewritten[code])
             for index, code in enumerate(users.codes)
@@ -95,24 +99,25 @@ class Filter(exports.Filter):
         ]
         return Outcome([Verdict.KEEP] * batch.len(), edits, [])
 
-    def rewrite(self, user: str) -> bytes | None:
-        """The new name, or None where the name stays as it is."""
-        # `coded` gives text: bytes that are not UTF-8 arrive as U+FFFD. Such a name is left alone,
-        # for two names that differ could become one.
-        if not user or "\N{REPLACEMENT CHARACTER}" in user:
-            return None
-        for pattern, replacement in self.rules:
-            if match := pattern.fullmatch(user):
-                new = match.expand(replacement)
-                return (new.lower() if self.lower else new).encode()
+
+def rewrite(user: str) -> bytes | None:
+    """The new name, or None where the name stays as it is."""
+    # `coded` gives text: bytes that are not UTF-8 arrive as U+FFFD. Such a name is left alone,
+    # for two names that differ could become one.
+    if not user or "\N{REPLACEMENT CHARACTER}" in user:
         return None
+    for pattern, replacement in rules:
+        if match := pattern.fullmatch(user):
+            new = match.expand(replacement)
+            return (new.lower() if lower else new).encode()
+    return None
 
 
 NO_RULES = "`rules` must be an array of { pattern = '…', user = '…' } with at least one"
 
 
-def read_rule(rule, pointer, rules, errors) -> None:
-    """Adds a rule to `rules`, or what is wrong with it to `errors`."""
+def read_rule(rule, pointer, accepted, errors) -> None:
+    """Adds a rule to `accepted`, or what is wrong with it to `errors`."""
     if not isinstance(rule, dict) or rule.keys() != {"pattern", "user"}:
         errors.append(ConfigError(pointer, "must be { pattern = '…', user = '…' }"))
         return
@@ -130,4 +135,4 @@ def read_rule(rule, pointer, rules, errors) -> None:
     except (re.error, IndexError) as error:
         errors.append(ConfigError(f"{pointer}/user", f"is no replacement: {error}"))
         return
-    rules.append((pattern, rule["user"]))
+    accepted.append((pattern, rule["user"]))

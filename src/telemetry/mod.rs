@@ -14,3 +14,5 @@ pub use ledger::{
     SourceReport,
 };
 pub use throttle::Throttle;
+mod fault;
+pub use fault::FaultKind;

@@ -14,5 +14,3 @@ pub use ledger::{
     SourceReport,
 };
 pub use throttle::Throttle;
-mod fault;
-pub use fault::FaultKind;

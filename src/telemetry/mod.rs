@@ -10,3 +10,5 @@ pub use ledger::{
     SourceReport,
 };
 pub use throttle::Throttle;
+mod fault;
+pub use fault::FaultKind;

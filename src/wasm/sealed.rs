@@ -72,8 +72,21 @@ fn link_function(
         match special {
             Some(special) => special.answer(&mut store, &kind, parameters, results),
             None => refuse(&mut store, &kind, results, &full),
-        }
+        }?;
+        give_back(&mut store, parameters)
     })
+}
+
+/// Ends what was lent with the parameters: handles that are still borrowed when a call ends trap.
+fn give_back(store: &mut StoreContextMut<'_, Guest>, parameters: &[Val]) -> Result<()> {
+    for parameter in parameters {
+        match parameter {
+            Val::Resource(handle) => handle.resource_drop(&mut *store)?,
+            Val::List(parameters) => give_back(store, parameters)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Functions that do more than refuse.

@@ -12,6 +12,8 @@ mod hostile;
 #[cfg(test)]
 mod nfs;
 #[cfg(test)]
+mod plugin_examples;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod replay;

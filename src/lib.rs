@@ -20,6 +20,7 @@ pub mod encoders;
 pub mod framing;
 pub mod generator;
 pub mod rules;
+pub mod wasm;
 
 // 3: shelves of parts.
 pub mod sinks;

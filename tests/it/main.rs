@@ -8,6 +8,8 @@ mod decoders;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod nfs;
 #[cfg(test)]
 mod readme;

@@ -1,0 +1,11 @@
+//! The interface of plugins as Rust types, made from `wit/plugin.wit`.
+
+#![expect(clippy::all, clippy::pedantic, reason = "generated from wit/plugin.wit")]
+
+wasmtime::component::bindgen!({
+    path: "wit",
+    world: "plugin",
+    ownership: Borrowing { duplicate_if_necessary: false },
+    imports: { default: trappable },
+    with: { "qatime:plugin/batches.batch": super::guest::BatchHandle },
+});

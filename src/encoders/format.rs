@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn formats_are_read_as_people_write_them() {
         for (text, ending) in [
-            ("", &b"\"flags\":[]}\n"[..]),
-            ("format = 'json'", b"\"flags\":[]}\n"),
-            ("format = { json = {} }", b"\"flags\":[]}\n"),
+            ("", &b"\"labels\":{}}\n"[..]),
+            ("format = 'json'", b"\"labels\":{}}\n"),
+            ("format = { json = {} }", b"\"labels\":{}}\n"),
             ("format = { json = { raw = true } }", b",\"raw\":\"<14>1 raw\"}\n"),
             ("[format.json]\nraw = true", b",\"raw\":\"<14>1 raw\"}\n"),
             ("format = 'text'", b" ok /data/a \"b\", c.txt\n"),

@@ -1,6 +1,7 @@
 //! An event as a JSON object on one line.
 //!
 //! Every key is always there, in the same order; a field that the event does not have is `null`.
+//! What is written is read again as [`Fields`](crate::event::Fields), byte for byte.
 //! Values that are not UTF-8 are shown with U+FFFD in place of what is wrong, and given exactly
 //! beside it, base64-encoded: `"path":"/caf\u{fffd}","path_base64":"L2NhZuk="`.
 
@@ -21,8 +22,8 @@ pub struct Options {
 ///
 /// Keys: `time`, `received`, `node`, `cluster`, `client`, `user`, `user_sid`, `user_auth_id`,
 /// `protocol`, `operation`, `status`, `file_id`, `path`, `target` (strings); `offset`, `size`,
-/// `file_size` (numbers); `flags` (an array of names); and `raw` (a string) where
-/// [`Options::raw`] asks for it. The file id is a string since it can be wider than 64 bits.
+/// `file_size` (numbers); `flags` (an array of names); `labels` (an object of strings); and `raw`
+/// (a string) where [`Options::raw`] asks for it. The file id is a string since it can be wider than 64 bits.
 pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     push_time(b"{\"time\":\"", event.time(), out);
     push_time(b",\"received\":\"", event.received(), out);
@@ -44,6 +45,8 @@ pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     push_number(b",\"file_size\":", sizes.file_size, out);
     out.extend_from_slice(b",\"flags\":");
     push_flags(event.flags(), out);
+    out.extend_from_slice(b",\"labels\":");
+    push_labels(event, out);
     if options.raw {
         push_field("raw", event.raw(), out);
     }
@@ -101,6 +104,20 @@ pub(super) fn push_flags(flags: Flags, out: &mut Vec<u8>) {
         out.push(b'"');
     }
     out.push(b']');
+}
+
+/// Appends the labels as an object.
+pub(super) fn push_labels(event: EventRef<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (position, (key, value)) in event.labels().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        push_string(key.as_bytes(), out);
+        out.push(b':');
+        push_string(value.as_bytes(), out);
+    }
+    out.push(b'}');
 }
 
 fn push_number(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
@@ -211,7 +228,7 @@ mod tests {
 
     use super::*;
     use crate::encoders::samples::{Sample, plain};
-    use crate::event::IoSizes;
+    use crate::event::{Batch, Column, Fields, IoSizes};
 
     fn encode(sample: &Sample, raw: bool) -> Vec<u8> {
         let mut out = Vec::new();
@@ -234,7 +251,7 @@ mod tests {
                 + r#""user_sid":null,"user_auth_id":null,"protocol":"smb2","#
                 + r#""operation":"fs_read_data","status":"ok","file_id":"140624751830626345080086"#
                 + r#"","path":"/data/a \"b\", c.txt","target":null,"offset":null,"size":null,"#
-                + r#""file_size":null,"flags":[]}"#
+                + r#""file_size":null,"flags":[],"labels":{}}"#
         );
     }
 
@@ -243,7 +260,7 @@ mod tests {
         let empty = Sample::default();
         let value = parse(&empty, true);
         let object = value.as_object().unwrap();
-        assert_eq!(object.len(), 19);
+        assert_eq!(object.len(), 20);
         assert_eq!(object["time"], "1970-01-01T00:00:00Z");
         assert!(object["path"].is_null() && object["raw"].is_null() && object["size"].is_null());
     }
@@ -260,6 +277,17 @@ mod tests {
         assert_eq!(value["size"], u64::MAX);
         assert!(value["file_size"].is_null());
         assert_eq!(value["raw"], "<14>1 \"x\"");
+    }
+
+    #[test]
+    fn labels_are_an_object() {
+        let mut batch = plain().batch();
+        assert!(batch.label(0, "charset", "unmapped") && batch.label(0, "area", "a \"b\""));
+        let mut out = Vec::new();
+        write(batch.event(0), Options::default(), &mut out);
+        let line = String::from_utf8(out).unwrap();
+        let end = r#","labels":{"area":"a \"b\"","charset":"unmapped"}}"#;
+        assert!(line.ends_with(end), "{line}");
     }
 
     #[test]
@@ -325,6 +353,30 @@ mod tests {
                     None => prop_assert!(std::str::from_utf8(bytes).is_ok()),
                 }
             }
+        }
+
+        #[test]
+        fn what_was_written_is_read_again(
+            texts in prop::collection::vec(bytes(), Column::ALL.len()),
+            labels in prop::collection::btree_map("[a-z]{1,3}", "\\PC{0,5}", 0..4),
+            times in any::<(i64, i64)>(),
+            sizes in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
+            lenient in any::<bool>(),
+        ) {
+            let mut fields = Fields::default();
+            fields.time = Timestamp::from_nanos(times.0);
+            fields.received = Timestamp::from_nanos(times.1);
+            fields.sizes = IoSizes { offset: sizes.0, size: sizes.1, file_size: sizes.2 };
+            fields.flags = if lenient { Flags::LENIENT } else { Flags::default() };
+            fields.labels = labels;
+            for (&column, text) in Column::ALL.iter().zip(texts) {
+                fields.set_text(column, text);
+            }
+            let mut batch = Batch::default();
+            let index = batch.push_fields(&fields);
+            let mut line = Vec::new();
+            write(batch.event(index), Options { raw: true }, &mut line);
+            prop_assert_eq!(serde_json::from_slice::<Fields>(&line).unwrap(), fields);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The ledger as a table for people: at the end of a run, a replay and a demo.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::decimal::grouped;
-use crate::telemetry::{Counts, LedgerReport};
+use crate::event::Reason;
+use crate::telemetry::{Counts, FaultKind, LedgerReport};
 
 /// The ledger as a table, several lines with a line feed each: what every source received and
 /// every sink was given, and where it went; losses by their reason, and what the reason means.
@@ -12,6 +13,7 @@ pub fn table(report: &LedgerReport) -> String {
     let mut text = String::new();
     push_sources(report, &mut text);
     push_rules(report, &mut text);
+    push_filters(report, &mut text);
     push_sinks(report, &mut text);
     text.push_str(&verdict(report));
     text.push('\n');
@@ -20,9 +22,7 @@ pub fn table(report: &LedgerReport) -> String {
 
 /// One sentence on whether all events are accounted for.
 fn verdict(report: &LedgerReport) -> String {
-    let sources = report.sources.iter().map(|source| source.in_flight);
-    let sinks = report.sinks.iter().map(|sink| sink.in_flight);
-    let left: i128 = sources.chain(sinks).filter(|in_flight| *in_flight > 0).sum();
+    let left: i128 = report.in_flight().filter(|in_flight| *in_flight > 0).sum();
     if !report.balances() {
         return "The ledger does not balance: more events left than came. This is a fault.".into();
     }
@@ -40,6 +40,7 @@ fn push_sources(report: &LedgerReport, text: &mut String) {
         "routed",
         "unmatched",
         "filtered",
+        "dead letters",
         "rejected",
         "in flight",
         "bytes",
@@ -51,6 +52,7 @@ fn push_sources(report: &LedgerReport, text: &mut String) {
             grouped(source.routed),
             grouped(source.unmatched),
             grouped(source.filtered),
+            grouped(source.dead_lettered),
             grouped(source.rejected.total()),
             signed(source.in_flight),
             grouped(source.bytes),
@@ -58,7 +60,7 @@ fn push_sources(report: &LedgerReport, text: &mut String) {
     }
     table.write(text);
     let losses = report.sources.iter().map(|source| (&source.name, &source.rejected));
-    push_reasons(losses, text);
+    push_reasons(losses, Reason::meaning, REJECTED, text);
 }
 
 fn push_rules(report: &LedgerReport, text: &mut String) {
@@ -91,20 +93,65 @@ fn push_sinks(report: &LedgerReport, text: &mut String) {
         ]);
     }
     table.write(text);
-    push_reasons(report.sinks.iter().map(|sink| (&sink.name, &sink.rejected)), text);
+    let losses = report.sinks.iter().map(|sink| (&sink.name, &sink.rejected));
+    push_reasons(losses, Reason::meaning, REJECTED, text);
 }
 
-/// The rejections of some components, with what each reason means.
-fn push_reasons<'a>(losses: impl Iterator<Item = (&'a String, &'a Counts)>, text: &mut String) {
-    let mut table = Table::new(&["rejected by", "events", "reason", ""]);
+/// Nothing where there are no filters.
+fn push_filters(report: &LedgerReport, text: &mut String) {
+    let mut table = Table::new(&[
+        "filter",
+        "received",
+        "kept",
+        "discarded",
+        "faulted",
+        "bypassed",
+        "in flight",
+        "edits",
+        "labels",
+        "restarts",
+        "breaker openings",
+    ]);
+    for filter in &report.filters {
+        table.rows.push(vec![
+            short("filters.", &filter.name),
+            grouped(filter.received),
+            grouped(filter.kept),
+            grouped(filter.discarded),
+            grouped(filter.faulted.total()),
+            grouped(filter.bypassed),
+            signed(filter.in_flight),
+            grouped(filter.edits),
+            grouped(filter.labels),
+            grouped(filter.restarts),
+            grouped(filter.breaker_openings),
+        ]);
+    }
+    table.write(text);
+    let faults = report.filters.iter().map(|filter| (&filter.name, &filter.faulted));
+    push_reasons(faults, FaultKind::meaning, FAULTED, text);
+}
+
+/// The heading of rejections, and that of faults.
+const REJECTED: &[&str] = &["rejected by", "events", "reason", ""];
+const FAULTED: &[&str] = &["faults of", "events", "kind", ""];
+
+/// The losses of some components, with what each reason means.
+fn push_reasons<'a, K: Copy + Eq + Display + 'a>(
+    losses: impl Iterator<Item = (&'a String, &'a Counts<K>)>,
+    meaning: fn(K) -> &'static str,
+    heading: &'static [&'static str],
+    text: &mut String,
+) {
+    let mut table = Table::new(heading);
     table.left = &[0, 2, 3];
     for (name, counts) in losses {
         for (reason, events) in counts.iter() {
             table.rows.push(vec![
                 printable(name),
                 grouped(events),
-                reason.as_str().to_owned(),
-                reason.meaning().to_owned(),
+                reason.to_string(),
+                meaning(reason).to_owned(),
             ]);
         }
     }
@@ -175,7 +222,6 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Reason;
     use crate::telemetry::Ledger;
 
     fn ledger() -> Ledger {
@@ -200,8 +246,8 @@ mod tests {
     #[test]
     fn the_table_lines_up_and_explains_losses() {
         let expected = "\
-source    received   routed  unmatched  filtered  rejected  in flight        bytes
-cluster  1,234,567  233,565  1,000,000         0     1,002          0  314,814,585
+source    received   routed  unmatched  filtered  dead letters  rejected  in flight        bytes
+cluster  1,234,567  233,565  1,000,000         0             0     1,002          0  314,814,585
 
 rejected by      events  reason
 sources.cluster       2  bad_time   The time stamp is malformed, names no time, or \
@@ -220,6 +266,34 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 3 events are still on their way.
 ";
         assert_eq!(table(&ledger().report()), expected);
+    }
+
+    #[test]
+    fn filters_are_shown_where_there_are_any() {
+        let mut ledger = Ledger::default();
+        let filter = ledger.open_filter("normalize");
+        filter.received(1_010);
+        filter.kept(1_000);
+        filter.discarded(3);
+        filter.faulted(FaultKind::Trap, 5);
+        filter.faulted(FaultKind::Abstained, 1);
+        filter.bypassed(1);
+        filter.edits(1_500);
+        filter.labels(2);
+        filter.restarts(6);
+        filter.breaker_openings(1);
+        let expected = [
+            "filter     received   kept  discarded  faulted  bypassed  in flight  edits  labels",
+            "  restarts  breaker openings\n",
+            "normalize     1,010  1,000          3        6         1          0  1,500       2",
+            "         6                 1\n\n",
+            "faults of          events  kind\n",
+            "filters.normalize       1  abstained  The plugin abstained: it could not tell.\n",
+            "filters.normalize       5  trap       The plugin did what WebAssembly forbids: a wild ",
+            "access, a division by zero, too deep a recursion.\n\n",
+            "Every event is accounted for.\n",
+        ];
+        assert_eq!(table(&ledger.report()), expected.concat());
     }
 
     #[test]

@@ -11,6 +11,9 @@
 //! | `{path:csv}` | texts | in double quotes, those within doubled |
 //! | `{time:unix}` | times | seconds since 1970 with nine decimals |
 //!
+//! `{label.charset}` is the label `charset`, a text like others; `{labels}` are all labels as
+//! `key=value`, with commas between them.
+//!
 //! `{{` and `}}` stand for braces. A template ends with what separates the events: a line feed,
 //! or a NUL.
 
@@ -22,8 +25,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::{decimal, json};
-use crate::event::{EventRef, Flags, Timestamp};
+use crate::event::{EventRef, Flags, Timestamp, is_label_key};
 use crate::telemetry::printable::{self, Backslash};
+
+/// What the names of labels begin with in a template.
+const LABEL: &str = "label.";
 
 /// A checked template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +42,7 @@ pub struct Template {
 enum Part {
     Literal(Vec<u8>),
     Field(Field, Form),
+    Label(String, Form),
 }
 
 /// Declares the fields once: variant, name in a template.
@@ -71,6 +78,7 @@ fields! {
     Size = "size",
     FileSize = "file_size",
     Flags = "flags",
+    Labels = "labels",
     Raw = "raw",
 }
 
@@ -95,6 +103,7 @@ impl Form {
 /// The value of a field.
 enum Value<'a> {
     Flags(Flags),
+    Labels(EventRef<'a>),
     Number(Option<u64>),
     Text(&'a [u8]),
     Time(Timestamp),
@@ -123,6 +132,17 @@ pub enum TemplateError {
         /// What was written.
         name: String,
     },
+    /// What cannot be the key of a label.
+    #[error(
+        "column {column}: {key:?} cannot be the key of a label; one has 1 to 64 characters of \
+         a-z, 0-9, _, - and ."
+    )]
+    BadLabel {
+        /// Where.
+        column: usize,
+        /// What was written.
+        key: String,
+    },
     /// A form that there is not, or not for this field.
     #[error("column {column}: {field} has no form {form:?}; {}", suggest(form, forms_of(field)))]
     UnknownForm {
@@ -146,6 +166,10 @@ impl Template {
             match part {
                 Part::Literal(bytes) => out.extend_from_slice(bytes),
                 Part::Field(field, form) => field.value(event).write(*form, out),
+                Part::Label(key, form) => {
+                    let label = event.label(key).unwrap_or_default();
+                    Value::Text(label.as_bytes()).write(*form, out);
+                }
             }
         }
     }
@@ -195,18 +219,29 @@ impl FromStr for Template {
 /// Reads what stands between braces.
 fn parse_field(text: &str, column: usize) -> Result<Part, TemplateError> {
     let (name, form) = text.split_once(':').map_or((text, None), |(name, form)| (name, Some(form)));
+    let form_column = column + name.chars().count() + 1;
+    if let Some(key) = name.strip_prefix(LABEL) {
+        if !is_label_key(key) {
+            return Err(TemplateError::BadLabel { column, key: key.to_owned() });
+        }
+        return Ok(Part::Label(key.to_owned(), parse_form("label", form, form_column)?));
+    }
     let Some((name, field)) = Field::NAMED.iter().find(|(known, _)| *known == name) else {
         return Err(TemplateError::UnknownField { column, name: name.to_owned() });
     };
-    let Some(form) = form else {
-        return Ok(Part::Field(*field, Form::Plain));
-    };
-    match forms_of(name).iter().find(|(known, _)| *known == form) {
-        Some((_, form)) => Ok(Part::Field(*field, *form)),
-        None => {
-            let column = column + name.chars().count() + 1;
-            Err(TemplateError::UnknownForm { column, field: name, form: form.to_owned() })
-        }
+    Ok(Part::Field(*field, parse_form(name, form, form_column)?))
+}
+
+/// Reads what stands behind a colon.
+fn parse_form(
+    field: &'static str,
+    form: Option<&str>,
+    column: usize,
+) -> Result<Form, TemplateError> {
+    let Some(form) = form else { return Ok(Form::Plain) };
+    match forms_of(field).iter().find(|(known, _)| *known == form) {
+        Some((_, form)) => Ok(*form),
+        None => Err(TemplateError::UnknownForm { column, field, form: form.to_owned() }),
     }
 }
 
@@ -214,7 +249,7 @@ fn parse_field(text: &str, column: usize) -> Result<Part, TemplateError> {
 fn forms_of(field: &str) -> &'static [(&'static str, Form)] {
     match field {
         "time" | "received" => &[("json", Form::Json), ("unix", Form::Unix)],
-        "offset" | "size" | "file_size" | "flags" => &[("json", Form::Json)],
+        "offset" | "size" | "file_size" | "flags" | "labels" => &[("json", Form::Json)],
         _ => Form::NAMED.split_last().map_or(&[], |(_unix, texts)| texts),
     }
 }
@@ -255,6 +290,7 @@ impl Field {
             Self::Size => Value::Number(event.io_sizes().size),
             Self::FileSize => Value::Number(event.io_sizes().file_size),
             Self::Flags => Value::Flags(event.flags()),
+            Self::Labels => Value::Labels(event),
             Self::Raw => Value::Text(event.raw()),
         }
     }
@@ -290,6 +326,15 @@ impl Value<'_> {
                 for (position, name) in flags.names().enumerate() {
                     out.extend_from_slice(if position == 0 { b"" } else { b"," });
                     out.extend_from_slice(name.as_bytes());
+                }
+            }
+            (Self::Labels(event), Form::Json) => json::push_labels(event, out),
+            (Self::Labels(event), _) => {
+                for (position, (key, value)) in event.labels().enumerate() {
+                    out.extend_from_slice(if position == 0 { b"" } else { b"," });
+                    out.extend_from_slice(key.as_bytes());
+                    out.push(b'=');
+                    out.extend_from_slice(value.as_bytes());
                 }
             }
         }
@@ -331,14 +376,22 @@ impl fmt::Display for Template {
                 }
                 Part::Field(field, form) => {
                     let name = Field::NAMED.iter().find(|(_, other)| other == field);
-                    let form = Form::NAMED.iter().find(|(_, other)| other == form);
-                    let name = name.map_or("", |(name, _)| name);
-                    let form = form.map_or_else(String::new, |(form, _)| format!(":{form}"));
-                    write!(formatter, "{{{name}{form}}}")?;
+                    write!(formatter, "{{{}{form}}}", name.map_or("", |(name, _)| name))?;
                 }
+                Part::Label(key, form) => write!(formatter, "{{{LABEL}{key}{form}}}")?,
             }
         }
         Ok(())
+    }
+}
+
+/// The form with its colon; nothing for the plain one.
+impl fmt::Display for Form {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::NAMED.iter().find(|(_, other)| other == self) {
+            Some((name, _)) => write!(formatter, ":{name}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -358,7 +411,7 @@ impl JsonSchema for Template {
         let fields: Vec<&str> = Field::NAMED.iter().map(|(name, _)| *name).collect();
         let description = format!(
             "text with fields in braces, ending with a line feed: \"{{time}} {{path}}\\n\". \
-             Fields: {}. Forms: {{path:json}}, {{path:escaped}}, {{path:csv}}, {{time:unix}}. \
+             Fields: {}, and {{label.charset}} for the label of that name. Forms: {{path:json}}, {{path:escaped}}, {{path:csv}}, {{time:unix}}. \
              {{{{ and }}}} stand for braces.",
             fields.join(", ")
         );
@@ -414,6 +467,26 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_texts() {
+        let mut batch = plain().batch();
+        assert!(batch.label(0, "charset", "a \"b\"\n") && batch.label(0, "area", "x"));
+        for (template, expected) in [
+            ("{label.charset}|{label.none}\n", "a \"b\"\n|\n"),
+            ("{label.charset:json}|{label.none:json}\n", "\"a \\\"b\\\"\\n\"|null\n"),
+            ("{label.charset:csv}|{label.charset:escaped}\n", "\"a \"\"b\"\"\n\"|a \"b\"\\n\n"),
+            ("{labels:json}\n", "{\"area\":\"x\",\"charset\":\"a \\\"b\\\"\\n\"}\n"),
+            ("{labels}\n", "area=x,charset=a \"b\"\n\n"),
+        ] {
+            let parsed: Template = template.parse().unwrap();
+            let mut out = Vec::new();
+            parsed.write(batch.event(0), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{template:?}");
+            assert_eq!(parsed.to_string(), template);
+        }
+        assert_eq!(show("{labels}|{labels:json}\n", &plain()), b"|{}\n");
+    }
+
+    #[test]
     fn times_before_1970_are_exact() {
         for (nanos, shown) in
             [(0, "0.000000000"), (-1, "-0.000000001"), (-1_500_000_000, "-1.500000000")]
@@ -448,6 +521,9 @@ mod tests {
             ("{}\n", "column 2: unknown field \"\"; known are time, "),
             ("{path:jsn}\n", "column 7: path has no form \"jsn\"; did you mean \"json\"?"),
             ("{path:unix}\n", "column 7: path has no form \"unix\"; known are csv, escaped, json"),
+            ("{label}\n", "column 2: unknown field \"label\"; did you mean \"labels\"?"),
+            ("{label.}\n", "column 2: \"\" cannot be the key of a label; one has 1 to 64"),
+            ("{label.a:unix}\n", "column 10: label has no form \"unix\"; known are csv, escaped"),
             ("{size:csv}\n", "column 7: size has no form \"csv\"; known are json"),
             ("{path\n", "column 1: \"{\" is not closed; write \"{{\" for a brace itself"),
             ("a}\n", "column 2: \"}\" closes nothing; write \"}}\" for a brace itself"),

@@ -17,8 +17,8 @@ const CYAN: &[u8] = b"\x1b[36m";
 const BOLD: &[u8] = b"\x1b[1m";
 const RESET: &[u8] = b"\x1b[0m";
 
-/// Appends time, node, client, user, protocol, operation, status, path, and target and sizes where
-/// there are some, without a line feed. An absent field is a dash; control characters and bytes
+/// Appends time, node, client, user, protocol, operation, status, path, and target, sizes, flags and
+/// labels where there are some, without a line feed. An absent field is a dash; control characters and bytes
 /// that are not UTF-8 are escaped. Columns hold usual values; a longer one pushes its line out.
 pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     let colour = |code: &'static [u8]| if options.colours { code } else { b"" };
@@ -55,6 +55,13 @@ pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
         out.extend_from_slice(b" [");
         out.extend_from_slice(name.as_bytes());
         out.push(b']');
+    }
+    for (key, value) in event.labels() {
+        out.extend_from_slice(b" {");
+        printable::push(key.as_bytes(), Backslash::Keep, out);
+        out.push(b'=');
+        printable::push(value.as_bytes(), Backslash::Keep, out);
+        out.push(b'}');
     }
 }
 
@@ -126,6 +133,16 @@ mod tests {
         let line = show(&sample, false);
         assert!(line.contains(" 10.0.0.1        -            smb2 "), "{line}");
         assert!(line.ends_with(" ok - -> /new\\n offset=0 size=4096 [lenient]"), "{line}");
+    }
+
+    #[test]
+    fn labels_stand_at_the_end() {
+        let mut batch = plain().batch();
+        assert!(batch.label(0, "charset", "un\nmapped") && batch.label(0, "area", "x"));
+        let mut out = Vec::new();
+        write(batch.event(0), Options::default(), &mut out);
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.ends_with("c.txt {area=x} {charset=un\\nmapped}"), "{line}");
     }
 
     #[test]

@@ -1,146 +1,8 @@
 //! A batch of events: one buffer as it came from the source, and records that point into it.
 
-use std::sync::Arc;
-
-use super::{Frames, Operation, Protocol, Timestamp};
-
-/// The bit of [`Span::place`] that says the bytes lie in the side buffer.
-const SIDE: u32 = 1 << 31;
-
-/// A piece of a batch's bytes. An empty span means that the event has no such field.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Span {
-    /// Offset in bytes; the top bit is set where it counts from the start of the side buffer.
-    place: u32,
-    /// Length in bytes.
-    length: u32,
-}
-
-impl Span {
-    /// No such field.
-    pub const ABSENT: Self = Self { place: 0, length: 0 };
-
-    /// `length` bytes of the source's buffer from `offset` on.
-    #[must_use]
-    pub const fn new(offset: u32, length: u32) -> Self {
-        Self { place: offset & !SIDE, length }
-    }
-
-    /// Its length in bytes.
-    #[must_use]
-    pub const fn len(self) -> usize {
-        self.length as usize
-    }
-
-    /// Whether the event has no such field.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.length == 0
-    }
-}
-
-/// Remarks on how an event was read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flags(u8);
-
-impl Flags {
-    /// More than eight fields; those after the eighth were left alone.
-    pub const EXTRA_FIELDS: Self = Self(1);
-    /// A quote that breaks the rules was taken as it stands, or a last field was not closed.
-    pub const LENIENT: Self = Self(1 << 1);
-    /// A JSON key stood there twice; the last one counts.
-    pub const DUPLICATE_KEYS: Self = Self(1 << 2);
-    /// The message gives no time; it is the receive time.
-    pub const TIME_IS_RECEIVED: Self = Self(1 << 3);
-    /// The message had no complete syslog header.
-    pub const NO_HEADER: Self = Self(1 << 4);
-
-    const NAMES: [(Self, &'static str); 5] = [
-        (Self::EXTRA_FIELDS, "extra_fields"),
-        (Self::LENIENT, "lenient"),
-        (Self::DUPLICATE_KEYS, "duplicate_keys"),
-        (Self::TIME_IS_RECEIVED, "time_is_received"),
-        (Self::NO_HEADER, "no_header"),
-    ];
-
-    /// Adds the flags of `other`.
-    pub const fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Whether all flags of `other` are set.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether none is set.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The names of those that are set.
-    pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| name)
-    }
-}
-
-/// What a read or a write said of itself, in bytes (JSON bodies only).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct IoSizes {
-    /// Where in the file it began.
-    pub offset: Option<u64>,
-    /// How much it read or wrote.
-    pub size: Option<u64>,
-    /// The size of the file.
-    pub file_size: Option<u64>,
-}
-
-/// One event: a fixed-size record that points into its [`Batch`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Record {
-    /// When the operation completed, on the cluster's clock.
-    pub time: Timestamp,
-    /// When the daemon received the message.
-    pub received: Timestamp,
-    /// The whole message as it came, without count or delimiter.
-    pub raw: Span,
-    /// The host name as sent: `tank-3`.
-    pub node: Span,
-    /// The client's address, as text.
-    pub client: Span,
-    /// The user's name.
-    pub user: Span,
-    /// The user's security identifier (JSON only).
-    pub user_sid: Span,
-    /// The user's auth id (JSON only).
-    pub user_auth_id: Span,
-    /// The protocol's name as sent.
-    pub protocol_name: Span,
-    /// The operation's name as sent.
-    pub operation_name: Span,
-    /// The status as sent; `ok` or the name of an error.
-    pub status: Span,
-    /// The file's number, as text: it can be wider than 64 bits.
-    pub file_id: Span,
-    /// The path on the cluster, exact bytes.
-    pub path: Span,
-    /// The second path (of a rename, a link, a copy), exact bytes.
-    pub target: Span,
-    /// How many bytes of `node` are the cluster's name; 0 where it has none.
-    pub cluster_length: u8,
-    /// The operation, where it is a known one.
-    pub operation: Operation,
-    /// The protocol's family.
-    pub protocol: Protocol,
-    /// Whether the status is `ok`.
-    pub ok: bool,
-    /// Remarks on how it was read.
-    pub flags: Flags,
-    /// Which of the batch's [`IoSizes`] is its own; 0 for none, else the index plus one.
-    io: u32,
-}
+use super::labels::Labels;
+use super::span::{Side, Span, slice};
+use super::{Column, EventRef, Fields, Flags, Frames, IoSizes, Record};
 
 /// Events that came together. Decoding allocates only here, and only per batch.
 #[derive(Debug, Default)]
@@ -149,6 +11,7 @@ pub struct Batch {
     side: Vec<u8>,
     io: Vec<IoSizes>,
     records: Vec<Record>,
+    pub(super) labels: Labels,
 }
 
 impl Batch {
@@ -200,6 +63,83 @@ impl Batch {
         self.records.push(record);
     }
 
+    /// Adds an event made of its fields, and gives its index.
+    ///
+    /// # Panics
+    /// As [`Self::push_side`].
+    pub fn push_fields(&mut self, fields: &Fields) -> u32 {
+        let mut record = Record {
+            time: fields.time,
+            received: fields.received,
+            flags: fields.flags,
+            ..Record::default()
+        };
+        for (column, text) in fields.texts() {
+            let span = if text.is_empty() { Span::ABSENT } else { self.push_side(text) };
+            record.set(column, span, text);
+        }
+        if fields.sizes != IoSizes::default() {
+            self.push_io(&mut record, fields.sizes);
+        }
+        for (key, value) in &fields.labels {
+            self.labels.set(&mut record.labels, key, value);
+        }
+        self.push(record);
+        self.last()
+    }
+
+    /// Adds an event that is the same as another one, to be edited in its place, and gives its
+    /// index. The two share their bytes.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`Self::len`].
+    pub fn push_copy(&mut self, index: u32) -> u32 {
+        let mut record = self.records[index as usize];
+        record.labels = self.labels.again(record.labels);
+        self.push(record);
+        self.last()
+    }
+
+    /// The index of the last event.
+    fn last(&self) -> u32 {
+        u32::try_from(self.records.len() - 1).expect("a batch has fewer than 2^32 events")
+    }
+
+    /// Replaces a text column of an event, exact bytes, and what follows from it: the operation,
+    /// the protocol's family, whether the status is `ok`, the cluster.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`Self::len`], where the column is not one that
+    /// [can be edited](Column::is_editable), and as [`Self::push_side`].
+    pub fn edit(&mut self, index: u32, column: Column, value: &[u8]) {
+        assert!(column.is_editable(), "{} cannot be edited", column.as_str());
+        let span = if value.is_empty() { Span::ABSENT } else { self.push_side(value) };
+        self.records[index as usize].set(column, span, value);
+    }
+
+    /// Gives an event a label; one that it has with the same key is replaced. Returns `false`
+    /// where it is left as it is, since it has [`LABELS_MAX`](super::LABELS_MAX) others.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`Self::len`], and where all labels together reach 4 GiB.
+    pub fn label(&mut self, index: u32, key: &str, value: &str) -> bool {
+        self.labels.set(&mut self.records[index as usize].labels, key, value)
+    }
+
+    /// Whether any event has a label.
+    #[must_use]
+    pub fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
+    /// Adds remarks on an event.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`Self::len`].
+    pub fn flag(&mut self, index: u32, flags: Flags) {
+        self.records[index as usize].flags.insert(flags);
+    }
+
     /// How many events there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -233,6 +173,7 @@ impl Batch {
             + self.side.capacity()
             + self.io.capacity() * size_of::<IoSizes>()
             + self.records.capacity() * size_of::<Record>()
+            + self.labels.memory_bytes()
     }
 
     /// A batch of some of its events that holds no more memory than they need: a sink that is
@@ -244,28 +185,30 @@ impl Batch {
         for &index in events {
             let mut record = self.records[index as usize];
             let old = record.raw;
-            let new = u32::try_from(copy.bytes.len()).expect("smaller than the batch it copies");
+            let start = u32::try_from(copy.bytes.len()).expect("smaller than the batch it copies");
             copy.bytes.extend_from_slice(self.slice(old));
-            record.raw = Span::new(new, old.length);
+            let length = u32::try_from(old.len()).expect("a span's length has 32 bits");
+            record.raw = Span::new(start, length);
             for span in record.fields_mut() {
                 if span.is_empty() {
                     *span = Span::ABSENT;
-                } else if span.place & SIDE != 0 {
+                } else if span.is_side() {
                     *span = copy.push_side(self.slice(*span));
                 } else {
-                    span.place = span.place - old.place + new;
+                    *span = span.moved(old, Span::new(start, length));
                 }
             }
             if let Some(sizes) = self.sizes_of(&record) {
                 copy.push_io(&mut record, sizes);
             }
+            record.labels = copy.labels.adopt(&self.labels, record.labels);
             copy.push(record);
         }
         copy
     }
 
     /// The sizes that a record was given.
-    fn sizes_of(&self, record: &Record) -> Option<IoSizes> {
+    pub(super) fn sizes_of(&self, record: &Record) -> Option<IoSizes> {
         self.io.get((record.io as usize).checked_sub(1)?).copied()
     }
 
@@ -283,236 +226,16 @@ impl Batch {
     }
 }
 
-/// The bytes of a span in the one buffer or the other.
-#[inline]
-fn slice<'a>(bytes: &'a [u8], side: &'a [u8], span: Span) -> &'a [u8] {
-    let buffer = if span.place & SIDE == 0 { bytes } else { side };
-    let start = (span.place & !SIDE) as usize;
-    &buffer[start..start + span.len()]
-}
-
-/// The side buffer of a batch: fields that do not stand in the source's buffer as they are.
-#[derive(Debug)]
-pub struct Side<'a>(&'a mut Vec<u8>);
-
-impl Side<'_> {
-    /// Copies bytes into it.
-    ///
-    /// # Panics
-    /// When it would reach 2 GiB.
-    pub fn push(&mut self, bytes: &[u8]) -> Span {
-        self.push_with(|side| side.extend_from_slice(bytes))
-    }
-
-    /// Adds what `write` appends.
-    ///
-    /// # Panics
-    /// When it would reach 2 GiB.
-    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
-        let start = u32::try_from(self.0.len()).ok().filter(|start| start & SIDE == 0);
-        let place = start.expect("a batch's side buffer stays below 2 GiB") | SIDE;
-        let before = self.0.len();
-        write(self.0);
-        let length = u32::try_from(self.0.len() - before).expect("a field fits its frame");
-        Span { place, length }
-    }
-
-    /// The bytes of a span, be it of the source's buffer or of this one.
-    #[must_use]
-    pub fn slice<'b>(&'b self, bytes: &'b [u8], span: Span) -> &'b [u8] {
-        slice(bytes, self.0, span)
-    }
-
-    /// Its length in bytes, to go back to with [`Self::truncate`].
-    #[must_use]
-    pub fn mark(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Forgets what was added since the mark: the message gave no event.
-    pub fn truncate(&mut self, mark: usize) {
-        self.0.truncate(mark);
-    }
-}
-
 impl From<Frames> for Batch {
     fn from(frames: Frames) -> Self {
         Self::with_room(frames.bytes, frames.frames.len())
     }
 }
 
-impl Record {
-    /// All spans that lie within `raw` or the side buffer.
-    fn fields_mut(&mut self) -> [&mut Span; 11] {
-        [
-            &mut self.node,
-            &mut self.client,
-            &mut self.user,
-            &mut self.user_sid,
-            &mut self.user_auth_id,
-            &mut self.protocol_name,
-            &mut self.operation_name,
-            &mut self.status,
-            &mut self.file_id,
-            &mut self.path,
-            &mut self.target,
-        ]
-    }
-}
-
-/// One event of a batch, as its readers see it. Absent fields are empty.
-#[derive(Debug, Clone, Copy)]
-pub struct EventRef<'a> {
-    batch: &'a Batch,
-    record: &'a Record,
-}
-
-/// Declares the accessors of byte fields.
-macro_rules! byte_fields {
-    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
-        $($(#[doc = $doc])+
-        #[must_use]
-        pub fn $name(self) -> &'a [u8] {
-            self.batch.slice(self.record.$name)
-        })*
-    };
-}
-
-impl<'a> EventRef<'a> {
-    byte_fields! {
-        /// The whole message as it came, without count or delimiter.
-        raw,
-        /// The host name as sent: `tank-3`.
-        node,
-        /// The client's address, as text.
-        client,
-        /// The user's name.
-        user,
-        /// The user's security identifier.
-        user_sid,
-        /// The user's auth id.
-        user_auth_id,
-        /// The protocol's name as sent.
-        protocol_name,
-        /// The operation's name as sent.
-        operation_name,
-        /// The status as sent.
-        status,
-        /// The file's number, as text.
-        file_id,
-        /// The path on the cluster.
-        path,
-        /// The second path of a rename, a link or a copy.
-        target,
-    }
-
-    /// When the operation completed, on the cluster's clock.
-    #[must_use]
-    pub const fn time(self) -> Timestamp {
-        self.record.time
-    }
-
-    /// When the daemon received the message.
-    #[must_use]
-    pub const fn received(self) -> Timestamp {
-        self.record.received
-    }
-
-    /// The cluster's name: what stands before the last `-<digits>` of the node's first label.
-    #[must_use]
-    pub fn cluster(self) -> &'a [u8] {
-        &self.node()[..usize::from(self.record.cluster_length)]
-    }
-
-    /// The operation, where it is a known one.
-    #[must_use]
-    pub const fn operation(self) -> Operation {
-        self.record.operation
-    }
-
-    /// The protocol's family.
-    #[must_use]
-    pub const fn protocol(self) -> Protocol {
-        self.record.protocol
-    }
-
-    /// Whether the status is `ok`.
-    #[must_use]
-    pub const fn is_ok(self) -> bool {
-        self.record.ok
-    }
-
-    /// Remarks on how it was read.
-    #[must_use]
-    pub const fn flags(self) -> Flags {
-        self.record.flags
-    }
-
-    /// What a read or write said of itself.
-    #[must_use]
-    pub fn io_sizes(self) -> IoSizes {
-        self.batch.sizes_of(self.record).unwrap_or_default()
-    }
-}
-
-/// The events of a batch that go to one sink.
-#[derive(Debug, Clone)]
-pub struct Selection {
-    batch: Arc<Batch>,
-    events: Vec<u32>,
-}
-
-impl Selection {
-    /// Some events of a batch, by their index.
-    #[must_use]
-    pub fn new(batch: Arc<Batch>, events: Vec<u32>) -> Self {
-        Self { batch, events }
-    }
-
-    /// All events of a batch.
-    #[must_use]
-    pub fn all(batch: Arc<Batch>) -> Self {
-        let events = (0..u32::try_from(batch.len()).unwrap_or(u32::MAX)).collect();
-        Self { batch, events }
-    }
-
-    /// How many events there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.events.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
-    /// The events, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> {
-        self.events.iter().map(|&index| self.batch.event(index))
-    }
-
-    /// The batch's memory, in bytes.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        self.batch.memory_bytes() + self.events.capacity() * size_of::<u32>()
-    }
-
-    /// The same events in a batch of their own, where they are a small part of this one.
-    #[must_use]
-    pub fn compacted(self) -> Self {
-        let needed: usize = self.iter().map(|event| event.raw().len() + size_of::<Record>()).sum();
-        if needed * 2 > self.batch.memory_bytes() {
-            return self;
-        }
-        Self::all(Arc::new(self.batch.compact(&self.events)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Operation, Protocol};
 
     #[test]
     fn a_compacted_selection_reads_the_same() {
@@ -535,5 +258,79 @@ mod tests {
         let first = batch.compact(&[0]);
         assert_eq!((first.event(0).raw(), first.event(0).path()), (&b"first 1 /a"[..], &b"/a"[..]));
         assert_eq!(first.event(0).client(), b"");
+    }
+
+    #[test]
+    fn edits_change_what_follows_from_them() {
+        let mut batch = Batch::new(b"/a".to_vec());
+        batch.push(Record { raw: Span::new(0, 2), path: Span::new(0, 2), ..Record::default() });
+        for (column, value) in [
+            (Column::Operation, "fs_rename"),
+            (Column::Protocol, "smb2"),
+            (Column::Status, "ok"),
+            (Column::Node, "tank-12"),
+            (Column::Path, "/b"),
+            (Column::Target, ""),
+        ] {
+            batch.edit(0, column, value.as_bytes());
+            assert_eq!(column.of(batch.event(0)), value.as_bytes());
+        }
+        let event = batch.event(0);
+        assert_eq!((event.operation(), event.protocol()), (Operation::FsRename, Protocol::Smb));
+        assert!(event.is_ok() && event.cluster() == b"tank" && event.raw() == b"/a");
+        batch.edit(0, Column::Status, b"fs_error");
+        batch.edit(0, Column::Node, b"");
+        batch.edit(0, Column::Operation, b"gopher_open");
+        let event = batch.event(0);
+        assert!(!event.is_ok() && event.cluster().is_empty());
+        assert_eq!(event.operation(), Operation::Unknown);
+    }
+
+    #[test]
+    fn columns_that_follow_from_others_cannot_be_edited() {
+        for column in Column::ALL.iter().filter(|column| !column.is_editable()) {
+            let mut batch = Batch::default();
+            batch.push(Record::default());
+            let edited = std::panic::AssertUnwindSafe(|| batch.edit(0, *column, b"x"));
+            assert!(std::panic::catch_unwind(edited).is_err(), "{column:?}");
+        }
+    }
+
+    #[test]
+    fn labels_and_flags_are_kept_by_copies_and_compaction() {
+        let mut batch = Batch::new(b"/a/b".to_vec());
+        for offset in [0, 2] {
+            let raw = Span::new(offset, 2);
+            batch.push(Record { raw, path: raw, ..Record::default() });
+        }
+        assert!(!batch.has_labels());
+        let before = batch.memory_bytes();
+        assert!(batch.label(1, "charset", "unmapped") && batch.label(1, "area", "x"));
+        assert!(batch.has_labels() && batch.memory_bytes() > before);
+        let copy = batch.push_copy(1);
+        assert!(batch.label(copy, "charset", "latin1"));
+        batch.edit(copy, Column::Path, b"/c");
+        batch.flag(copy, Flags::FILTER_FAULT);
+        let labels = |batch: &Batch, index| {
+            let labels = batch.event(index).labels();
+            labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+        };
+        for (batch, one, two) in [(&batch, 1, 2), (&batch.compact(&[2, 1]), 1, 0)] {
+            assert_eq!(labels(batch, one), "area=x charset=unmapped");
+            assert_eq!(labels(batch, two), "area=x charset=latin1");
+            assert_eq!(batch.event(two).label("charset"), Some("latin1"));
+            assert_eq!(
+                (batch.event(one).path(), batch.event(two).path()),
+                (&b"/b"[..], &b"/c"[..])
+            );
+            assert_eq!((batch.event(one).raw(), batch.event(two).raw()), (&b"/b"[..], &b"/b"[..]));
+            assert!(batch.event(one).flags().is_empty());
+            assert!(batch.event(two).flags().contains(Flags::FILTER_FAULT));
+        }
+        assert_eq!(batch.event(0).label("charset"), None);
+        let (bytes, records) = batch.into_parts();
+        let mut next = Batch::with_records(bytes, records);
+        next.push(Record::default());
+        assert!(!next.has_labels() && next.event(0).labels().next().is_none());
     }
 }

@@ -4,17 +4,32 @@
 //! allocates per event, reads a clock or touches the file system.
 
 mod batch;
+mod cluster;
 mod column;
+mod fields;
+mod flags;
 mod frames;
+mod labels;
 mod operation;
 mod protocol;
 mod reason;
+mod record;
+mod reference;
+mod selection;
+mod span;
 mod timestamp;
 
-pub use batch::{Batch, EventRef, Flags, IoSizes, Record, Selection, Side, Span};
+pub use batch::Batch;
 pub use column::{Column, NumberColumn};
+pub use fields::{Fields, Texts};
+pub use flags::Flags;
 pub use frames::{Frame, FrameEnd, Frames};
+pub use labels::{LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, is_label_key};
 pub use operation::{Operation, OperationSet};
 pub use protocol::Protocol;
 pub use reason::Reason;
-pub use timestamp::{Civil, Timestamp};
+pub use record::{IoSizes, Record};
+pub use reference::EventRef;
+pub use selection::Selection;
+pub use span::{Side, Span};
+pub use timestamp::{Civil, Timestamp, TimestampError};

@@ -1,6 +1,7 @@
 //! Points in time, to the nanosecond.
 
 use std::fmt;
+use std::str::FromStr;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -148,6 +149,26 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Why a text is no [`Timestamp`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a time from 1677 to 2262; write it as \"2026-01-27T14:12:23Z\"")]
+pub struct TimestampError {
+    /// What was given.
+    text: String,
+}
+
+/// Reads the form of RFC 3339, with any offset.
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let time = text.parse::<jiff::Timestamp>().ok();
+        time.and_then(|time| i64::try_from(time.as_nanosecond()).ok())
+            .map(Self)
+            .ok_or_else(|| TimestampError { text: text.to_owned() })
+    }
+}
+
 /// The number of days of a month; `None` where there is no such month.
 fn days_in_month(year: i64, month: u8) -> Option<u8> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -221,6 +242,20 @@ mod tests {
         assert_eq!(Timestamp::from_civil(Civil { second: 61, ..leap_second }), None);
         assert_eq!(Timestamp::from_civil(Civil { hour: 24, ..civil(2021, 1, 1) }), None);
         assert_eq!(Timestamp::from_civil(civil(9999, 1, 1)), None);
+    }
+
+    #[test]
+    fn what_is_shown_is_read() {
+        for nanos in [0, -1, 1, 500_000_000, 1_638_998_072_063_248_001, i64::MIN, i64::MAX] {
+            let time = Timestamp::from_nanos(nanos);
+            assert_eq!(time.to_string().parse(), Ok(time));
+        }
+        let offset = "2021-12-08T22:14:32+01:00".parse::<Timestamp>().unwrap();
+        assert_eq!(offset.to_string(), "2021-12-08T21:14:32Z");
+        for text in ["", "2021-12-08", "2021-12-08T22:14:32", "1600-01-01T00:00:00Z"] {
+            let error = text.parse::<Timestamp>().unwrap_err().to_string();
+            assert!(error.contains("is not a time"), "{error}");
+        }
     }
 
     #[test]

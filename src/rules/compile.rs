@@ -7,14 +7,14 @@ use hashbrown::HashSet;
 use super::automaton::check_regex;
 use super::client::parse_network;
 use super::error::{KeyPart, RuleError, nearest};
-use super::field::{Field, Gathering};
+use super::field::{Field, Gathering, LABEL_KEYS_MAX};
 use super::glob;
 use super::model::{Condition, FileId, Patterns, Rule, SizeRange, Text};
 use super::pattern::{Pattern, PatternSet};
 use super::plan::{Plan, PlanKind, Term};
 use super::protocol::ProtocolName;
 use super::route::{SINKS_MAX, SinkSet};
-use crate::event::{Operation, OperationSet};
+use crate::event::{LABEL_KEY_BYTES_MAX, Operation, OperationSet, is_label_key};
 use crate::units::OneOrMany;
 
 /// How deep conditions may stand in each other.
@@ -65,10 +65,10 @@ impl<'a> Compiler<'a> {
         let mut compiled = Vec::with_capacity(rules.len());
         for (number, rule) in rules.iter().enumerate() {
             self.rule = number;
-            self.within(KeyPart::Key("name"), |this| this.name(&rule.name));
-            let kind = self.within(KeyPart::Key("when"), |this| this.condition(&rule.when));
-            let sinks = self.within(KeyPart::Key("sinks"), |this| this.sinks(rule));
-            compiled.push(Compiled { sinks, plan: Plan { key: "when", kind } });
+            self.within(KeyPart::Key("name".into()), |this| this.name(&rule.name));
+            let kind = self.within(KeyPart::Key("when".into()), |this| this.condition(&rule.when));
+            let sinks = self.within(KeyPart::Key("sinks".into()), |this| this.sinks(rule));
+            compiled.push(Compiled { sinks, plan: Plan { key: "when".into(), kind } });
         }
         if self.errors.is_empty() { Ok((compiled, self.gathering)) } else { Err(self.errors) }
     }
@@ -179,13 +179,14 @@ impl<'a> Compiler<'a> {
         for (field, list) in texts {
             plans.extend(self.keyed(field.name(), list, |this, list| this.texts(field, list)));
         }
+        plans.extend(self.within(KeyPart::Key("labels".into()), |this| this.labels(condition)));
         plans.extend(self.keyed("protocol", &condition.protocol, Self::protocols));
         plans.extend(self.keyed("client", &condition.client, Self::clients));
         plans.extend(self.keyed("file_id", &condition.file_id, Self::file_ids));
         plans.extend(self.keyed("size", &condition.size, Self::sizes));
         plans.extend(self.keyed("not", &condition.not, |this, list| {
             let kind = PlanKind::Any(this.conditions(list));
-            PlanKind::Not(Box::new(Plan { key: "", kind }))
+            PlanKind::Not(Box::new(Plan { key: "".into(), kind }))
         }));
         plans.extend(
             self.keyed("all", &condition.all, |this, list| PlanKind::All(this.conditions(list))),
@@ -196,6 +197,40 @@ impl<'a> Compiler<'a> {
         PlanKind::All(plans)
     }
 
+    /// A plan for each label that is asked for.
+    fn labels(&mut self, condition: &Condition) -> Vec<Plan> {
+        let Some(labels) = &condition.labels else { return Vec::new() };
+        if labels.is_empty() {
+            self.error("the table is empty: name a label, or leave the key out");
+        }
+        let plan = |this: &mut Self, key: &str, list| {
+            let field = this.label(key)?;
+            Some(Plan { key: format!("labels.{key}").into(), kind: this.texts(field, list) })
+        };
+        let mut plans = Vec::with_capacity(labels.len());
+        for (key, list) in labels {
+            let part = KeyPart::Key(key.clone().into());
+            plans.extend(self.within(part, |this| plan(this, key, list)));
+        }
+        plans
+    }
+
+    /// The field of a label.
+    fn label(&mut self, key: &str) -> Option<Field> {
+        if !is_label_key(key) {
+            self.error(format_args!(
+                "no label can have the key {key:?}: it has 1 to {LABEL_KEY_BYTES_MAX} characters \
+                 of a-z, 0-9, _, - and ."
+            ));
+            return None;
+        }
+        let field = self.gathering.label(key);
+        if field.is_none() {
+            self.error(format_args!("the rules ask for more than {LABEL_KEYS_MAX} labels"));
+        }
+        field
+    }
+
     /// The plan of a key, where it is given.
     fn keyed<T>(
         &mut self,
@@ -204,8 +239,8 @@ impl<'a> Compiler<'a> {
         work: impl FnOnce(&mut Self, &OneOrMany<T>) -> PlanKind,
     ) -> Option<Plan> {
         let list = list.as_ref()?;
-        let kind = self.within(KeyPart::Key(key), |this| work(this, list));
-        Some(Plan { key, kind })
+        let kind = self.within(KeyPart::Key(key.into()), |this| work(this, list));
+        Some(Plan { key: key.into(), kind })
     }
 
     fn conditions(&mut self, list: &OneOrMany<Condition>) -> Vec<Plan> {
@@ -219,7 +254,7 @@ impl<'a> Compiler<'a> {
             if matches!(&kind, PlanKind::All(plans) if plans.is_empty()) {
                 this.error("the condition is empty, so every event matches: give it a key");
             }
-            Some(Plan { key: "", kind })
+            Some(Plan { key: "".into(), kind })
         });
         self.depth -= 1;
         plans
@@ -281,15 +316,16 @@ impl<'a> Compiler<'a> {
             return self.term(field, single);
         }
         if !single.wanted.is_empty() {
-            plans.push(Plan { key: "", kind: self.term(field, single) });
+            plans.push(Plan { key: "".into(), kind: self.term(field, single) });
         }
         PlanKind::Any(plans)
     }
 
     /// The plan of a table with several keys, all of which must match.
     fn every(&mut self, field: Field, keys: Vec<Alternatives>) -> Plan {
-        let plans = keys.into_iter().map(|key| Plan { key: "", kind: self.term(field, key) });
-        Plan { key: "", kind: PlanKind::All(plans.collect()) }
+        let plans =
+            keys.into_iter().map(|key| Plan { key: "".into(), kind: self.term(field, key) });
+        Plan { key: "".into(), kind: PlanKind::All(plans.collect()) }
     }
 
     /// The alternatives of each key of a table.
@@ -317,7 +353,7 @@ impl<'a> Compiler<'a> {
         for (key, list, read) in keys {
             let Some(list) = list else { continue };
             let mut alternatives = Alternatives::default();
-            self.within(KeyPart::Key(key), |this| {
+            self.within(KeyPart::Key(key.into()), |this| {
                 this.each(list, |this, text| -> Option<()> {
                     read(this, field, text, &mut alternatives);
                     None

@@ -1,5 +1,6 @@
 //! What is wrong with a rule, and where in it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A step on the way to a value in the configuration.
@@ -8,7 +9,7 @@ pub enum KeyPart {
     /// An entry of a list, counted from 0.
     Index(usize),
     /// A key of a table.
-    Key(&'static str),
+    Key(Cow<'static, str>),
 }
 
 /// A fault of one rule.
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn errors_name_their_place() {
-        let key = vec![KeyPart::Key("when"), KeyPart::Key("any"), KeyPart::Index(1)];
+        let key = vec![KeyPart::Key("when".into()), KeyPart::Key("any".into()), KeyPart::Index(1)];
         let error = RuleError { rule: 0, key, message: "it is empty".to_owned() };
         assert_eq!(error.to_string(), "when.any[1]: it is empty");
         let error = RuleError { key: Vec::new(), ..error };

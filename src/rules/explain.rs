@@ -122,7 +122,7 @@ fn words(plan: &Plan, view: &mut View<'_>) -> String {
         PlanKind::Any(plans) => connected(plans, false, view),
         PlanKind::Not(plan) => words(plan, view),
         PlanKind::Term { term, wanted } => {
-            let subject = subject(term, view.event);
+            let subject = subject(term, view);
             let verb = match (term.holds(view), wanted.len()) {
                 (true, 1) => "matches",
                 (true, _) => "matches one of",
@@ -156,9 +156,16 @@ fn listed(wanted: &[String]) -> String {
 }
 
 /// What a term looks at, with the event's value.
-fn subject(term: &Term, event: EventRef<'_>) -> String {
+fn subject(term: &Term, view: &View<'_>) -> String {
+    let event = view.event;
     match term {
-        Term::Field(leaf) => named(leaf.field.name(), leaf.field.of(event)),
+        Term::Field(leaf) => {
+            let name = match leaf.field {
+                Field::Label(_) => format!("label {}", view.fields.label_key(leaf.field)),
+                field => field.name().to_owned(),
+            };
+            named(&name, view.fields.text(leaf.field, event))
+        }
         Term::Operation { .. } => named(Field::Operation.name(), event.operation_name()),
         Term::Protocol(_) => named("protocol", event.protocol_name()),
         Term::Size(_) => match event.io_sizes().size {

@@ -13,16 +13,20 @@ use super::marks::{Bits, Marks};
 use super::pattern::{Pattern, PatternSet};
 use crate::event::EventRef;
 
+/// How many keys of labels the rules can ask for.
+pub(super) const LABEL_KEYS_MAX: usize = 48;
+
 /// A field whose patterns are matched as a set. The order is that in which a rule's key is chosen:
 /// the field that tells rules apart best stands first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub(super) enum Field {
     Path,
     Target,
     FileId,
     User,
     Client,
+    /// A label, by the number of its key among those that the rules ask for.
+    Label(u8),
     Node,
     Cluster,
     Status,
@@ -30,7 +34,8 @@ pub(super) enum Field {
 }
 
 impl Field {
-    pub(super) const ALL: [Self; 9] = [
+    /// Those that every event has, in the order of their places.
+    const FIXED: [Self; 9] = [
         Self::Path,
         Self::Target,
         Self::FileId,
@@ -42,7 +47,46 @@ impl Field {
         Self::Operation,
     ];
 
-    /// The key of its condition.
+    /// Its place in tables; labels come last, since it depends on the rules how many there are.
+    #[inline]
+    const fn place(self) -> usize {
+        match self {
+            Self::Path => 0,
+            Self::Target => 1,
+            Self::FileId => 2,
+            Self::User => 3,
+            Self::Client => 4,
+            Self::Node => 5,
+            Self::Cluster => 6,
+            Self::Status => 7,
+            Self::Operation => 8,
+            Self::Label(number) => Self::FIXED.len() + number as usize,
+        }
+    }
+
+    /// The field of a place.
+    fn at(place: usize) -> Self {
+        Self::FIXED.get(place).copied().unwrap_or_else(|| {
+            Self::Label(u8::try_from(place - Self::FIXED.len()).unwrap_or(u8::MAX))
+        })
+    }
+
+    /// What it costs to look at, against the others.
+    pub(super) const fn cost(self) -> usize {
+        match self {
+            Self::Path => 9,
+            Self::Target => 8,
+            Self::FileId => 7,
+            Self::User => 6,
+            Self::Client => 5,
+            Self::Node => 4,
+            Self::Cluster => 3,
+            Self::Status => 2,
+            Self::Operation | Self::Label(_) => 1,
+        }
+    }
+
+    /// The key of its condition; labels have theirs in a table of this name.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -50,6 +94,7 @@ impl Field {
             Self::FileId => "file_id",
             Self::User => "user",
             Self::Client => "client",
+            Self::Label(_) => "labels",
             Self::Node => "node",
             Self::Cluster => "cluster",
             Self::Status => "status",
@@ -61,36 +106,22 @@ impl Field {
     pub(super) const fn is_path(self) -> bool {
         matches!(self, Self::Path | Self::Target)
     }
-
-    /// Its text in an event; empty where the event does not have it.
-    #[inline]
-    pub(super) fn of(self, event: EventRef<'_>) -> &[u8] {
-        match self {
-            Self::Path => event.path(),
-            Self::Target => event.target(),
-            Self::FileId => event.file_id(),
-            Self::User => event.user(),
-            Self::Client => event.client(),
-            Self::Node => event.node(),
-            Self::Cluster => event.cluster(),
-            Self::Status => event.status(),
-            Self::Operation => event.operation_name(),
-        }
-    }
 }
+
+const _: () = assert!(Field::FIXED.len() + LABEL_KEYS_MAX <= 64, "a set of fields is one word");
 
 /// A set of fields, a bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct FieldMask(u16);
+pub(super) struct FieldMask(u64);
 
 impl FieldMask {
     pub(super) fn insert(&mut self, field: Field) {
-        self.0 |= 1 << field as u8;
+        self.0 |= 1 << field.place();
     }
 
     #[inline]
     pub(super) fn contains(self, field: Field) -> bool {
-        self.0 & 1 << field as u8 != 0
+        self.0 & 1 << field.place() != 0
     }
 
     pub(super) fn is_empty(self) -> bool {
@@ -103,7 +134,7 @@ impl FieldMask {
 
     #[inline]
     pub(super) fn iter(self) -> impl Iterator<Item = Field> {
-        Bits(u64::from(self.0)).map(|bit| Field::ALL[bit])
+        Bits(self.0).map(Field::at)
     }
 }
 
@@ -155,21 +186,45 @@ impl<P: Clone + Eq + Hash> Collected<P> {
 }
 
 /// Gathers the leaves of all rules, by field.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gathering {
-    texts: [Collected<Pattern>; Field::ALL.len()],
+    /// By the places of the fields.
+    texts: Vec<Collected<Pattern>>,
     networks: Collected<IpNet>,
+    /// The keys of the labels that rules ask for.
+    label_keys: Vec<Box<str>>,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        let texts = Field::FIXED.map(|_| Collected::default()).into();
+        Self { texts, networks: Collected::default(), label_keys: Vec::new() }
+    }
 }
 
 impl Gathering {
     /// A leaf of patterns.
     pub(super) fn texts(&mut self, field: Field, patterns: Vec<Pattern>) -> Leaf {
-        Leaf { field, number: self.texts[field as usize].leaf(patterns) }
+        Leaf { field, number: self.texts[field.place()].leaf(patterns) }
     }
 
     /// A leaf of networks.
     pub(super) fn networks(&mut self, networks: Vec<IpNet>) -> Leaf {
         Leaf { field: Field::Client, number: self.networks.leaf(networks) }
+    }
+
+    /// The label of a key; `None` where it is one more than [`LABEL_KEYS_MAX`].
+    pub(super) fn label(&mut self, key: &str) -> Option<Field> {
+        let known = self.label_keys.iter().position(|known| **known == *key);
+        let number = known.unwrap_or(self.label_keys.len());
+        if number >= LABEL_KEYS_MAX {
+            return None;
+        }
+        if known.is_none() {
+            self.label_keys.push(key.into());
+            self.texts.push(Collected::default());
+        }
+        u8::try_from(number).ok().map(Field::Label)
     }
 }
 
@@ -201,7 +256,9 @@ struct Index {
 /// All fields.
 #[derive(Debug)]
 pub(super) struct Fields {
-    indexes: [Index; Field::ALL.len()],
+    /// By the places of the fields.
+    indexes: Box<[Index]>,
+    label_keys: Vec<Box<str>>,
 }
 
 /// What a worker needs to route events: caches and bitsets, used again for every event. It belongs
@@ -235,34 +292,57 @@ impl Scratch {
 impl Fields {
     /// Makes the sets. `keys` says by which leaves each rule is found, where it is found by any.
     pub(super) fn new(gathering: Gathering, keys: &[Option<Vec<Leaf>>]) -> Self {
-        let Gathering { texts, networks } = gathering;
-        let mut rules: [HashMap<u32, u32>; Field::ALL.len()] = Default::default();
+        let Gathering { texts, networks, label_keys } = gathering;
+        let mut rules: Vec<HashMap<u32, u32>> = vec![HashMap::new(); texts.len()];
         for (rule, leaves) in (0..).zip(keys) {
             for leaf in leaves.iter().flatten() {
-                rules[leaf.field as usize].insert(leaf.number, rule);
+                rules[leaf.field.place()].insert(leaf.number, rule);
             }
         }
         let mut words_end = 0;
-        let mut index = |field: Field, leaf_count: u32, matcher, leaves: &[Vec<u32>]| {
+        let mut index = |place: usize, leaf_count: u32, matcher, leaves: &[Vec<u32>]| {
             let start = words_end;
             words_end += (leaf_count as usize).div_ceil(64);
-            let rules = &rules[field as usize];
-            let hit = |&leaf: &u32| Hit { leaf, rule: rules.get(&leaf).copied() };
+            let hit = |&leaf: &u32| Hit { leaf, rule: rules[place].get(&leaf).copied() };
             let hits: Vec<Vec<Hit>> =
                 leaves.iter().map(|leaves| leaves.iter().map(hit).collect()).collect();
             Index { matcher, hits: Lists::new(&hits), words: start..words_end }
         };
-        let indexes = Field::ALL.map(|field| {
-            if field == Field::Client {
+        let indexes = texts.iter().enumerate().map(|(place, texts)| {
+            if place == Field::Client.place() {
                 let matcher = Matcher::Networks(NetworkSet::new(&networks.patterns));
-                index(field, networks.leaf_count, matcher, &networks.leaves)
+                index(place, networks.leaf_count, matcher, &networks.leaves)
             } else {
-                let texts = &texts[field as usize];
                 let matcher = Matcher::Texts(Box::new(PatternSet::new(&texts.patterns)));
-                index(field, texts.leaf_count, matcher, &texts.leaves)
+                index(place, texts.leaf_count, matcher, &texts.leaves)
             }
         });
-        Self { indexes }
+        Self { indexes: indexes.collect(), label_keys }
+    }
+
+    /// A field's text in an event; empty where the event does not have it.
+    #[inline]
+    pub(super) fn text<'a>(&self, field: Field, event: EventRef<'a>) -> &'a [u8] {
+        match field {
+            Field::Path => event.path(),
+            Field::Target => event.target(),
+            Field::FileId => event.file_id(),
+            Field::User => event.user(),
+            Field::Client => event.client(),
+            Field::Label(_) => event.label(self.label_key(field)).unwrap_or_default().as_bytes(),
+            Field::Node => event.node(),
+            Field::Cluster => event.cluster(),
+            Field::Status => event.status(),
+            Field::Operation => event.operation_name(),
+        }
+    }
+
+    /// The key of a label; empty for what is none.
+    pub(super) fn label_key(&self, field: Field) -> &str {
+        match field {
+            Field::Label(number) => &self.label_keys[usize::from(number)],
+            _ => "",
+        }
     }
 
     /// What a worker needs, for so many rules.
@@ -285,7 +365,8 @@ impl Fields {
 
     /// Matches a field's patterns: sets the bits of their leaves, and of the rules found by them.
     pub(super) fn scan(&self, field: Field, event: EventRef<'_>, scratch: &mut Scratch) {
-        let index = &self.indexes[field as usize];
+        let place = field.place();
+        let index = &self.indexes[place];
         let Scratch { scanned, leaves, active, caches, .. } = scratch;
         scanned.insert(field);
         let leaves = &mut leaves[index.words.clone()];
@@ -299,9 +380,9 @@ impl Fields {
             }
         };
         match &index.matcher {
-            Matcher::Networks(set) => set.scan(field.of(event), found),
+            Matcher::Networks(set) => set.scan(self.text(field, event), found),
             Matcher::Texts(set) => {
-                set.scan(field.of(event), caches[field as usize].as_mut(), found);
+                set.scan(self.text(field, event), caches[place].as_mut(), found);
             }
         }
     }
@@ -312,7 +393,7 @@ impl Fields {
         if !scratch.scanned.contains(leaf.field) {
             self.scan(leaf.field, event, scratch);
         }
-        let word = self.indexes[leaf.field as usize].words.start + leaf.number as usize / 64;
+        let word = self.indexes[leaf.field.place()].words.start + leaf.number as usize / 64;
         scratch.leaves[word] & 1 << (leaf.number % 64) != 0
     }
 }

@@ -1,6 +1,7 @@
 //! A rule as the operator writes it in TOML.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -31,6 +32,11 @@ pub struct Rule {
     /// `final`: it discards what it matches.
     #[serde(default)]
     pub sinks: OneOrMany<String>,
+    /// The names of the filters that decide, in this order, which of its events its sinks get; one
+    /// or a list. What a filter edits, and the labels it gives, are seen by the filters after it
+    /// and by the sinks of this rule alone. Default: none.
+    #[serde(default)]
+    pub filters: OneOrMany<String>,
     /// Whether the rules after it are left out for the events that it matches. Default: `false`.
     #[serde(default)]
     pub r#final: bool,
@@ -103,6 +109,11 @@ pub struct Condition {
     #[serde(default)]
     #[schemars(with = "OneOrMany<Text>")]
     pub target: Option<OneOrMany<Text>>,
+    /// Labels that filters before the rules gave, by their keys: `labels.charset = "unmapped"`. The
+    /// values are written like `user`; a label that an event does not have is the empty text.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, OneOrMany<Text>>")]
+    pub labels: Option<BTreeMap<String, OneOrMany<Text>>>,
     /// The file's number, as a number or (where it is wider than 63 bits) as text.
     #[serde(default)]
     #[schemars(with = "OneOrMany<FileId>")]

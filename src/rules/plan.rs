@@ -1,7 +1,9 @@
 //! Conditions as trees of terms: in the order in which they were written, to be explained; and in
 //! the order of their cost, to be evaluated.
 
-use super::field::{Field, Fields, Leaf, Scratch};
+use std::borrow::Cow;
+
+use super::field::{Fields, Leaf, Scratch};
 use super::model::SizeRange;
 use super::protocol::ProtocolName;
 use crate::event::{EventRef, Operation, OperationSet};
@@ -85,7 +87,7 @@ impl Term {
             Self::Size(_) => 1,
             Self::Status { .. } => 2,
             Self::Protocol(_) => 3,
-            Self::Field(leaf) => 4 + Field::ALL.len() - leaf.field as usize,
+            Self::Field(leaf) => 4 + leaf.field.cost(),
         }
     }
 }
@@ -109,7 +111,7 @@ impl View<'_> {
 #[derive(Debug)]
 pub(super) struct Plan {
     /// The key under which it stands; empty for an entry of a list.
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     pub(super) kind: PlanKind,
 }
 

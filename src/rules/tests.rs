@@ -18,6 +18,7 @@ pub(super) struct Sample {
     pub(super) target: Vec<u8>,
     pub(super) file_id: Vec<u8>,
     pub(super) size: Option<u64>,
+    pub(super) labels: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Sample {
@@ -25,7 +26,7 @@ impl std::fmt::Debug for Sample {
         let fields = [&self.operation, &self.status, &self.protocol, &self.user, &self.client];
         let more = [&self.node, &self.path, &self.target, &self.file_id];
         let shown = fields.into_iter().chain(more).map(|field| String::from_utf8_lossy(field));
-        formatter.debug_list().entries(shown).entry(&self.size).finish()
+        formatter.debug_list().entries(shown).entry(&self.size).entry(&self.labels).finish()
     }
 }
 
@@ -42,6 +43,7 @@ impl Sample {
             target: Vec::new(),
             file_id: b"140624751830626345080086044861".to_vec(),
             size: None,
+            labels: Vec::new(),
         }
     }
 
@@ -49,6 +51,10 @@ impl Sample {
     fn with(mut self, changes: &str) -> Self {
         for change in changes.split_whitespace() {
             let (key, value) = change.split_once('=').unwrap();
+            if let Some(key) = key.strip_prefix("labels.") {
+                self.labels.push((key.to_owned(), value.to_owned()));
+                continue;
+            }
             let value = value.as_bytes().to_vec();
             match key {
                 "operation" => self.operation = value,
@@ -92,6 +98,9 @@ impl Sample {
             batch.push_io(&mut record, IoSizes { size: Some(bytes), ..IoSizes::default() });
         }
         batch.push(record);
+        for (key, value) in &self.labels {
+            assert!(batch.label(0, key, value));
+        }
         batch
     }
 }
@@ -198,6 +207,74 @@ fn every_condition_looks_at_its_field() {
     ] {
         assert_eq!(matches(condition, &event), expected, "{condition}");
     }
+}
+
+#[test]
+fn labels_are_matched_as_texts() {
+    let event = Sample::read(b"/a").with("labels.charset=unmapped labels.area=projects/x");
+    for (condition, expected) in [
+        ("when.labels.charset = 'unmapped'", true),
+        ("when.labels.charset = ['mapped', 'un*']", true),
+        ("when.labels.charset = { prefix = 'un', suffix = 'ped' }", true),
+        ("when.labels.charset = { regex = '^map' }", false),
+        ("when.labels.charset = ''", false),
+        ("when.labels.area = 'projects*'", true),
+        ("when.labels = { charset = 'unmapped', area = 'projects/x' }", true),
+        ("when.labels = { charset = 'unmapped', area = 'projects/y' }", false),
+        ("when.labels.other = 'x'", false),
+        ("when.labels.other = ''", true),
+        ("when.labels.other = ['x', '*']", true),
+        ("when.not.labels.charset = 'unmapped'", false),
+        ("when.not.labels.other = 'x'", true),
+        ("when.any = [{ labels.charset = 'x' }, { labels.area = 'projects/x' }]", true),
+        ("when = { path = '/a', labels.charset = 'unmapped', user = 'AD\\alice' }", true),
+        ("when = { path = '/b', labels.charset = 'unmapped' }", false),
+    ] {
+        assert_eq!(matches(condition, &event), expected, "{condition}");
+    }
+    let without = Sample::read(b"/a");
+    assert!(matches("when.labels.charset = ''", &without));
+    assert!(!matches("when.labels.charset = 'unmapped'", &without));
+}
+
+#[test]
+fn labels_are_explained() {
+    let set = compile(
+        "[[rules]]\nname = 'a'\nsinks = 'atime'\nwhen.labels = { charset = 'x', area = ['y', 'z*'] }",
+    );
+    let event = Sample::read(b"/a").with("labels.charset=unmapped");
+    let trace = set.explain(event.batch().event(0)).remove(0);
+    let Finding::Failed(failures) = &trace.finding else { panic!("{trace}") };
+    let keys: Vec<_> = failures.iter().map(|failure| failure.key.as_str()).collect();
+    assert_eq!(keys, ["when.labels.area", "when.labels.charset"]);
+    assert_eq!(
+        trace.to_string(),
+        "a: label area (absent) matches none of \"y\", glob \"z*\"; \
+         label charset \"unmapped\" does not match \"x\""
+    );
+}
+
+#[test]
+fn impossible_labels_are_refused() {
+    let rule = |when: &str| format!("[[rules]]\nname = 'a'\nsinks = 'atime'\nwhen.{when}");
+    for (when, message) in [
+        ("labels = {}", "0: when.labels: the table is empty: name a label"),
+        ("labels.A = 'x'", "0: when.labels.A: no label can have the key \"A\": it has 1 to 64"),
+        ("labels.a = []", "0: when.labels.a: the list is empty"),
+        ("labels.a = ['x', { regex = '(' }]", "0: when.labels.a[1].regex: "),
+        ("any.labels.b = { glob = '[' }", "0: when.any.labels.b.glob: "),
+    ] {
+        let found = errors(&rule(when));
+        assert!(found.len() == 1 && found[0].starts_with(message), "{when}: {found:?}");
+    }
+    let many = |count: usize| {
+        let keys: Vec<String> = (0..count).map(|number| format!("l{number} = 'x'")).collect();
+        rule(&format!("labels = {{ {} }}", keys.join(", ")))
+    };
+    compile(&many(48));
+    let found = errors(&many(49));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("the rules ask for more than 48 labels"), "{found:?}");
 }
 
 #[test]
@@ -471,7 +548,7 @@ fn limits_are_kept() {
     let rules = rules("[[rules]]\nname = 'a'\nsinks = ['sink63', 'sink64']");
     let errors = RuleSet::compile(&rules, &names).unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert_eq!(errors[0].key, [KeyPart::Key("sinks"), KeyPart::Index(1)]);
+    assert_eq!(errors[0].key, [KeyPart::Key("sinks".into()), KeyPart::Index(1)]);
     assert!(RuleSet::compile(&rules[..0], &names).is_ok());
 
     let deep = |depth| {

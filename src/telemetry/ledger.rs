@@ -1,17 +1,21 @@
 //! The ledger: where every event went. It balances at any time:
 //!
-//! - a source: `received = rejected + filtered + unmatched + routed + in flight`;
+//! - a source: `received = rejected + filtered + unmatched + dead_lettered + routed + in flight`;
+//! - a filter: `received = kept + discarded + faulted + bypassed + in flight`;
 //! - a sink: `routed = delivered + superseded + rejected + in flight`.
 //!
 //! An event that goes to two sinks is routed once in its source's account, and stands in both
-//! sinks' accounts.
+//! sinks' accounts. One that goes to a sink only because a plugin failed on it is dead-lettered in
+//! its source's account. An event that passes two filters stands in both filters' accounts.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
 use super::Throttle;
+use super::filter::{FilterAccount, FilterReport};
 use crate::event::Reason;
 
 /// A counter per [`Reason`], and a throttle per reason for the log.
@@ -36,13 +40,7 @@ impl Reasons {
     }
 
     fn report(&self) -> Counts {
-        Counts(
-            Reason::ALL
-                .iter()
-                .map(|&reason| (reason, self.counts[reason as usize].load(Ordering::Relaxed)))
-                .filter(|(_, count)| *count > 0)
-                .collect(),
-        )
+        Counts::read(Reason::ALL, &self.counts)
     }
 }
 
@@ -99,6 +97,7 @@ pub struct SourceAccount {
     bytes: AtomicU64,
     filtered: AtomicU64,
     unmatched: AtomicU64,
+    dead_lettered: AtomicU64,
     routed: AtomicU64,
 }
 
@@ -119,6 +118,12 @@ impl SourceAccount {
         self.unmatched.fetch_add(events, Ordering::Relaxed);
     }
 
+    /// Counts events that no rule's sinks got, but the dead letters of a filter whose plugin
+    /// failed on them.
+    pub fn dead_lettered(&self, events: u64) {
+        self.dead_lettered.fetch_add(events, Ordering::Relaxed);
+    }
+
     /// Counts events that went to at least one sink.
     pub fn routed(&self, events: u64) {
         self.routed.fetch_add(events, Ordering::Relaxed);
@@ -129,9 +134,10 @@ impl SourceAccount {
         let rejected = self.account.reasons.report();
         let filtered = self.filtered.load(Ordering::Acquire);
         let unmatched = self.unmatched.load(Ordering::Acquire);
+        let dead_lettered = self.dead_lettered.load(Ordering::Acquire);
         let routed = self.routed.load(Ordering::Acquire);
         let received = self.received.load(Ordering::Acquire);
-        let settled = rejected.total() + filtered + unmatched + routed;
+        let settled = rejected.total() + filtered + unmatched + dead_lettered + routed;
         SourceReport {
             name: self.account.name.clone(),
             received,
@@ -139,6 +145,7 @@ impl SourceAccount {
             rejected,
             filtered,
             unmatched,
+            dead_lettered,
             routed,
             in_flight: i128::from(received) - i128::from(settled),
         }
@@ -215,6 +222,7 @@ impl std::ops::Deref for SinkAccount {
 pub struct Ledger {
     sources: Vec<Arc<SourceAccount>>,
     rules: Vec<Arc<(String, AtomicU64)>>,
+    filters: Vec<Arc<FilterAccount>>,
     sinks: Vec<Arc<SinkAccount>>,
 }
 
@@ -227,6 +235,7 @@ impl Ledger {
             bytes: AtomicU64::new(0),
             filtered: AtomicU64::new(0),
             unmatched: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
             routed: AtomicU64::new(0),
         });
         self.sources.push(Arc::clone(&account));
@@ -246,6 +255,13 @@ impl Ledger {
         account
     }
 
+    /// Opens the account of a filter.
+    pub fn open_filter(&mut self, name: &str) -> Arc<FilterAccount> {
+        let account = Arc::new(FilterAccount::new(&format!("filters.{name}")));
+        self.filters.push(Arc::clone(&account));
+        account
+    }
+
     /// Opens the counter of a rule's matches.
     pub fn open_rule(&mut self, name: &str) -> RuleCount {
         let count = Arc::new((name.to_owned(), AtomicU64::new(0)));
@@ -253,18 +269,19 @@ impl Ledger {
         RuleCount(count)
     }
 
-    /// All accounts as they stand. Sinks are read before sources: an event seen to have arrived
-    /// is never missing at its source.
+    /// All accounts as they stand. Sinks and filters are read before sources: an event seen to have
+    /// arrived is never missing at its source.
     #[must_use]
     pub fn report(&self) -> LedgerReport {
         let sinks = self.sinks.iter().map(|sink| sink.report()).collect();
+        let filters = self.filters.iter().map(|filter| filter.report()).collect();
         let rules = self
             .rules
             .iter()
             .map(|rule| (rule.0.clone(), rule.1.load(Ordering::Relaxed)))
             .collect();
         let sources = self.sources.iter().map(|source| source.report()).collect();
-        LedgerReport { sources, rules, sinks }
+        LedgerReport { sources, rules, filters, sinks }
     }
 }
 
@@ -279,32 +296,44 @@ impl RuleCount {
     }
 }
 
-/// Counts by reason; reasons without events are left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts(Vec<(Reason, u64)>);
+/// Counts by reason (or by another kind of kind); those without events are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts<K = Reason>(Vec<(K, u64)>);
 
-impl Counts {
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Copy + Eq> Counts<K> {
+    /// The counters of all kinds as they stand.
+    pub(super) fn read(kinds: &[K], counters: &[AtomicU64]) -> Self {
+        let counts = counters.iter().map(|counter| counter.load(Ordering::Acquire));
+        Self(kinds.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect())
+    }
+
     /// The sum.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().map(|(_, count)| count).sum()
     }
 
-    /// The count of one reason.
+    /// The count of one kind.
     #[must_use]
-    pub fn of(&self, reason: Reason) -> u64 {
-        self.0.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count)
+    pub fn of(&self, kind: K) -> u64 {
+        self.0.iter().find(|(other, _)| *other == kind).map_or(0, |(_, count)| *count)
     }
 
-    /// Each reason with its count, in alphabetical order.
-    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+    /// Each kind with its count, in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = (K, u64)> + '_ {
         self.0.iter().copied()
     }
 }
 
-impl Serialize for Counts {
+impl<K: Display> Serialize for Counts<K> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(reason, count)| (reason.as_str(), count)))
+        serializer.collect_map(self.0.iter().map(|(kind, count)| (kind.to_string(), count)))
     }
 }
 
@@ -323,6 +352,8 @@ pub struct SourceReport {
     pub filtered: u64,
     /// Events that no rule asked for.
     pub unmatched: u64,
+    /// Events that went only to the dead letters of a filter.
+    pub dead_lettered: u64,
     /// Events that went to at least one sink.
     pub routed: u64,
     /// What is on its way; never negative, and 0 after a drain.
@@ -355,29 +386,37 @@ pub struct LedgerReport {
     pub sources: Vec<SourceReport>,
     /// Each rule with the events it matched, in order.
     pub rules: Vec<(String, u64)>,
+    /// Each filter, in the order in which they were opened.
+    pub filters: Vec<FilterReport>,
     /// Each sink.
     pub sinks: Vec<SinkReport>,
 }
 
 impl LedgerReport {
+    /// What is on its way in each account.
+    pub fn in_flight(&self) -> impl Iterator<Item = i128> {
+        let sources = self.sources.iter().map(|source| source.in_flight);
+        let filters = self.filters.iter().map(|filter| filter.in_flight);
+        sources.chain(filters).chain(self.sinks.iter().map(|sink| sink.in_flight))
+    }
+
     /// Whether no account owes more than is in flight: nothing left twice, nothing unseen.
     #[must_use]
     pub fn balances(&self) -> bool {
-        self.sources.iter().map(|source| source.in_flight).all(|in_flight| in_flight >= 0)
-            && self.sinks.iter().map(|sink| sink.in_flight).all(|in_flight| in_flight >= 0)
+        self.in_flight().all(|in_flight| in_flight >= 0)
     }
 
     /// Whether it balances with nothing on its way: every event's end is known.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.sources.iter().map(|source| source.in_flight).all(|in_flight| in_flight == 0)
-            && self.sinks.iter().map(|sink| sink.in_flight).all(|in_flight| in_flight == 0)
+        self.in_flight().all(|in_flight| in_flight == 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::FaultKind;
 
     #[test]
     fn accounts_balance() {
@@ -399,5 +438,33 @@ mod tests {
         sink.delivered(1);
         assert!(!ledger.report().balances());
         assert_eq!(ledger.report().sources[0].rejected.of(Reason::BadTime), 1);
+    }
+
+    #[test]
+    fn filters_have_accounts_too() {
+        let mut ledger = Ledger::default();
+        let source = ledger.open_source("cluster");
+        let filter = ledger.open_filter("normalize");
+        source.received(2, 10);
+        source.dead_lettered(1);
+        source.routed(1);
+        filter.received(10);
+        filter.kept(5);
+        filter.discarded(1);
+        filter.faulted(FaultKind::Trap, 2);
+        filter.bypassed(1);
+        let report = ledger.report();
+        assert!(report.balances() && !report.is_settled());
+        assert_eq!((report.filters[0].in_flight, report.sources[0].in_flight), (1, 0));
+        filter.faulted(FaultKind::Deadline, 1);
+        let report = ledger.report();
+        assert!(report.is_settled());
+        assert_eq!(report.filters[0].faulted.total(), 3);
+        let json = serde_json::to_value(&report).unwrap();
+        let faulted = serde_json::json!({ "deadline": 1, "trap": 2 });
+        assert_eq!(json["filters"][0]["name"], "filters.normalize");
+        assert_eq!(json["filters"][0]["faulted"], faulted);
+        filter.kept(1);
+        assert!(!ledger.report().balances());
     }
 }

@@ -1,14 +1,16 @@
 //! What the daemon says of itself: the ledger of every event, and logs that cannot flood.
 
+mod fault;
+mod filter;
 mod ledger;
 pub mod logging;
 pub(crate) mod printable;
 mod throttle;
 
+pub use fault::FaultKind;
+pub use filter::{FilterAccount, FilterReport};
 pub use ledger::{
     Account, Counts, Ledger, LedgerReport, RuleCount, SinkAccount, SinkReport, SourceAccount,
     SourceReport,
 };
 pub use throttle::Throttle;
-mod fault;
-pub use fault::FaultKind;

@@ -218,7 +218,7 @@ impl<'n> Text<'n> {
     fn of<'e>(&self, event: EventRef<'e>) -> &'e [u8] {
         match self {
             Self::Column(column) => column.of(event),
-            Self::Label(_) => &[],
+            Self::Label(key) => event.label(key).unwrap_or_default().as_bytes(),
         }
     }
 }

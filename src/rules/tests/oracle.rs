@@ -55,6 +55,11 @@ fn holds(condition: &Condition, event: &Sample) -> bool {
     texts
         .into_iter()
         .all(|(list, value, path)| listed(list, |text| text_matches(text, path, value)))
+        && condition.labels.iter().flatten().all(|(key, list)| {
+            let value = event.labels.iter().find(|(other, _)| other == key);
+            let value = value.map_or("", |(_, value)| value);
+            list.values().iter().any(|text| text_matches(text, false, value.as_bytes()))
+        })
         && listed(&condition.protocol, |name| {
             let plain = String::from_utf8(event.protocol.clone()).unwrap().replace('v', "");
             plain.starts_with(&name.replace('v', ""))
@@ -101,6 +106,8 @@ const NODES: [&str; 3] = ["tank-1", "tank-2", "pool-1"];
 const CLIENTS: [&str; 6] =
     ["10.0.0.1", "10.0.1.1", "11.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", ""];
 const PROTOCOLS: [&str; 4] = ["nfs3", "nfsv3", "nfsv4.1", "smb2"];
+const LABEL_KEYS: [&str; 3] = ["charset", "area", "rare"];
+const LABEL_VALUES: [&str; 4] = ["unmapped", "mapped", "x", ""];
 const PATHS: [&str; 10] = [
     "",
     "/",
@@ -191,9 +198,17 @@ fn leaf() -> impl Strategy<Value = Condition> {
         weighted(0.5, paths()),
         weighted(0.1, paths()),
     );
-    let second =
-        (weighted(0.1, one_of(ids.prop_map(Result::unwrap))), weighted(0.1, one_of(sizes)));
-    (first, second).prop_map(|(first, (file_id, size))| {
+    let labels = prop::collection::btree_map(
+        strings(&LABEL_KEYS),
+        texts(&["unmapped", "*mapped", "*", "x", ""], &["un", "ped", ""], &["^m", "x"]),
+        1..3,
+    );
+    let second = (
+        weighted(0.1, one_of(ids.prop_map(Result::unwrap))),
+        weighted(0.1, one_of(sizes)),
+        weighted(0.2, labels),
+    );
+    (first, second).prop_map(|(first, (file_id, size, labels))| {
         let (operation, status, protocol, user, client, node, cluster, path, target) = first;
         Condition {
             operation,
@@ -207,6 +222,7 @@ fn leaf() -> impl Strategy<Value = Condition> {
             target,
             file_id,
             size,
+            labels,
             ..Condition::default()
         }
     })
@@ -239,6 +255,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             enabled,
             when,
             sinks: sinks.into_iter().collect(),
+            filters: OneOrMany::default(),
             r#final,
         },
     )
@@ -258,8 +275,11 @@ fn event() -> impl Strategy<Value = Sample> {
         bytes(&["7", "8", ""]),
         weighted(0.5, 0_u64..10),
     );
-    first.prop_map(
-        |(operation, status, protocol, user, client, node, path, target, file_id, size)| Sample {
+    let label = strings(&LABEL_VALUES);
+    let labels = prop::collection::btree_map(strings(&LABEL_KEYS), label, 0..3);
+    (first, labels).prop_map(|(first, labels)| {
+        let (operation, status, protocol, user, client, node, path, target, file_id, size) = first;
+        Sample {
             operation,
             status,
             protocol,
@@ -270,8 +290,9 @@ fn event() -> impl Strategy<Value = Sample> {
             target,
             file_id,
             size,
-        },
-    )
+            labels: labels.into_iter().collect(),
+        }
+    })
 }
 
 proptest! {
@@ -341,6 +362,7 @@ proptest! {
                 enabled: true,
                 when,
                 sinks: one(&"atime".to_owned()),
+                filters: OneOrMany::default(),
                 r#final: false,
             };
             match RuleSet::compile(&[rule], &sinks()) {

@@ -1,0 +1,60 @@
+//! Some events of a batch.
+
+use std::sync::Arc;
+
+use super::{Batch, EventRef, Record};
+
+/// The events of a batch that go to one sink.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    batch: Arc<Batch>,
+    events: Vec<u32>,
+}
+
+impl Selection {
+    /// Some events of a batch, by their index.
+    #[must_use]
+    pub fn new(batch: Arc<Batch>, events: Vec<u32>) -> Self {
+        Self { batch, events }
+    }
+
+    /// All events of a batch.
+    #[must_use]
+    pub fn all(batch: Arc<Batch>) -> Self {
+        let events = (0..u32::try_from(batch.len()).unwrap_or(u32::MAX)).collect();
+        Self { batch, events }
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The events, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> {
+        self.events.iter().map(|&index| self.batch.event(index))
+    }
+
+    /// The batch's memory, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.batch.memory_bytes() + self.events.capacity() * size_of::<u32>()
+    }
+
+    /// The same events in a batch of their own, where they are a small part of this one.
+    #[must_use]
+    pub fn compacted(self) -> Self {
+        let needed: usize = self.iter().map(|event| event.raw().len() + size_of::<Record>()).sum();
+        if needed * 2 > self.batch.memory_bytes() {
+            return self;
+        }
+        Self::all(Arc::new(self.batch.compact(&self.events)))
+    }
+}

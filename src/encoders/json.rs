@@ -23,7 +23,8 @@ pub struct Options {
 /// Keys: `time`, `received`, `node`, `cluster`, `client`, `user`, `user_sid`, `user_auth_id`,
 /// `protocol`, `operation`, `status`, `file_id`, `path`, `target` (strings); `offset`, `size`,
 /// `file_size` (numbers); `flags` (an array of names); `labels` (an object of strings); and `raw`
-/// (a string) where [`Options::raw`] asks for it. The file id is a string since it can be wider than 64 bits.
+/// (a string) where [`Options::raw`] asks for it. The file id is a string since it can be wider
+/// than 64 bits.
 pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     push_time(b"{\"time\":\"", event.time(), out);
     push_time(b",\"received\":\"", event.received(), out);

@@ -411,7 +411,8 @@ impl JsonSchema for Template {
         let fields: Vec<&str> = Field::NAMED.iter().map(|(name, _)| *name).collect();
         let description = format!(
             "text with fields in braces, ending with a line feed: \"{{time}} {{path}}\\n\". \
-             Fields: {}, and {{label.charset}} for the label of that name. Forms: {{path:json}}, {{path:escaped}}, {{path:csv}}, {{time:unix}}. \
+             Fields: {}, and {{label.charset}} for the label of that name. Forms: \
+             {{path:json}}, {{path:escaped}}, {{path:csv}}, {{time:unix}}. \
              {{{{ and }}}} stand for braces.",
             fields.join(", ")
         );

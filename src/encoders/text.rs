@@ -17,9 +17,10 @@ const CYAN: &[u8] = b"\x1b[36m";
 const BOLD: &[u8] = b"\x1b[1m";
 const RESET: &[u8] = b"\x1b[0m";
 
-/// Appends time, node, client, user, protocol, operation, status, path, and target, sizes, flags and
-/// labels where there are some, without a line feed. An absent field is a dash; control characters and bytes
-/// that are not UTF-8 are escaped. Columns hold usual values; a longer one pushes its line out.
+/// Appends time, node, client, user, protocol, operation, status, path, and target, sizes, flags
+/// and labels where there are some, without a line feed. An absent field is a dash; control
+/// characters and bytes that are not UTF-8 are escaped. Columns hold usual values; a longer one
+/// pushes its line out.
 pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     let colour = |code: &'static [u8]| if options.colours { code } else { b"" };
     let start = out.len();

@@ -190,7 +190,10 @@ mod tests {
     proptest! {
         #[test]
         fn lists_are_maps(
-            steps in prop::collection::vec((0_usize..4, "[a-d]{1,2}", "[xy]{0,2}", any::<bool>()), 0..80)
+            steps in prop::collection::vec(
+                (0_usize..4, "[a-d]{1,2}", "[xy]{0,2}", any::<bool>()),
+                0..80,
+            )
         ) {
             let mut labels = Labels::default();
             let mut lists = [Head::default(); 4];

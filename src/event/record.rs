@@ -15,7 +15,7 @@ pub struct IoSizes {
     pub file_size: Option<u64>,
 }
 
-/// One event: a fixed-size record that points into its [`Batch`].
+/// One event: a fixed-size record that points into its [`Batch`](super::Batch).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Record {
     /// When the operation completed, on the cluster's clock.

@@ -2,15 +2,11 @@
 
 use super::bindings::qatime::plugin::types;
 use super::fault::Fault;
-use crate::event::Column;
+use crate::event::{Column, LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, is_label_key};
 use crate::telemetry::FaultKind;
 
 /// The longest value of an edit, in bytes.
 const VALUE_BYTES_MAX: usize = 64 << 10;
-/// The longest key of a label, in bytes.
-const LABEL_KEY_BYTES_MAX: usize = 64;
-/// The longest value of a label, in bytes.
-const LABEL_VALUE_BYTES_MAX: usize = 1 << 10;
 
 /// What becomes of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +108,7 @@ fn check_edit(edit: types::Edit, events: usize) -> Result<Edit, Fault> {
 fn check_label(label: types::Label, events: usize) -> Result<Label, Fault> {
     let types::Label { index, key, value } = label;
     check_index("a label", index, events)?;
-    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
-    if key.is_empty() || key.len() > LABEL_KEY_BYTES_MAX || !key.bytes().all(is_part) {
+    if !is_label_key(&key) {
         let key: String = key.chars().take(LABEL_KEY_BYTES_MAX).collect();
         return Err(bad(format!(
             "a label has the key {key:?}; use 1 to {LABEL_KEY_BYTES_MAX} of a-z, 0-9, _, - and ."

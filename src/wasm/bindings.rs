@@ -1,7 +1,5 @@
 //! The interface of plugins as Rust types, made from `wit/plugin.wit`.
 
-#![expect(clippy::all, clippy::pedantic, reason = "generated from wit/plugin.wit")]
-
 wasmtime::component::bindgen!({
     path: "wit",
     world: "plugin",

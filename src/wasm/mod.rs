@@ -4,8 +4,8 @@
 //! `cargo build --target wasm32-unknown-unknown` makes, which becomes a component here.
 //!
 //! ```text
-//! bytes ─► Plugin (compiled, linked, described) ─► Instance (settings accepted) ─► run(batch) ─► Answer
-//!                                                                                            └─► Fault
+//! bytes ─► Plugin ─────────────────────────► Instance ──────────► run(batch) ─► Answer
+//!          compiled, linked, described      settings accepted               └─► Fault
 //! ```
 //!
 //! What a plugin can do is bounded on each way: its time by epochs (counted in the thread's own

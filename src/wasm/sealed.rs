@@ -141,7 +141,8 @@ impl Special {
             (Self::Random, [Val::U64(length)]) => {
                 let length = (*length).min(RANDOM_BYTES_MAX);
                 // Any bytes will do, as long as they are the same each time.
-                Val::List((0..length).map(|i| Val::U8((i.wrapping_mul(167) >> 1) as u8)).collect())
+                let byte = |i: u64| Val::U8(i.wrapping_mul(167).to_le_bytes()[0]);
+                Val::List((0..length).map(byte).collect())
             }
             _ => return refuse(store, kind, results, "WASI"),
         };
@@ -208,8 +209,8 @@ fn refusal(store: &mut StoreContextMut<'_, Guest>, kind: &Type) -> Result<Option
         }
         Type::Enum(kind) => {
             let names: Vec<&str> = kind.names().collect();
-            let refusal = REFUSALS.iter().find(|refusal| names.contains(refusal));
-            let name = refusal.copied().or(names.first().copied()).unwrap_or_default();
+            let refusing = REFUSALS.iter().find(|refusing| names.contains(refusing));
+            let name = refusing.or_else(|| names.first()).copied().unwrap_or_default();
             Val::Enum(name.to_owned())
         }
         Type::Variant(kind) => return variant(store, kind),
@@ -248,9 +249,9 @@ fn variant(store: &mut StoreContextMut<'_, Guest>, kind: &Variant) -> Result<Opt
     let cases: Vec<(String, Option<Type>)> =
         kind.cases().map(|case| (case.name.to_owned(), case.ty)).collect();
     let named = |name: &&str| cases.iter().find(|case| case.0 == *name);
-    let refusing = REFUSALS.iter().find_map(|name| named(name));
     let empty = || cases.iter().find(|case| case.1.is_none());
-    let Some((name, payload)) = refusing.or_else(empty).or(cases.first()) else { return Ok(None) };
+    let case = REFUSALS.iter().find_map(named).or_else(empty).or_else(|| cases.first());
+    let Some((name, payload)) = case else { return Ok(None) };
     let payload = match payload {
         None => None,
         Some(kind) => match refusal(store, kind)? {

@@ -26,6 +26,7 @@ mod guest;
 mod instance;
 mod interface;
 mod memory;
+mod module;
 mod plugin;
 mod sealed;
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, Linker};
-use wit_component::ComponentEncoder;
 
 use super::bindings::{self, PluginPre};
 use super::engine::Engine;
@@ -13,6 +12,7 @@ use super::fault::{Fault, chain};
 use super::guest::Guest;
 use super::instance::{Instance, Limits, StartError};
 use super::interface::{self, VERSION};
+use super::module;
 use super::sealed;
 
 /// The longest name and version of a plugin, in bytes.
@@ -115,7 +115,9 @@ impl Plugin {
             [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => {
                 Component::from_binary(&engine.engine, wasm)
             }
-            [0, b'a', b's', b'm', ..] => Component::from_binary(&engine.engine, &encode(wasm)?),
+            [0, b'a', b's', b'm', ..] => {
+                Component::from_binary(&engine.engine, &module::to_component(engine, wasm)?)
+            }
             _ => {
                 let beginning = wasm[..wasm.len().min(16)].to_vec();
                 return Err(LoadError::NotWasm { beginning });
@@ -204,13 +206,6 @@ impl Plugin {
     }
 }
 
-/// A component of a core module.
-fn encode(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    let invalid = |error| LoadError::Invalid(format!("{error:#}"));
-    let encoder = ComponentEncoder::default().validate(true).module(module);
-    encoder.map_err(invalid)?.encode().map_err(invalid)
-}
-
 /// The names of what a component imports and exports.
 fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
     let kind = component.component_type();
@@ -225,13 +220,19 @@ fn names(engine: &Engine, component: &Component) -> (Vec<String>, Vec<String>) {
 fn check_interface(imports: &[String], exports: &[String]) -> Result<(), LoadError> {
     let version = exports.iter().find_map(|name| interface::version_of(name, "filter"));
     let version = version.ok_or(LoadError::NotAFilter)?;
-    if !interface::is_compatible(version) {
-        let plugin = if version.is_empty() { "(none)" } else { version };
-        return Err(LoadError::Interface { plugin: plugin.to_owned() });
-    }
+    check_version(version)?;
     let is_known = |name: &&String| interface::is_ours(name) || sealed::is_wasi(name);
     let names: Vec<String> = imports.iter().filter(|name| !is_known(name)).cloned().collect();
     if names.is_empty() { Ok(()) } else { Err(LoadError::Imports { names }) }
+}
+
+/// Whether this host has a version of the interface.
+pub(super) fn check_version(version: &str) -> Result<(), LoadError> {
+    if interface::is_compatible(version) {
+        return Ok(());
+    }
+    let plugin = if version.is_empty() { "(none)" } else { version };
+    Err(LoadError::Interface { plugin: plugin.to_owned() })
 }
 
 /// Name and version stand in messages, metrics and file names; the summary is cut to one line.

@@ -10,6 +10,8 @@ mod generator;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod hostile_plugins;
+#[cfg(test)]
 mod nfs;
 #[cfg(test)]
 mod plugin_examples;

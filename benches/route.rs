@@ -1,12 +1,13 @@
 //! What an event costs from its bytes to its sinks: `cargo bench --bench route [-- OPTION…]`.
 //!
-//! Lines of the load generator, by the rules that ship, on one thread: framed, decoded, routed.
+//! Lines of the load generator, by the rules that ship, on one thread: framed, decoded, routed to
+//! what each sink gets.
 //! Each chunk is as large as a read from a socket, and lies in the processor's cache as it would
 //! then. Times are the thread's own CPU time; the best round counts, since disturbances only add to
 //! it.
 //!
 //! `--events N` and `--rounds N` say how much; a profile's name (`sfs`) says what; `--cut` leaves the
-//! framing out. Instructions: run it with `--untimed` under callgrind (which cannot do with the
+//! framing out, `--rules` what comes after the rules: the lists for the sinks. Instructions: run it with `--untimed` under callgrind (which cannot do with the
 //! clock), with one and with two rounds; the difference is that of one.
 //!
 //! With `QATIME_BENCH_BRIEF` in the environment, fewer events show that it works.
@@ -14,13 +15,16 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
 
 use qatime::config;
 use qatime::decoders::{self, Decoder, Outcome, Times};
 use qatime::event::{Batch, Frame};
 use qatime::framing::{Framer, Limits};
 use qatime::generator::{Config, Generator, Profile};
-use qatime::rules::{RuleSet, Scratch};
+use qatime::pipeline::{Filtering, Router, Routing};
+use qatime::rules::{RuleSet, Scratch, SinkSet};
 use rustix::time::{ClockId, clock_gettime};
 
 const SHIPPED: &str = include_str!("../qatime.toml");
@@ -33,6 +37,7 @@ struct Options {
     rounds: u32,
     profiles: Vec<(&'static str, Profile)>,
     framing: bool,
+    selecting: bool,
     timed: bool,
 }
 
@@ -40,7 +45,14 @@ impl Options {
     fn read() -> Self {
         let brief = std::env::var_os("QATIME_BENCH_BRIEF").is_some();
         let (events, rounds) = if brief { (20_000, 2) } else { (200_000, 20) };
-        let mut options = Self { events, rounds, profiles: Vec::new(), framing: true, timed: true };
+        let mut options = Self {
+            events,
+            rounds,
+            profiles: Vec::new(),
+            framing: true,
+            selecting: true,
+            timed: true,
+        };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next().and_then(|text| text.parse().ok());
@@ -48,6 +60,7 @@ impl Options {
                 "--events" => options.events = number().unwrap_or(options.events),
                 "--rounds" => options.rounds = number().unwrap_or(options.rounds),
                 "--cut" => options.framing = false,
+                "--rules" => options.selecting = false,
                 "--untimed" => options.timed = false,
                 name => {
                     let named = Profile::ALL.into_iter().filter(|(known, _)| *known == name);
@@ -82,8 +95,10 @@ impl Load {
 /// What a worker has.
 struct Worker {
     decoder: Decoder,
-    rules: RuleSet,
+    rules: Arc<RuleSet>,
     scratch: Scratch,
+    /// What takes the place of the bare rules.
+    router: Option<Router>,
     framer: Framer,
 }
 
@@ -96,12 +111,18 @@ struct Tally {
 }
 
 impl Worker {
-    fn new() -> Self {
+    fn new(selecting: bool) -> Self {
         let configuration = config::load(SHIPPED, "qatime.toml", &|_| None);
-        let rules = configuration.expect("the configuration that ships is sound").rule_set;
+        let configuration = configuration.expect("the configuration that ships is sound");
+        let (rules, sinks) = (Arc::new(configuration.rule_set), configuration.sinks.len());
+        let router = selecting.then(|| {
+            let rules = Arc::clone(&rules);
+            let routing = Routing::new(rules, SinkSet::NONE, sinks, Filtering::default());
+            Router::for_trial(Arc::new(routing))
+        });
         let decoder = Decoder::new(&decoders::Config::default()).expect("the default is valid");
         let scratch = rules.scratch();
-        Self { decoder, rules, scratch, framer: Framer::new(Limits::default()) }
+        Self { decoder, rules, scratch, router, framer: Framer::new(Limits::default()) }
     }
 
     /// Decodes and routes the frames of a chunk.
@@ -112,12 +133,19 @@ impl Worker {
             let outcome = self.decoder.decode(&mut batch, frame, Times::default(), wanted);
             assert!(matches!(outcome, Outcome::Event | Outcome::Unwanted), "{outcome:?}");
         }
+        tally.seen += frames.len();
+        tally.decoded += batch.len();
+        if let Some(router) = &mut self.router {
+            let routed = router.route(batch, Instant::now());
+            black_box(&routed.selected);
+            tally.routed += usize::try_from(routed.fates.routed).unwrap_or(usize::MAX);
+            let batch = Arc::into_inner(routed.batch).expect("no sink has it");
+            return batch.into_parts().0;
+        }
         for event in batch.events() {
             let routes = self.rules.route(event, &mut self.scratch);
             tally.routed += usize::from(!black_box(routes.sinks).is_empty());
         }
-        tally.seen += frames.len();
-        tally.decoded += batch.len();
         batch.into_parts().0
     }
 }
@@ -148,7 +176,7 @@ fn round(worker: &mut Worker, load: &Load, options: &Options, tally: &mut Tally)
 
 fn measure(name: &str, profile: Profile, options: &Options) {
     let load = Load::new(profile, options.events as usize);
-    let mut worker = Worker::new();
+    let mut worker = Worker::new(options.selecting);
     let (mut best, mut total) = (u64::MAX, 0);
     let mut tally = Tally::default();
     for _ in 0..options.rounds {

@@ -23,6 +23,7 @@ pub mod rules;
 pub mod wasm;
 
 // 3: shelves of parts.
+pub mod filters;
 pub mod sinks;
 pub mod sources;
 

@@ -165,6 +165,12 @@ impl Duration {
         Self(std::time::Duration::from_millis(milliseconds))
     }
 
+    /// A number of microseconds.
+    #[must_use]
+    pub const fn from_micros(microseconds: u64) -> Self {
+        Self(std::time::Duration::from_micros(microseconds))
+    }
+
     /// As the standard library has it.
     #[must_use]
     pub const fn get(self) -> std::time::Duration {

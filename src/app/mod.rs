@@ -1,9 +1,11 @@
 //! Composition: from a configuration to a pipeline.
 
+use std::sync::Arc;
+
 use crate::component::BuildError;
 use crate::config::{Configuration, SinkConfig, SourceConfig, Unmatched};
 use crate::decoders::Decoder;
-use crate::pipeline::{Blueprint, BuildSink};
+use crate::pipeline::{Blueprint, BuildSink, Filtering, Routing};
 use crate::rules::SinkSet;
 use crate::sinks::QueueConfig;
 use crate::sources::Source;
@@ -40,6 +42,7 @@ pub fn blueprint(configuration: Configuration, sources: Sources) -> Result<Bluep
             configuration.sources.iter().map(build).collect::<Result<_, _>>()?
         }
     };
+    let routing = Routing::new(Arc::new(rule_set), set, sinks.len(), Filtering::default());
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, build): (QueueConfig, BuildSink) = match sink.config {
             SinkConfig::Atime(config) => {
@@ -58,8 +61,7 @@ pub fn blueprint(configuration: Configuration, sources: Sources) -> Result<Bluep
     Ok(Blueprint {
         decoder: Decoder::new(&decoder).expect("the configuration was checked"),
         year: None,
-        rules: rule_set,
-        unmatched: set,
+        routing: Arc::new(routing),
         workers: workers.map_or(threads, |workers| usize::from(workers.get())),
         sources,
         sinks: sinks.collect(),

@@ -47,6 +47,11 @@ pub(super) enum CliError {
     /// The demonstration did not show what it should.
     #[error("the demonstration failed: {0}")]
     Demo(String),
+    /// A filter wants no more events, since its plugin failed.
+    #[error(
+        "the filter {filter} has stopped it: its plugin failed, and it has on_fault = \"halt\""
+    )]
+    Halted { filter: String },
     /// Input cannot be read.
     #[error(transparent)]
     Input(#[from] ReadError),
@@ -83,7 +88,11 @@ impl CliError {
             | Self::Decoder(_)
             | Self::NoSource
             | Self::ReadConfiguration { .. } => Exit::Configuration,
-            Self::Demo(_) | Self::Input(_) | Self::Io { .. } | Self::Output(_) => Exit::Failure,
+            Self::Demo(_)
+            | Self::Halted { .. }
+            | Self::Input(_)
+            | Self::Io { .. }
+            | Self::Output(_) => Exit::Failure,
         }
     }
 }

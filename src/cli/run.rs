@@ -13,7 +13,7 @@ use super::exit::{CliError, Exit};
 use crate::app;
 use crate::config::Configuration;
 use crate::encoders::ledger;
-use crate::pipeline::{Pipeline, RunningPipeline};
+use crate::pipeline::{Halt, Pipeline, RunningPipeline};
 use crate::telemetry::LedgerReport;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE};
 
@@ -32,7 +32,8 @@ Examples:
   QATIME_LOG=debug qatime run --config /etc/qatime.toml
   kill -TERM $(pidof qatime)              ends it; the last words are the ledger
 
-Exit codes: 0 all is done, 1 something was left at the end of the grace period, 78 wrong
+Exit codes: 0 all is done, 1 something was left at the end of the grace period, or a filter has
+stopped the daemon, 78 wrong
 configuration: also a root that is not there, a port in use, a file that cannot be written.")]
 pub(super) struct Run {}
 
@@ -82,14 +83,25 @@ async fn serve(configuration: Configuration) -> Result<Exit, CliError> {
     let blueprint = app::blueprint(configuration, None).map_err(CliError::Build)?;
     let mut running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
-    let why = watch(&mut running, &mut signals).await;
+    let mut halt = running.halt();
+    let why = watch(&mut running, &mut signals, &mut halt).await;
     tracing::info!(why, ?grace, "stopping");
     let report = running.drain(grace).await;
-    Ok(conclude(&report))
+    let exit = conclude(&report);
+    let Some(filter) = halt.filter() else { return Ok(exit) };
+    tracing::error!(
+        component = format!("filters.{filter}"),
+        "a filter has stopped the daemon: its plugin failed, and it has on_fault = \"halt\""
+    );
+    Ok(Exit::Failure)
 }
 
 /// Does what signals ask for, until the daemon is to stop; says why.
-async fn watch(running: &mut RunningPipeline, signals: &mut Signals) -> &'static str {
+async fn watch(
+    running: &mut RunningPipeline,
+    signals: &mut Signals,
+    halt: &mut Halt,
+) -> &'static str {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => return "SIGTERM",
@@ -98,6 +110,7 @@ async fn watch(running: &mut RunningPipeline, signals: &mut Signals) -> &'static
                 tracing::info!("SIGHUP: files are opened anew");
                 running.reopen();
             }
+            _ = halt.ordered() => return "a filter failed that has on_fault = \"halt\"",
             () = running.exhausted() => return "all sources have come to their end",
         }
     }

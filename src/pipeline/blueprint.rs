@@ -6,13 +6,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::RunningPipeline;
 use super::delivery::Delivery;
-use super::worker::{Outlet, Routing, Worker};
+use super::halt::halt;
+use super::routing::{Router, Routing};
+use super::running::{Lanes, RunningPipeline};
+use super::worker::{Decoding, Outlet, Worker};
 use crate::component::{BuildError, Intake, SinkContext, Work};
 use crate::decoders::Decoder;
 use crate::queue::{Gauge, queue};
-use crate::rules::{RuleSet, SinkSet};
 use crate::shutdown::shutdown;
 use crate::sinks::{QueueConfig, Sink};
 use crate::sources::Source;
@@ -31,9 +32,7 @@ pub struct Blueprint {
     /// The year of stamps that have none; by default it follows from when they were received.
     pub year: Option<i16>,
     /// Routes events. Its sinks are those of `sinks`, in the same order.
-    pub rules: RuleSet,
-    /// Where events go that no rule matches; nowhere, where it is empty.
-    pub unmatched: SinkSet,
+    pub routing: Arc<Routing>,
     /// How many threads decode and route; at least one.
     pub workers: usize,
     /// Each source with its name.
@@ -58,6 +57,7 @@ impl fmt::Debug for Blueprint {
 /// A pipeline whose sockets are bound and whose sinks are built.
 pub struct Pipeline {
     ledger: Ledger,
+    decoding: Arc<Decoding>,
     routing: Arc<Routing>,
     workers: usize,
     sources: Vec<(String, Box<dyn Source>)>,
@@ -79,7 +79,7 @@ impl Pipeline {
     /// # Errors
     /// The first sink that cannot be built: a root that is missing, a file that cannot be written.
     pub fn build(blueprint: Blueprint) -> Result<Self, BuildError> {
-        let Blueprint { decoder, year, rules, unmatched, workers, sources, sinks } = blueprint;
+        let Blueprint { decoder, year, routing, workers, sources, sinks } = blueprint;
         let mut ledger = Ledger::default();
         let (reopen, reopened) = watch::channel(0);
         let mut outlets = Vec::with_capacity(sinks.len());
@@ -91,9 +91,9 @@ impl Pipeline {
             outlets.push(Outlet::new(producer, Arc::clone(&account), config.wait_max.get()));
             deliveries.push(Delivery::new(sink, consumer, account, reopened.clone()));
         }
-        let routing = Arc::new(Routing { decoder, year, rules, unmatched });
+        let decoding = Arc::new(Decoding { decoder, year, wanted: routing.wanted() });
         let workers = workers.max(1);
-        Ok(Self { ledger, routing, workers, sources, outlets, deliveries, reopen })
+        Ok(Self { ledger, decoding, routing, workers, sources, outlets, deliveries, reopen })
     }
 
     /// Starts lanes, workers and sources, in this order. Called within a tokio runtime.
@@ -102,17 +102,24 @@ impl Pipeline {
     /// Where the system gives no more threads.
     #[must_use]
     pub fn start(self) -> RunningPipeline {
-        let Self { mut ledger, routing, workers, sources, outlets, deliveries, reopen } = self;
+        let Self { mut ledger, decoding, routing, workers, sources, outlets, deliveries, reopen } =
+            self;
         let mut threads: Vec<_> = deliveries.into_iter().map(Delivery::start).collect();
         let gauges: Arc<[Gauge]> = outlets.iter().map(Outlet::gauge).collect();
-        let counts: Arc<[RuleCount]> = (0..routing.rules.len())
-            .map(|rule| ledger.open_rule(routing.rules.name(rule)))
-            .collect();
+        let rules = routing.rules();
+        let counts: Arc<[RuleCount]> =
+            (0..rules.len()).map(|rule| ledger.open_rule(rules.name(rule))).collect();
+        let filters = &routing.filtering().filters;
+        let accounts: Vec<_> =
+            filters.iter().map(|filter| ledger.open_filter(&filter.name)).collect();
+        let (halting, halt) = halt();
         let mut inlets = Vec::with_capacity(workers);
         for number in 0..workers {
             let (inlet, work) = mpsc::channel::<Work>(WORK_MAX);
             inlets.push(inlet);
-            let worker = Worker::new(Arc::clone(&routing), outlets.clone(), Arc::clone(&counts));
+            let router = Router::new(Arc::clone(&routing), &accounts);
+            let (decoding, counts) = (Arc::clone(&decoding), Arc::clone(&counts));
+            let worker = Worker::new(decoding, router, outlets.clone(), counts, halting.clone());
             threads.push(worker.start(number, work));
         }
         let lanes: Vec<(String, Gauge)> =
@@ -128,6 +135,7 @@ impl Pipeline {
             let intake = Intake::new(Arc::clone(&inlets), Arc::clone(&gauges), account, patient);
             running.spawn(source.run(intake, order.clone()));
         }
-        RunningPipeline::new(ledger, trigger, running, threads, (reopen, lanes))
+        let lanes = Lanes { reopen, lanes, halt };
+        RunningPipeline::new(ledger, trigger, running, threads, lanes)
     }
 }

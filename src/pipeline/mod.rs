@@ -7,10 +7,15 @@
 
 mod blueprint;
 mod delivery;
+mod halt;
+mod passage;
+mod routing;
 mod running;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Pipeline};
+pub use halt::Halt;
+pub use routing::{BEFORE_RULES, Fates, Filtering, Routed, Router, Routing, Step};
 pub use running::RunningPipeline;

@@ -7,9 +7,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::halt::Halt;
 use crate::queue::Gauge;
 use crate::shutdown::Trigger;
 use crate::telemetry::{Ledger, LedgerReport};
+
+/// How sinks and workers are heard of.
+pub(super) struct Lanes {
+    pub(super) reopen: watch::Sender<u64>,
+    pub(super) lanes: Vec<(String, Gauge)>,
+    pub(super) halt: Halt,
+}
 
 /// A pipeline at work.
 pub struct RunningPipeline {
@@ -19,6 +27,7 @@ pub struct RunningPipeline {
     threads: Vec<JoinHandle<()>>,
     reopen: watch::Sender<u64>,
     lanes: Vec<(String, Gauge)>,
+    halt: Halt,
 }
 
 impl fmt::Debug for RunningPipeline {
@@ -37,9 +46,16 @@ impl RunningPipeline {
         trigger: Trigger,
         sources: JoinSet<()>,
         threads: Vec<JoinHandle<()>>,
-        (reopen, lanes): (watch::Sender<u64>, Vec<(String, Gauge)>),
+        lanes: Lanes,
     ) -> Self {
-        Self { ledger, trigger, sources, threads, reopen, lanes }
+        let Lanes { reopen, lanes, halt } = lanes;
+        Self { ledger, trigger, sources, threads, reopen, lanes, halt }
+    }
+
+    /// Tells when a filter wants the daemon to stop (`on_fault = "halt"`).
+    #[must_use]
+    pub fn halt(&self) -> Halt {
+        self.halt.clone()
     }
 
     /// The ledger as it stands.

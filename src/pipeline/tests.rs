@@ -1,5 +1,7 @@
 //! Whole pipelines, on real sources and on sinks that fail in chosen ways.
 
+mod filters;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -112,8 +114,12 @@ fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline
     Pipeline::build(Blueprint {
         decoder: Decoder::new(&decoders::Config::default()).unwrap(),
         year: None,
-        rules: RuleSet::compile(&file.rules, &names).unwrap(),
-        unmatched: SinkSet::NONE,
+        routing: Arc::new(Routing::new(
+            Arc::new(RuleSet::compile(&file.rules, &names).unwrap()),
+            SinkSet::NONE,
+            names.len(),
+            Filtering::default(),
+        )),
         workers: 2,
         sources: vec![("lines".to_owned(), Box::new(lines))],
         sinks: vec![("good".to_owned(), queue, good), ("bad".to_owned(), queue, bad)],

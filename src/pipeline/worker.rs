@@ -3,31 +3,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::halt::Halting;
+use super::routing::{Routed, Router};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
 use crate::queue::{Gauge, Producer};
-use crate::rules::{RuleSet, Scratch, SinkSet};
 use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
 
-/// What all workers share, and none changes.
+/// How frames are read, by all workers alike.
 #[derive(Debug)]
-pub(super) struct Routing {
+pub(super) struct Decoding {
     pub(super) decoder: Decoder,
     pub(super) year: Option<i16>,
-    pub(super) rules: RuleSet,
-    pub(super) unmatched: SinkSet,
-}
-
-impl Routing {
     /// The operations whose events anybody asks for.
-    fn wanted(&self) -> OperationSet {
-        if self.unmatched.is_empty() { self.rules.wanted() } else { OperationSet::ALL }
-    }
+    pub(super) wanted: OperationSet,
 }
 
 /// The way from the workers into one sink's lane.
@@ -101,26 +95,25 @@ impl Outlet {
 /// One of the threads that decode and route.
 #[derive(Debug)]
 pub(super) struct Worker {
-    routing: Arc<Routing>,
+    decoding: Arc<Decoding>,
+    router: Router,
     outlets: Vec<Outlet>,
     counts: Arc<[RuleCount]>,
-    wanted: OperationSet,
-    scratch: Scratch,
-    /// The matches of each rule in the batch at hand.
-    matched: Vec<u64>,
+    /// Says that the daemon is to stop.
+    halting: Halting,
     /// Room for the records of the next batch.
     records: Vec<Record>,
 }
 
 impl Worker {
     pub(super) fn new(
-        routing: Arc<Routing>,
+        decoding: Arc<Decoding>,
+        router: Router,
         outlets: Vec<Outlet>,
         counts: Arc<[RuleCount]>,
+        halting: Halting,
     ) -> Self {
-        let (wanted, scratch) = (routing.wanted(), routing.rules.scratch());
-        let matched = vec![0; counts.len()];
-        Self { routing, outlets, counts, wanted, scratch, matched, records: Vec::new() }
+        Self { decoding, router, outlets, counts, halting, records: Vec::new() }
     }
 
     /// Works on a thread of its own until the last source is gone.
@@ -138,8 +131,8 @@ impl Worker {
     fn work(&mut self, work: Work) {
         let Work { frames, account, patient, spares } = work;
         let (batch, unwanted) = self.decode(frames, &account);
-        let (selected, unmatched, filtered, routed) = self.route(&batch);
-        let batch = Arc::new(batch);
+        let Routed { batch, selected, fates, halted_by, .. } =
+            self.router.route(batch, Instant::now());
         for (outlet, events) in self.outlets.iter().zip(selected) {
             if !events.is_empty() {
                 let selection = Selection::new(Arc::clone(&batch), events);
@@ -152,11 +145,16 @@ impl Worker {
             spares.give(bytes);
             self.records = records;
         }
-        account.unmatched(unwanted + unmatched);
-        account.filtered(filtered);
-        account.routed(routed);
-        for (count, matched) in self.counts.iter().zip(&mut self.matched) {
-            count.matched(std::mem::take(matched));
+        account.unmatched(unwanted + fates.unmatched);
+        account.filtered(fates.filtered);
+        account.count_rejected(Reason::FilterFault, fates.faulted);
+        account.dead_lettered(fates.dead_lettered);
+        account.routed(fates.routed);
+        for (count, matched) in self.counts.iter().zip(self.router.take_matched()) {
+            count.matched(matched);
+        }
+        if let Some(filter) = halted_by {
+            self.halting.halt(self.router.name(filter));
         }
     }
 
@@ -165,12 +163,12 @@ impl Worker {
         let times = Times {
             received: frames.received,
             stamp_reference: frames.stamp_reference,
-            year: self.routing.year,
+            year: self.decoding.year,
         };
         let mut batch = Batch::with_records(frames.bytes, std::mem::take(&mut self.records));
         let mut unwanted = 0;
         for frame in frames.frames {
-            match self.routing.decoder.decode(&mut batch, frame, times, self.wanted) {
+            match self.decoding.decoder.decode(&mut batch, frame, times, self.decoding.wanted) {
                 Outcome::Event => {}
                 Outcome::Ignored | Outcome::Unwanted => unwanted += 1,
                 Outcome::Rejected(reason) => {
@@ -181,31 +179,5 @@ impl Worker {
             }
         }
         (batch, unwanted)
-    }
-
-    /// The events for each sink; how many matched no rule, were ended by a rule without a sink,
-    /// and went to at least one sink.
-    fn route(&mut self, batch: &Batch) -> (Vec<Vec<u32>>, u64, u64, u64) {
-        let mut selected: Vec<Vec<u32>> = vec![Vec::new(); self.outlets.len()];
-        let (mut unmatched, mut filtered, mut routed) = (0, 0, 0);
-        for (index, event) in (0_u32..).zip(batch.events()) {
-            let routes = self.routing.rules.route(event, &mut self.scratch);
-            for rule in routes.matched() {
-                self.matched[rule] += 1;
-            }
-            let is_unmatched = routes.is_unmatched();
-            let sinks = if is_unmatched { self.routing.unmatched } else { routes.sinks };
-            if !sinks.is_empty() {
-                routed += 1;
-            } else if is_unmatched {
-                unmatched += 1;
-            } else {
-                filtered += 1;
-            }
-            for sink in sinks.iter() {
-                selected[sink].push(index);
-            }
-        }
-        (selected, unmatched, filtered, routed)
     }
 }

@@ -42,6 +42,12 @@ impl SinkSet {
         Self(self.0 | other.0)
     }
 
+    /// What is in this one and not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Those in the set, in order.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         Bits(self.0)

@@ -59,6 +59,8 @@ pub(super) struct Replay {
 struct Summary {
     report: LedgerReport,
     complete: bool,
+    /// The filter that stopped it.
+    halted_by: Option<String>,
     took: Duration,
 }
 
@@ -85,6 +87,9 @@ impl Replay {
         if let Some(error) = failure {
             return Err(error.into());
         }
+        if let Some(filter) = summary.halted_by {
+            return Err(CliError::Halted { filter });
+        }
         Ok(if summary.complete { Exit::Success } else { Exit::Failure })
     }
 }
@@ -98,17 +103,21 @@ async fn play(
 ) -> Summary {
     let began = Instant::now();
     let mut beat = tokio::time::interval(BEAT);
+    let mut halt = running.halt();
     let exhausted = loop {
         tokio::select! {
             () = running.exhausted() => break true,
             _ = tokio::signal::ctrl_c() => break false,
+            _ = halt.ordered() => break false,
             _ = beat.tick() => show(bar, position, &running.report(), began.elapsed()),
         }
     };
     show(bar, position, &running.report(), began.elapsed());
     bar.finish();
     let report = running.drain(if exhausted { GRACE } else { grace }).await;
-    Summary { complete: exhausted && report.is_settled(), report, took: began.elapsed() }
+    let halted_by = halt.filter();
+    let complete = exhausted && halted_by.is_none() && report.is_settled();
+    Summary { complete, report, halted_by, took: began.elapsed() }
 }
 
 /// A bar on standard error; none where no terminal is there.

@@ -114,7 +114,7 @@ impl Worker {
     fn new(selecting: bool) -> Self {
         let configuration = config::load(SHIPPED, "qatime.toml", &|_| None);
         let configuration = configuration.expect("the configuration that ships is sound");
-        let (rules, sinks) = (Arc::new(configuration.rule_set), configuration.sinks.len());
+        let (rules, sinks) = (configuration.rule_set, configuration.sinks.len());
         let router = selecting.then(|| {
             let rules = Arc::clone(&rules);
             let routing = Routing::new(rules, SinkSet::NONE, sinks, Filtering::default());

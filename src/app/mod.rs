@@ -1,12 +1,15 @@
 //! Composition: from a configuration to a pipeline.
 
+mod plugins;
+
+pub use plugins::{Plugins, folders, load_plugins};
+
 use std::sync::Arc;
 
 use crate::component::BuildError;
-use crate::config::{Configuration, SinkConfig, SourceConfig, Unmatched};
+use crate::config::{Configuration, SinkConfig, SourceConfig};
 use crate::decoders::Decoder;
-use crate::pipeline::{Blueprint, BuildSink, Filtering, Routing};
-use crate::rules::SinkSet;
+use crate::pipeline::{Blueprint, BuildSink};
 use crate::sinks::QueueConfig;
 use crate::sources::Source;
 
@@ -17,16 +20,13 @@ pub type Sources = Option<Vec<(String, Box<dyn Source>)>>;
 ///
 /// # Errors
 /// Where a source cannot be built.
-pub fn blueprint(configuration: Configuration, sources: Sources) -> Result<Blueprint, BuildError> {
-    let Configuration { unmatched, decoder, rule_set, sinks, workers, .. } = configuration;
-    let mut set = SinkSet::NONE;
-    if let Unmatched::Sinks(names) = &unmatched {
-        for (index, sink) in sinks.iter().enumerate() {
-            if names.contains(&sink.name) {
-                set.insert(index);
-            }
-        }
-    }
+pub fn blueprint(
+    configuration: Configuration,
+    plugins: &Plugins,
+    sources: Sources,
+) -> Result<Blueprint, BuildError> {
+    let routing = Arc::new(configuration.routing(plugins.filters.clone()));
+    let Configuration { decoder, sinks, workers, .. } = configuration;
     let sources = match sources {
         Some(sources) => sources,
         None => {
@@ -42,7 +42,6 @@ pub fn blueprint(configuration: Configuration, sources: Sources) -> Result<Bluep
             configuration.sources.iter().map(build).collect::<Result<_, _>>()?
         }
     };
-    let routing = Routing::new(Arc::new(rule_set), set, sinks.len(), Filtering::default());
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, build): (QueueConfig, BuildSink) = match sink.config {
             SinkConfig::Atime(config) => {
@@ -61,7 +60,7 @@ pub fn blueprint(configuration: Configuration, sources: Sources) -> Result<Bluep
     Ok(Blueprint {
         decoder: Decoder::new(&decoder).expect("the configuration was checked"),
         year: None,
-        routing: Arc::new(routing),
+        routing,
         workers: workers.map_or(threads, |workers| usize::from(workers.get())),
         sources,
         sinks: sinks.collect(),

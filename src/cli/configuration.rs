@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
+use crate::app::{self, Plugins};
 use crate::config::{self, Configuration, Problems};
 
 const DEFAULT: &str = "qatime.toml";
@@ -31,6 +32,12 @@ impl ConfigurationFile {
     pub(super) fn load(&self) -> Result<Configuration, CliError> {
         let text = read(&self.path)?;
         self.parse(&text).map_err(|source| CliError::Configuration { file: self.name(), source })
+    }
+
+    /// Loads the plugins of a configuration that was read from it.
+    pub(super) fn load_plugins(&self, configuration: &Configuration) -> Result<Plugins, CliError> {
+        app::load_plugins(configuration, app::folders(configuration))
+            .map_err(|source| CliError::Configuration { file: self.name(), source })
     }
 
     /// Reads and checks it; mistakes in it are the result.

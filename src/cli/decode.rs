@@ -20,7 +20,8 @@ use crate::telemetry::printable::{self, Backslash};
 /// exactly beside it as `<field>_base64`.
 ///
 /// A message that gives no event prints {"rejected": reason, "raw": …}. Blank lines print nothing.
-/// The table `[decoder]` of the configuration is heeded where there is one.
+/// The table `[decoder]` of the configuration is heeded where there is one. Filters are not: what
+/// is printed is what came; `qatime explain` shows what filters make of it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -1,5 +1,7 @@
 //! `qatime explain`: what would be done for a line, and why.
 
+mod steps;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,19 +11,21 @@ use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::input::{Input, Item};
 use super::output::Output;
-use crate::config::{Configuration, SinkConfig, Unmatched};
+use crate::config::trace::{Delivery, End, Fate, Step, Trace, Tracer};
+use crate::config::{Configuration, SinkConfig};
 use crate::decoders::Decoder;
 use crate::encoders::{json, text};
-use crate::event::{EventRef, Timestamp};
+use crate::event::{Batch, EventRef, Fields, Timestamp};
 use crate::rules::{Finding, RuleTrace};
 use crate::sinks::atime::{Plan, Planner};
 use crate::telemetry::printable::{self, Backslash};
 
 /// Say what would be done for each line, and why
 ///
-/// For each message on standard input (or in files): its fields; each rule, with the conditions
-/// that failed or that it matched; the sinks that it goes to; and for an atime sink what would be
-/// done to which path. Nothing is done: no sink is opened, and no file is touched.
+/// For each message on standard input (or in files): its fields; what each filter did to it; each
+/// rule, with the conditions that failed or that it matched; the sinks that it goes to; and for an
+/// atime sink what would be done to which path. Nothing is done: no sink is opened, and no file is
+/// touched. Filters keep their state from line to line, as they do in the daemon.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -32,7 +36,7 @@ pub(super) struct Explain {
     /// Files to read instead of standard input
     files: Vec<PathBuf>,
 
-    /// Print a JSON object for each line: `event`, `rules`, `unmatched`, `sinks`
+    /// Print a JSON object for each line: `event`, `before_rules`, `rules`, `unmatched`, `sinks`
     #[arg(long)]
     json: bool,
 
@@ -48,25 +52,19 @@ struct Sink {
     planner: Option<Planner>,
 }
 
-struct Explainer {
-    configuration: Configuration,
+struct Explainer<'c> {
+    configuration: &'c Configuration,
+    tracer: Tracer<'c>,
     sinks: Vec<Sink>,
     output: Output,
     json: bool,
     colours: bool,
 }
 
-/// What is said of one event.
-struct Explanation {
-    traces: Vec<RuleTrace>,
-    unmatched: bool,
-    /// Each sink that it goes to, with what an atime sink would do.
-    sinks: Vec<(usize, Option<Plan>)>,
-}
-
 impl Explain {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
         let configuration = file.load()?;
+        let plugins = file.load_plugins(&configuration)?;
         let sinks = configuration.sinks.iter().map(|sink| Sink {
             name: sink.name.clone(),
             kind: sink.config.kind(),
@@ -77,8 +75,9 @@ impl Explain {
         });
         let decoder = Decoder::new(&configuration.decoder)?;
         let mut explainer = Explainer {
+            configuration: &configuration,
+            tracer: Tracer::new(&configuration, &plugins.filters),
             sinks: sinks.collect(),
-            configuration,
             output: Output::default(),
             json: self.json,
             colours: Output::is_terminal(),
@@ -89,15 +88,15 @@ impl Explain {
     }
 }
 
-impl Explainer {
+impl Explainer<'_> {
     fn print(&mut self, item: Item<'_>) -> Result<(), CliError> {
         match item {
             Item::Event(event) => {
-                let explanation = self.explain(event);
+                let trace = self.tracer.trace(event);
                 if self.json {
-                    self.print_json(event, &explanation);
+                    self.print_json(event, &trace);
                 } else {
-                    self.print_words(event, &explanation);
+                    self.print_words(event, &trace);
                 }
             }
             Item::Rejected(rejected) if self.json => rejected.write_json(self.output.buffer()),
@@ -110,52 +109,55 @@ impl Explainer {
         self.output.flush_large()
     }
 
-    fn explain(&self, event: EventRef<'_>) -> Explanation {
-        let rules = &self.configuration.rule_set;
-        let traces = rules.explain(event);
-        let mut scratch = rules.scratch();
-        let routes = rules.route(event, &mut scratch);
-        let unmatched = routes.is_unmatched();
-        let goes = |index: usize| match &self.configuration.unmatched {
-            Unmatched::Sinks(names) if unmatched => names.contains(&self.sinks[index].name),
-            Unmatched::Sinks(_) | Unmatched::Count => routes.sinks.contains(index),
-        };
-        let now: Timestamp = event.received();
-        let sinks = self.sinks.iter().enumerate().filter(|(index, _)| goes(*index));
-        let sinks = sinks.map(|(index, sink)| {
-            (index, sink.planner.as_ref().map(|planner| planner.plan(event, now)))
-        });
-        Explanation { traces, unmatched, sinks: sinks.collect() }
+    /// What an atime sink would do with an event that goes there.
+    fn plan(&self, delivery: &Delivery) -> Option<Plan> {
+        let planner = self.sinks[delivery.sink].planner.as_ref()?;
+        let mut batch = Batch::default();
+        batch.push_fields(&delivery.event);
+        let now: Timestamp = delivery.event.received;
+        Some(planner.plan(batch.event(0), now))
     }
 
-    fn print_words(&mut self, event: EventRef<'_>, explanation: &Explanation) {
+    fn print_words(&mut self, event: EventRef<'_>, trace: &Trace) {
         let colours = text::Options { colours: self.colours };
         text::write(event, colours, self.output.buffer());
         self.output.push("\n");
-        let names = explanation.traces.iter().map(|trace| trace.name.chars().count());
-        let width = names.max().unwrap_or(0);
-        for trace in &explanation.traces {
-            let mark = if trace.finding == Finding::Matched { '+' } else { '-' };
-            let words = match &trace.finding {
-                Finding::Matched => self.matched(trace.rule),
+        let rules = &self.configuration.rules;
+        let width = rules.iter().map(|rule| rule.name.chars().count()).max().unwrap_or(0);
+        self.print_steps("  | ", &trace.before_rules.steps);
+        for rule in &trace.rules {
+            let mark = if rule.finding == Finding::Matched { '+' } else { '-' };
+            let words = match &rule.finding {
+                Finding::Matched => self.matched(rule.rule),
                 finding => finding.to_string(),
             };
-            self.line(&format!("  {mark} {:<width$}  ", trace.name), &words);
+            self.line(&format!("  {mark} {:<width$}  ", rule.name), words.as_bytes());
+            if let Some(way) = trace.ways.iter().find(|way| way.rule == rule.rule) {
+                self.print_steps("    | ", &way.passage.steps);
+            }
         }
-        if explanation.unmatched {
-            let fate = if explanation.sinks.is_empty() { "it is counted" } else { "goes as below" };
-            self.line("  ", &format!("no rule matches: {fate} as unmatched"));
-        } else if explanation.sinks.is_empty() {
-            self.line("  ", "the rules that match have no sinks: it is discarded");
+        if let Some(words) = ending(trace) {
+            self.line("  ", words.as_bytes());
         }
-        for (index, plan) in &explanation.sinks {
-            let Sink { name, kind, .. } = &self.sinks[*index];
-            let words = match plan {
+        for delivery in &trace.deliveries {
+            let Sink { name, kind, .. } = &self.sinks[delivery.sink];
+            let mut words = match self.plan(delivery) {
                 Some(plan) => plan.to_string(),
                 None if *kind == name => "writes the event".to_owned(),
                 None => format!("writes the event ({kind})"),
             };
-            self.line(&format!("  > {name}: "), &words);
+            if delivery.is_dead_letter {
+                words.push_str(", as a dead letter");
+            }
+            let head = format!("  > {name}: ");
+            self.line(&head, words.as_bytes());
+        }
+    }
+
+    fn print_steps(&mut self, mark: &str, steps: &[Step]) {
+        for step in steps {
+            let name = &self.configuration.filters[step.filter].name;
+            self.line(&format!("{mark}{name}: "), &steps::words(self.configuration, step));
         }
     }
 
@@ -172,37 +174,49 @@ impl Explainer {
     }
 
     /// A line of words, which may hold anything that stands in names of files.
-    fn line(&mut self, head: &str, words: &str) {
+    fn line(&mut self, head: &str, words: &[u8]) {
         self.output.push(head);
-        printable::push(words.as_bytes(), Backslash::Keep, self.output.buffer());
+        printable::push(words, Backslash::Keep, self.output.buffer());
         self.output.push("\n");
     }
 
-    fn print_json(&mut self, event: EventRef<'_>, explanation: &Explanation) {
+    fn print_json(&mut self, event: EventRef<'_>, trace: &Trace) {
         let rules: Vec<Value> =
-            explanation.traces.iter().map(|trace| self.trace_json(trace)).collect();
-        let sinks: Vec<Value> = explanation
-            .sinks
+            trace.rules.iter().map(|rule| self.rule_json(rule, trace)).collect();
+        let decoded = Fields::from(event);
+        let sinks: Vec<Value> = trace
+            .deliveries
             .iter()
-            .map(|(index, plan)| {
-                let Sink { name, kind, .. } = &self.sinks[*index];
-                json!({ "name": name, "type": kind, "plan": plan.as_ref().map(plan_json) })
+            .map(|delivery| {
+                let Sink { name, kind, .. } = &self.sinks[delivery.sink];
+                let changed = (delivery.event != decoded).then(|| event_json(&delivery.event));
+                let plan = self.plan(delivery).as_ref().map(plan_json);
+                json!({ "name": name, "type": kind, "plan": plan, "event": changed,
+                        "dead_letter": delivery.is_dead_letter })
             })
             .collect();
+        let steps = self.steps_json(&trace.before_rules.steps);
         let out = self.output.buffer();
         out.extend_from_slice(b"{\"event\":");
         json::write(event, json::Options::default(), out);
-        let rest = json!({ "rules": rules, "sinks": sinks, "unmatched": explanation.unmatched });
+        let rest = json!({ "before_rules": steps, "rules": rules, "sinks": sinks,
+                           "unmatched": trace.unmatched, "fate": trace.fate.as_str() });
         // The event is written as it is everywhere, the rest behind it in the same object.
         out.push(b',');
         out.extend_from_slice(&rest.to_string().as_bytes()[1..]);
     }
 
-    fn trace_json(&self, trace: &RuleTrace) -> Value {
+    fn steps_json(&self, steps: &[Step]) -> Vec<Value> {
+        steps.iter().map(|step| steps::json(self.configuration, step)).collect()
+    }
+
+    fn rule_json(&self, rule: &RuleTrace, trace: &Trace) -> Value {
         let rules = &self.configuration.rule_set;
         let sinks: Vec<&str> =
-            rules.sinks(trace.rule).iter().map(|sink| self.sinks[sink].name.as_str()).collect();
-        let (finding, failures, after) = match &trace.finding {
+            rules.sinks(rule.rule).iter().map(|sink| self.sinks[sink].name.as_str()).collect();
+        let way = trace.ways.iter().find(|way| way.rule == rule.rule);
+        let steps = way.map_or_else(Vec::new, |way| self.steps_json(&way.passage.steps));
+        let (finding, failures, after) = match &rule.finding {
             Finding::Disabled => ("disabled", None, None),
             Finding::Failed(failures) => {
                 let failures: Vec<Value> = failures
@@ -215,13 +229,41 @@ impl Explainer {
             Finding::NotReached { after } => ("not_reached", None, Some(after)),
         };
         json!({
-            "name": trace.name,
+            "name": rule.name,
             "finding": finding,
+            "filters": steps,
             "failures": failures.unwrap_or_default(),
             "after": after,
             "sinks": sinks,
         })
     }
+}
+
+/// How it ends where no sink gets it.
+fn ending(trace: &Trace) -> Option<&'static str> {
+    let went_through = trace.ways.iter().any(|way| way.passage.end == End::Discarded);
+    match trace.fate {
+        Fate::Unmatched => Some("no rule matches: it is counted as unmatched"),
+        Fate::Routed if trace.unmatched => Some("no rule matches: goes as below as unmatched"),
+        Fate::Routed | Fate::DeadLettered => None,
+        Fate::Rejected => Some("a filter failed: it is rejected as filter_fault"),
+        Fate::Filtered if trace.before_rules.end == End::Discarded => {
+            Some("it is discarded before the rules, and counted as filtered")
+        }
+        Fate::Filtered if went_through => {
+            Some("filters keep it from all sinks: it is counted as filtered")
+        }
+        Fate::Filtered => Some("the rules that match have no sinks: it is discarded"),
+    }
+}
+
+/// An event as `decode` prints it.
+fn event_json(event: &Fields) -> Value {
+    let mut batch = Batch::default();
+    batch.push_fields(event);
+    let mut text = Vec::new();
+    json::write(batch.event(0), json::Options::default(), &mut text);
+    serde_json::from_slice(&text).expect("an event's JSON form is an object")
 }
 
 /// A plan with its action and paths; `words` say the same.

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
-use crate::app;
+use crate::app::{self, Plugins};
 use crate::config::Configuration;
 use crate::encoders::ledger;
 use crate::pipeline::{Halt, Pipeline, RunningPipeline};
@@ -65,22 +65,26 @@ impl Run {
         for warning in &configuration.warnings {
             tracing::warn!("{warning}");
         }
+        let plugins = file.load_plugins(&configuration)?;
+        for warning in &plugins.warnings {
+            tracing::warn!("{warning}");
+        }
         raise_descriptor_limit();
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
-        let ended = runtime.block_on(serve(configuration));
+        let ended = runtime.block_on(serve(configuration, &plugins));
         // A thread that hangs in a system call would hang this one as well.
         runtime.shutdown_timeout(Duration::ZERO);
         ended
     }
 }
 
-async fn serve(configuration: Configuration) -> Result<Exit, CliError> {
+async fn serve(configuration: Configuration, plugins: &Plugins) -> Result<Exit, CliError> {
     let grace = configuration.grace;
     let mut signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
     if configuration.sources.is_empty() {
         return Err(CliError::NoSource);
     }
-    let blueprint = app::blueprint(configuration, None).map_err(CliError::Build)?;
+    let blueprint = app::blueprint(configuration, plugins, None).map_err(CliError::Build)?;
     let mut running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
     let mut halt = running.halt();

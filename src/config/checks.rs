@@ -1,6 +1,8 @@
 //! What no part can check by itself: whether names lead anywhere, and parts leave each other room.
 
-use std::collections::HashMap;
+mod filters;
+
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::file::Unmatched;
@@ -19,6 +21,7 @@ pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSe
     let mut checks = Checks { read, findings };
     checks.decoder();
     checks.sources();
+    checks.filters();
     checks.sinks();
     checks.tests();
     checks.rules()
@@ -99,7 +102,7 @@ impl<'r> Checks<'r, '_, '_> {
     }
 
     fn sinks(&mut self) {
-        let Sections { sinks, rules, file, .. } = self.read;
+        let Sections { filters, sinks, file, .. } = self.read;
         if sinks.is_empty() {
             let message = "no sink: events would go nowhere; add a table such as [sinks.atime] \
                            with type = \"atime\"";
@@ -112,14 +115,14 @@ impl<'r> Checks<'r, '_, '_> {
         let key = KeyPath::top("unmatched");
         self.names(unmatched, &self.sink_names(), "sink", &key);
         // A rule that cannot be read may use any sink.
-        if rules.iter().all(|rule| rule.value.is_some()) && file.is_some() {
-            let used = |name: &String| {
-                let in_rule = |rule: &Rule| rule.enabled && rule.sinks.values().contains(name);
-                let mut rules = rules.iter().filter_map(|rule| rule.value.as_ref());
-                unmatched.contains(name) || rules.any(in_rule)
-            };
+        if let (Some(rules), true) = (self.readable_rules(), file.is_some()) {
+            let letters = filters.iter().filter_map(|filter| filter.config.as_ref());
+            let letters = letters.filter_map(|config| config.dead_letter.as_ref());
+            let enabled = rules.into_iter().filter(|rule| rule.enabled);
+            let in_rules = enabled.flat_map(|rule| rule.sinks.values());
+            let used: HashSet<&String> = in_rules.chain(unmatched).chain(letters).collect();
             let read = sinks.iter().filter(|sink| sink.config.is_some());
-            for sink in read.filter(|sink| !used(&sink.name)) {
+            for sink in read.filter(|sink| !used.contains(&sink.name)) {
                 self.findings.warn(&sink.span, &sink.path, "no rule sends events to it");
             }
         }
@@ -185,6 +188,10 @@ impl<'r> Checks<'r, '_, '_> {
             let sinks = self.sink_names();
             self.names(wanted_rules.unwrap_or(&[]), &rules, "rule", &path.key("rules"));
             self.names(wanted_sinks.unwrap_or(&[]), &sinks, "sink", &path.key("sinks"));
+            let filters: Vec<&str> =
+                self.read.filters.iter().map(|filter| filter.name.as_str()).collect();
+            let filter = value.filtered_by.as_slice();
+            self.names(filter, &filters, "filter", &path.key("filtered_by"));
             for field in value.fields.keys().filter(|field| !fields.contains(&field.as_str())) {
                 let key = path.key("fields").key(field);
                 let message = wording::unknown_name("field", field, &fields);
@@ -198,7 +205,8 @@ impl<'r> Checks<'r, '_, '_> {
 
     fn expectations(&mut self, test: &Test, path: &KeyPath) {
         if !test.expects_something() {
-            let message = "expects nothing; say `rules`, `sinks`, `fields` or `rejected`";
+            let message = "expects nothing; say `rules`, `sinks`, `fields`, `labels`, \
+                           `filtered_by` or `rejected`";
             self.note(path, message.to_owned());
         }
         let Some(reason) = &test.rejected else {
@@ -209,7 +217,7 @@ impl<'r> Checks<'r, '_, '_> {
         if !reasons.contains(&reason.as_str()) {
             self.note(&key, wording::unknown_name("reason", reason, &reasons));
         } else if test.expects_event() {
-            let message = "a rejected line gives no event; leave out `rules`, `sinks` and `fields`";
+            let message = "a rejected line gives no event; leave out what else is said of it";
             self.note(&key, message.to_owned());
         }
     }

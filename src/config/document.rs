@@ -96,12 +96,15 @@ impl Places {
     /// The key at or below `top` whose value (or which itself) is exactly at `span`; the innermost
     /// where several are, as a table and the first header that names it.
     pub(super) fn find(&self, top: &KeyPath, span: &Range<usize>) -> Option<&KeyPath> {
-        let below = |key: &KeyPath| key.steps().starts_with(top.steps());
-        self.by_key
-            .iter()
-            .filter(|(key, place)| (place.value == *span || place.key == *span) && below(key))
+        self.below(top)
+            .filter(|(_, place)| place.value == *span || place.key == *span)
             .map(|(key, _)| key)
             .max_by_key(|key| key.steps().len())
+    }
+
+    /// All that stands at or below `top`.
+    pub(super) fn below(&self, top: &KeyPath) -> impl Iterator<Item = (&KeyPath, &Place)> {
+        self.by_key.iter().filter(|(key, _)| key.steps().starts_with(top.steps()))
     }
 
     /// The variable of the environment that gave a value.

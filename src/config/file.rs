@@ -13,14 +13,16 @@ use super::parts::{SinkConfig, SourceConfig};
 use super::schema::in_place;
 use super::test::Test;
 use crate::decoders;
+use crate::filters;
 use crate::rules::Rule;
 use crate::telemetry::logging;
 use crate::units::{Duration, OneOrMany};
 
 /// The sections that are read part by part rather than with the keys of the top level.
-pub(super) const SECTIONS: [&str; 4] = ["sources", "rules", "sinks", "tests"];
+pub(super) const SECTIONS: [&str; 5] = ["sources", "filters", "rules", "sinks", "tests"];
 
-/// Which sources qatime listens to, which events go to which sinks, and tests of that. A text
+/// Which sources qatime listens to, which events go to which sinks by way of which filters, and
+/// tests of that. A text
 /// that is wholly `${NAME}` or `${NAME:-default}` is taken from the environment.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,11 @@ pub(super) struct File {
     /// sink, or a list of them.
     #[serde(default)]
     pub(super) unmatched: Unmatched,
+    /// The names of filters that events go through before the rules, in this order; one or a list.
+    /// What they change and which labels they give is seen by all rules. Events whose operation no
+    /// rule asks for are left out.
+    #[serde(default)]
+    pub(super) before_rules: OneOrMany<String>,
     /// What the daemon says of itself, and how.
     #[serde(default)]
     #[schemars(schema_with = "in_place::<logging::Config>")]
@@ -47,10 +54,19 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(schema_with = "in_place::<decoders::Config>")]
     pub(super) decoder: decoders::Config,
+    /// Where plugins are looked for, and where the host of plugins may write.
+    #[serde(default)]
+    #[schemars(schema_with = "in_place::<filters::PluginsConfig>")]
+    pub(super) plugins: filters::PluginsConfig,
     /// Where events come from: one table each, named as you like.
     #[serde(default)]
     #[expect(dead_code, reason = "it is here for the schema")]
     sources: Section<BTreeMap<Name, SourceConfig>>,
+    /// Plugins and their settings: one table each, named as you like. Rules and `before_rules` name
+    /// them.
+    #[serde(default)]
+    #[expect(dead_code, reason = "it is here for the schema")]
+    filters: Section<BTreeMap<Name, filters::Config>>,
     /// Which events go to which sinks, in this order. Every rule that matches applies.
     #[serde(default)]
     #[expect(dead_code, reason = "it is here for the schema")]
@@ -120,7 +136,7 @@ impl JsonSchema for Unmatched {
     }
 }
 
-/// The name of a source or a sink.
+/// The name of a source, a filter or a sink.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Name;
 

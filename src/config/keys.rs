@@ -114,7 +114,7 @@ impl<'s> Checker<'s, '_, '_> {
 }
 
 /// Keys of the top level that stand without a table. Below the header of one they are its keys.
-const TOP_LEVEL: [&str; 3] = ["grace", "unmatched", "workers"];
+const TOP_LEVEL: [&str; 4] = ["before_rules", "grace", "unmatched", "workers"];
 
 /// What to say of a key that is not among the known ones.
 fn unknown_key(name: &str, known: &[&str]) -> String {

@@ -1,6 +1,7 @@
 //! From the text of the file to a [`Configuration`].
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -12,9 +13,11 @@ use super::file::{File, Name, SECTIONS};
 use super::parts::{Part, SinkConfig, SourceConfig};
 use super::problem::{Findings, KeyPath, Severity};
 use super::reading::{read, read_with};
+use super::settings::{FilterPlaces, fit_json};
 use super::test::Test;
 use super::trial::TestEntry;
 use super::{Configuration, Named, Problems, checks, document, keys, schema, wording};
+use crate::filters;
 use crate::rules::{Rule, RuleSet};
 
 /// Reads and checks a configuration. `file` is its name in messages; `environment` looks up a
@@ -49,13 +52,14 @@ pub fn load(
 pub(super) struct Sections {
     pub(super) file: Option<File>,
     pub(super) sources: Vec<Entry<SourceConfig>>,
+    pub(super) filters: Vec<Entry<filters::Config>>,
     pub(super) rules: Vec<Listed<Rule>>,
     pub(super) sinks: Vec<Entry<SinkConfig>>,
     pub(super) tests: Vec<Listed<Test>>,
     pub(super) places: Places,
 }
 
-/// A source or a sink. Its name counts for others even where its table is of no use.
+/// A source, a filter or a sink. Its name counts for others even where its table is of no use.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) name: String,
@@ -76,21 +80,25 @@ pub(super) struct Listed<T> {
 impl Sections {
     fn read(document: Document<'_>, findings: &mut Findings<'_>) -> Self {
         let Document { mut root, places } = document;
-        let [sources, rules, sinks, tests] =
+        let [sources, filters, rules, sinks, tests] =
             SECTIONS.map(|section| root.remove_entry(section).map(|(_, value)| value));
         let top = Node::new(0..0, DeValue::Table(root));
         Self {
             file: read(top, &KeyPath::default(), &places, findings).value,
-            sources: parts("sources", sources, &places, findings),
+            sources: tables("sources", sources, &places, findings, part),
+            filters: tables("filters", filters, &places, findings, filter),
             rules: list("rules", rules, &places, findings),
-            sinks: parts("sinks", sinks, &places, findings),
+            sinks: tables("sinks", sinks, &places, findings, part),
             tests: list("tests", tests, &places, findings),
             places,
         }
     }
 
     fn configure(self, rule_set: RuleSet, findings: &Findings<'_>) -> Option<Configuration> {
-        let File { grace, workers, unmatched, log, decoder, .. } = self.file?;
+        let File { grace, workers, unmatched, before_rules, log, decoder, plugins, .. } =
+            self.file?;
+        let place = |filter: &Entry<_>| FilterPlaces::new(&filter.path, &self.places, findings);
+        let filter_places = self.filters.iter().map(place).collect();
         let tests = self.tests.into_iter();
         let tests = tests.filter_map(|test| {
             let at = |key: &KeyPath| findings.position(self.places.nearest(key).value.start);
@@ -100,14 +108,18 @@ impl Sections {
             grace: grace.get(),
             workers,
             unmatched,
+            before_rules: before_rules.values().to_vec(),
             log,
             decoder,
+            plugins,
             sources: named(self.sources),
+            filters: named(self.filters),
             rules: self.rules.into_iter().filter_map(|rule| rule.value).collect(),
-            rule_set,
+            rule_set: Arc::new(rule_set),
             sinks: named(self.sinks),
             tests: tests.collect(),
             warnings: Vec::new(),
+            filter_places,
             file: String::new(),
         })
     }
@@ -118,12 +130,13 @@ fn named<T>(entries: Vec<Entry<T>>) -> Vec<Named<T>> {
     entries.into_iter().filter_map(named).collect()
 }
 
-/// Reads the tables of a section of parts, in the order of the file.
-fn parts<T: Part>(
+/// Reads the tables of a section, each by its name, in the order of the file.
+fn tables<T>(
     section: &str,
     value: Option<Node<'_>>,
     places: &Places,
     findings: &mut Findings<'_>,
+    read: fn(&str, Node<'_>, &KeyPath, &Places, &mut Findings<'_>) -> Option<T>,
 ) -> Vec<Entry<T>> {
     let path = KeyPath::top(section);
     let Some(value) = value else {
@@ -145,10 +158,32 @@ fn parts<T: Part>(
             findings.error(&key.span(), &path, message);
         }
         let span = places.nearest(&path).value;
-        let config = part(key.get_ref(), table, &path, places, findings);
+        let config = if table.get_ref().is_table() {
+            read(key.get_ref(), table, &path, places, findings)
+        } else {
+            let message = format!("must be a table; write [{path}] and its keys below");
+            findings.error(&table.span(), &path, message);
+            None
+        };
         Entry { name: key.into_inner().into_owned(), path, span, config }
     });
     entries.collect()
+}
+
+/// Reads one table of filters.
+fn filter(
+    _name: &str,
+    mut table: Node<'_>,
+    path: &KeyPath,
+    places: &Places,
+    findings: &mut Findings<'_>,
+) -> Option<filters::Config> {
+    if let DeValue::Table(keys) = table.get_mut()
+        && let Some(settings) = keys.get_mut("settings")
+    {
+        fit_json(settings, &path.key("settings"), findings);
+    }
+    read(table, path, places, findings).value
 }
 
 /// Reads one table of parts: first the key `type`, then what it says.
@@ -160,11 +195,7 @@ fn part<T: Part>(
     findings: &mut Findings<'_>,
 ) -> Option<T> {
     let span = table.span();
-    let Some(keys) = table.get_ref().as_table() else {
-        let message = format!("must be a table; write [{path}] and its keys below");
-        findings.error(&span, path, message);
-        return None;
-    };
+    let keys = table.get_ref().as_table()?;
     let tag = path.key("type");
     // What was meant, where that can be guessed, tells of further mistakes.
     let kind = match keys.get("type").map(|kind| (kind.span(), kind.get_ref().as_str())) {

@@ -4,9 +4,11 @@
 //! at the problems shows all of them: the text as TOML (`document`), with the environment put
 //! in; each table's keys against the JSON Schema of its part (`keys`); each table into the type
 //! that its part declares (`reading`); then what no part knows of the others (`checks`).
-//! `trial` runs the `[[tests]]` of the file.
+//! [`trace`] shows an event its way through filters and rules; `trial` runs the `[[tests]]` of the
+//! file by it.
 //!
-//! Nothing here touches what the configuration speaks of: no file, no socket, no mount.
+//! Nothing here touches what the configuration speaks of: no file, no socket, no mount. Plugins are
+//! loaded by whoever uses the configuration.
 
 mod checks;
 mod document;
@@ -17,7 +19,9 @@ mod parts;
 mod problem;
 mod reading;
 mod schema;
+mod settings;
 mod test;
+pub mod trace;
 mod trial;
 mod wording;
 
@@ -25,16 +29,21 @@ mod wording;
 mod tests;
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use file::Unmatched;
 pub use load::load;
 pub use parts::{SinkConfig, SourceConfig};
 pub use problem::{Problem, Problems, Severity};
+pub use settings::FilterKey;
 
 use crate::decoders;
-use crate::rules::{Rule, RuleSet};
-use crate::telemetry::logging;
+use crate::filters::{self, Loaded};
+use crate::pipeline::{Filtering, Routing};
+use crate::rules::{Rule, RuleSet, SinkSet};
+use crate::telemetry::{logging, printable};
+use problem::Position;
 
 /// A configuration without mistakes. Whether what it names exists is another matter.
 #[derive(Debug)]
@@ -45,25 +54,33 @@ pub struct Configuration {
     pub workers: Option<NonZeroU16>,
     /// What becomes of events that match no rule.
     pub unmatched: Unmatched,
+    /// The names of the filters that events go through before the rules, in this order.
+    pub before_rules: Vec<String>,
     /// What the daemon says of itself.
     pub log: logging::Config,
     /// How lines are read.
     pub decoder: decoders::Config,
+    /// Where plugins are looked for, and where their host may write.
+    pub plugins: filters::PluginsConfig,
     /// The sources in the order of the file. There may be none: only `run` needs one.
     pub sources: Vec<Named<SourceConfig>>,
+    /// The filters in the order of the file.
+    pub filters: Vec<Named<filters::Config>>,
     /// The rules in the order of the file.
     pub rules: Vec<Rule>,
     /// The same rules compiled; its sinks are numbered as in `sinks`.
-    pub rule_set: RuleSet,
+    pub rule_set: Arc<RuleSet>,
     /// The sinks in the order of the file; at least one.
     pub sinks: Vec<Named<SinkConfig>>,
     /// What is odd but no mistake, in the order of the file.
     pub warnings: Vec<Problem>,
     tests: Vec<trial::TestEntry>,
+    /// Where the keys of each filter stand, in the same order.
+    filter_places: Vec<settings::FilterPlaces>,
     file: String,
 }
 
-/// A source or a sink, and its name in the configuration.
+/// A source, a filter or a sink, and its name in the configuration.
 #[derive(Debug, Clone)]
 pub struct Named<T> {
     /// The name: what stands behind the dot in `[sinks.atime]`.
@@ -79,11 +96,58 @@ impl Configuration {
         self.tests.len()
     }
 
-    /// Decodes and routes the line of each of the `[[tests]]`; gives what came out otherwise than
-    /// expected, in the order of the file. The result depends on nothing but the configuration.
+    /// The name of the file, as it was given to [`load()`].
     #[must_use]
-    pub fn run_tests(&self) -> Vec<Problem> {
-        trial::run(self)
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// What becomes of events: by the rules, and by filters. These are those of [`Self::filters`],
+    /// in the same order; events pass by what is not among them.
+    #[must_use]
+    pub fn routing(&self, filters: Vec<Arc<Loaded>>) -> Routing {
+        let filter = |name: &String| filters.iter().position(|filter| filter.name == *name);
+        let sink = |name: &String| self.sinks.iter().position(|sink| sink.name == *name);
+        let mut unmatched = SinkSet::NONE;
+        if let Unmatched::Sinks(names) = &self.unmatched {
+            for sink in names.iter().filter_map(sink) {
+                unmatched.insert(sink);
+            }
+        }
+        let letters = |filter: &Arc<Loaded>| filter.config.dead_letter.as_ref().and_then(sink);
+        let of_rule = |rule: &Rule| rule.filters.values().iter().filter_map(filter).collect();
+        let filtering = Filtering {
+            before_rules: self.before_rules.iter().filter_map(filter).collect(),
+            rule_filters: self.rules.iter().map(of_rule).collect(),
+            dead_letters: filters.iter().map(letters).collect(),
+            filters,
+        };
+        Routing::new(Arc::clone(&self.rule_set), unmatched, self.sinks.len(), filtering)
+    }
+
+    /// An error at a key of a filter's table, for whoever loads its plugin. `filter` counts within
+    /// [`Self::filters`]; the message may hold anything that a plugin says.
+    ///
+    /// # Panics
+    /// Where there is no such filter.
+    #[must_use]
+    pub fn filter_error(&self, filter: usize, key: FilterKey<'_>, message: &str) -> Problem {
+        let places = &self.filter_places[filter];
+        let (key, Position { line, column }) = places.find(key);
+        let mut message = printable::text(message.as_bytes());
+        if let Some(variable) = places.variable(&key) {
+            message.push_str(&reading::from_variable(variable));
+        }
+        let (file, key) = (self.file.clone(), key.to_string());
+        Problem { file, line, column, key, severity: Severity::Error, message }
+    }
+
+    /// Decodes the line of each of the `[[tests]]`, and takes it through filters and rules; gives
+    /// what came out otherwise than expected, in the order of the file. `filters` are those of
+    /// [`Self::filters`], in the same order. The result depends on nothing but these.
+    #[must_use]
+    pub fn run_tests(&self, filters: &[Arc<Loaded>]) -> Vec<Problem> {
+        trial::run(self, filters)
     }
 }
 

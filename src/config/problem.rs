@@ -61,6 +61,13 @@ impl fmt::Display for Problem {
 pub struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
+    /// Problems of one file, which are put in its order; at least one of them is an error.
+    #[must_use]
+    pub fn new(mut problems: Vec<Problem>) -> Self {
+        sort(&mut problems);
+        Self(problems)
+    }
+
     /// Each problem, in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
@@ -158,10 +165,14 @@ impl<'a> Findings<'a> {
 
     /// All of them in the order of the file, the errors of a place before its warnings.
     pub(super) fn sorted(mut self) -> Vec<Problem> {
-        let place = |problem: &Problem| (problem.line, problem.column, problem.severity);
-        self.problems.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.key.cmp(&b.key)));
+        sort(&mut self.problems);
         self.problems
     }
+}
+
+fn sort(problems: &mut [Problem]) {
+    let place = |problem: &Problem| (problem.line, problem.column, problem.severity);
+    problems.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.key.cmp(&b.key)));
 }
 
 /// The way to a value: `sinks.atime.queue`, `rules[2].when.path`.

@@ -129,12 +129,17 @@ fn note(
         Complaint::Value(message) => (at.clone(), message),
     };
     if let Some(variable) = places.variable(&key) {
-        message.push_str(&format!(" (from the variable {variable} of the environment)"));
+        message.push_str(&from_variable(variable));
     }
     // What was taken out may now be missing, and what is missing was noted before.
     if !findings.concern(&key) {
         findings.error(span, &key, message);
     }
+}
+
+/// What is added to a message about a value that the environment gave.
+pub(super) fn from_variable(variable: &str) -> String {
+    format!(" (from the variable {variable} of the environment)")
 }
 
 /// Takes out the innermost value below `value` that stands at `span`, or whose key does.

@@ -30,12 +30,21 @@ pub(super) struct Test {
     /// The names of exactly those rules that match, in their order.
     #[serde(default)]
     pub(super) rules: Option<Vec<String>>,
-    /// The names of exactly those sinks that it goes to, in any order.
+    /// The names of exactly those sinks that it goes to, in any order: what a rule's filters
+    /// discard does not go to that rule's sinks.
     #[serde(default)]
     pub(super) sinks: Option<Vec<String>>,
-    /// Some of its fields, by the names that `qatime decode` prints; `""` where there is none.
+    /// Some of its fields, by the names that `qatime decode` prints; `""` where there is none. Of
+    /// an event that reaches sinks they are as each of those sinks gets it, of one that reaches
+    /// none as the rules see it: after `before_rules`.
     #[serde(default)]
     pub(super) fields: BTreeMap<String, Value>,
+    /// Some of its labels, taken as `fields` are; `""` where there is none.
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    /// The name of a filter that discards it, be it before the rules or for the sinks of a rule.
+    #[serde(default)]
+    pub(super) filtered_by: Option<String>,
     /// The reason for which it is rejected.
     #[serde(default)]
     pub(super) rejected: Option<String>,
@@ -49,7 +58,10 @@ impl Test {
 
     /// Whether it says anything of an event.
     pub(super) fn expects_event(&self) -> bool {
-        self.rules.is_some() || self.sinks.is_some() || !self.fields.is_empty()
+        self.rules.is_some()
+            || self.sinks.is_some()
+            || self.filtered_by.is_some()
+            || !(self.fields.is_empty() && self.labels.is_empty())
     }
 }
 

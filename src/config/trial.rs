@@ -1,16 +1,21 @@
-//! Tries the `[[tests]]` of a configuration: decodes each line, and routes its event.
+//! Tries the `[[tests]]` of a configuration: decodes each line, and takes its event through filters
+//! and rules.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::problem::{KeyPath, Position};
 use super::test::Test;
-use super::{Configuration, Problem, Severity, Unmatched};
+use super::trace::{self, Trace, Tracer};
+use super::{Configuration, Problem, Severity};
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::encoders::json;
-use crate::event::{Batch, EventRef, Frame, FrameEnd, OperationSet, Reason, Record};
+use crate::event::{Batch, EventRef, Fields, Frame, FrameEnd, OperationSet, Reason, Record};
+use crate::filters::Loaded;
 use crate::rules::{Finding, RuleTrace};
+use crate::telemetry::{FaultKind, printable};
 
 /// One of the `[[tests]]`, and where its keys stand.
 #[derive(Debug, Clone)]
@@ -23,20 +28,18 @@ pub(super) struct TestEntry {
 impl TestEntry {
     /// A test that stands at `path`; `at` says where a key stands.
     pub(super) fn new(test: Test, path: &KeyPath, at: &dyn Fn(&KeyPath) -> Position) -> Self {
-        let keys =
-            ["input", "rules", "sinks", "rejected"].map(|key| (key.to_owned(), path.key(key)));
-        let fields = test.fields.keys().map(|field| {
-            let key = path.key("fields").key(field);
-            (field_key(field), key)
-        });
-        let all = keys.into_iter().chain(fields).chain([(String::new(), path.clone())]);
+        let keys = ["input", "rules", "sinks", "filtered_by", "rejected"];
+        let keys = keys.map(|key| (key.to_owned(), path.key(key)));
+        let below = |table: &'static str, key: &String| {
+            (format!("{table}.{key}"), path.key(table).key(key))
+        };
+        let fields = test.fields.keys().map(|field| below("fields", field));
+        let labels = test.labels.keys().map(|label| below("labels", label));
+        let own = [(String::new(), path.clone())];
+        let all = keys.into_iter().chain(fields).chain(labels).chain(own);
         let places = all.map(|(name, key)| (name, (key.to_string(), at(&key)))).collect();
         Self { test, places }
     }
-}
-
-fn field_key(field: &str) -> String {
-    format!("fields.{field}")
 }
 
 /// The names under which the fields of an event can be tested: the keys of its JSON form.
@@ -55,10 +58,11 @@ fn fields_of(event: EventRef<'_>) -> Map<String, Value> {
     serde_json::from_slice(&text).expect("an event's JSON form is an object")
 }
 
-/// Tries all tests. Nothing outside the configuration is looked at or changed.
-pub(super) fn run(configuration: &Configuration) -> Vec<Problem> {
+/// Tries all tests, each with fresh instances of the filters. Nothing outside the configuration and
+/// its plugins is looked at or changed.
+pub(super) fn run(configuration: &Configuration, filters: &[Arc<Loaded>]) -> Vec<Problem> {
     let decoder = Decoder::new(&configuration.decoder).expect("it was built when it was checked");
-    let trial = |entry| Trial { configuration, entry, problems: Vec::new() }.run(&decoder);
+    let trial = |entry| Trial { configuration, filters, entry, problems: vec![] }.run(&decoder);
     let mut problems: Vec<_> = configuration.tests.iter().flat_map(trial).collect();
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
@@ -66,6 +70,7 @@ pub(super) fn run(configuration: &Configuration) -> Vec<Problem> {
 
 struct Trial<'c> {
     configuration: &'c Configuration,
+    filters: &'c [Arc<Loaded>],
     entry: &'c TestEntry,
     problems: Vec<Problem>,
 }
@@ -104,40 +109,110 @@ impl Trial<'_> {
     }
 
     fn event(&mut self, event: EventRef<'_>) {
-        let Configuration { rule_set, rules, sinks, unmatched, .. } = self.configuration;
-        let test = &self.entry.test;
-        let mut scratch = rule_set.scratch();
-        let routes = rule_set.route(event, &mut scratch);
-        let matched: Vec<&str> = routes.matched().map(|rule| rules[rule].name.as_str()).collect();
-        if let Some(expected) = &test.rules
+        let trace = Tracer::new(self.configuration, self.filters).trace(event);
+        self.rules(&trace);
+        self.sinks(&trace);
+        self.filters(&trace);
+        self.versions(&trace);
+    }
+
+    fn rules(&mut self, trace: &Trace) {
+        let rules = &self.configuration.rules;
+        let matched: Vec<&str> =
+            trace.ways.iter().map(|way| rules[way.rule].name.as_str()).collect();
+        if let Some(expected) = &self.entry.test.rules
             && *expected != matched
         {
             let mut message = difference("rules", expected, &matched);
-            message.push_str(&reasons(rule_set.explain(event), expected));
+            message.push_str(&reasons(&trace.rules, expected));
             self.fail("rules", &message);
         }
-        if let Some(expected) = &test.sinks {
-            let mut reached: Vec<&str> = match unmatched {
-                Unmatched::Sinks(names) if routes.is_unmatched() => {
-                    names.iter().map(String::as_str).collect()
-                }
-                _ => routes.sinks.iter().map(|sink| sinks[sink].name.as_str()).collect(),
-            };
-            let mut sorted: Vec<&str> = expected.iter().map(String::as_str).collect();
-            for names in [&mut reached, &mut sorted] {
-                names.sort_unstable();
-                names.dedup();
-            }
-            if sorted != reached {
-                self.fail("sinks", &difference("sinks", expected, &reached));
+    }
+
+    fn sinks(&mut self, trace: &Trace) {
+        let Some(expected) = &self.entry.test.sinks else {
+            return;
+        };
+        let name =
+            |delivery: &trace::Delivery| self.configuration.sinks[delivery.sink].name.as_str();
+        let mut reached: Vec<&str> = trace.deliveries.iter().map(name).collect();
+        let mut sorted: Vec<&str> = expected.iter().map(String::as_str).collect();
+        for names in [&mut reached, &mut sorted] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        if sorted != reached {
+            self.fail("sinks", &difference("sinks", expected, &reached));
+        }
+    }
+
+    /// Which filter discards it; and that none fails on it.
+    fn filters(&mut self, trace: &Trace) {
+        let filters = &self.configuration.filters;
+        let discards = trace.steps().filter(|step| step.outcome == trace::Outcome::Discarded);
+        let mut discarded: Vec<&str> =
+            discards.map(|step| filters[step.filter].name.as_str()).collect();
+        discarded.dedup();
+        if let Some(expected) = &self.entry.test.filtered_by
+            && !discarded.contains(&expected.as_str())
+        {
+            let expected = std::slice::from_ref(expected);
+            self.fail("filtered_by", &difference("a filter to discard it", expected, &discarded));
+        }
+        for step in trace.steps() {
+            if let trace::Outcome::Failed(fault) = &step.outcome
+                && fault.kind != FaultKind::Abstained
+            {
+                let name = &filters[step.filter].name;
+                let said = printable::text(fault.message.as_bytes());
+                self.fail("input", &format!("the filter {name:?} failed ({}): {said}", fault.kind));
             }
         }
-        let found = fields_of(event);
+    }
+
+    /// Fields and labels: as each sink gets them that was expected; where it reaches none, as the
+    /// rules see them.
+    fn versions(&mut self, trace: &Trace) {
+        let test = &self.entry.test;
+        let sinks = &self.configuration.sinks;
+        let is_asked = |delivery: &&trace::Delivery| {
+            let name = &sinks[delivery.sink].name;
+            test.sinks.as_ref().is_none_or(|names| names.contains(name))
+        };
+        let mut versions: Vec<&Fields> = Vec::new();
+        for delivery in trace.deliveries.iter().filter(is_asked) {
+            if !versions.contains(&&delivery.event) {
+                versions.push(&delivery.event);
+            }
+        }
+        if versions.is_empty() {
+            versions.push(&trace.before_rules.event);
+        }
+        for version in versions {
+            self.version(version);
+        }
+    }
+
+    fn version(&mut self, version: &Fields) {
+        let test = &self.entry.test;
+        let mut batch = Batch::default();
+        batch.push_fields(version);
+        let found = fields_of(batch.event(0));
         for (name, expected) in &test.fields {
             let found = found.get(name).unwrap_or(&Value::Null);
             if !is_same(name, expected, found) {
                 let found = if found.is_null() { "absent".to_owned() } else { found.to_string() };
-                self.fail(&field_key(name), &format!("expected {expected}, it is {found}"));
+                self.fail(
+                    &format!("fields.{name}"),
+                    &format!("expected {expected}, it is {found}"),
+                );
+            }
+        }
+        for (key, expected) in &test.labels {
+            let found = version.labels.get(key).map_or("", String::as_str);
+            if found != expected {
+                let message = format!("expected {expected:?}, it is {found:?}");
+                self.fail(&format!("labels.{key}"), &message);
             }
         }
     }
@@ -158,10 +233,9 @@ impl Trial<'_> {
 }
 
 /// Why rules that were expected did not match.
-fn reasons(traces: Vec<RuleTrace>, expected: &[String]) -> String {
-    let failed = |trace: &RuleTrace| trace.finding != Finding::Matched;
-    let missing =
-        traces.into_iter().filter(|trace| expected.contains(&trace.name) && failed(trace));
+fn reasons(traces: &[RuleTrace], expected: &[String]) -> String {
+    let failed = |trace: &&RuleTrace| trace.finding != Finding::Matched;
+    let missing = traces.iter().filter(|trace| expected.contains(&trace.name)).filter(failed);
     missing.map(|trace| format!("; {trace}")).collect()
 }
 

@@ -31,6 +31,13 @@ pub(crate) fn push(bytes: &[u8], backslash: Backslash, out: &mut Vec<u8>) {
     }
 }
 
+/// The same as a text of its own, for people.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len());
+    push(bytes, Backslash::Keep, &mut out);
+    String::from_utf8(out).expect("what is not UTF-8 was escaped")
+}
+
 fn push_char(character: char, backslash: Backslash, out: &mut Vec<u8>) {
     match character {
         '\n' => out.extend_from_slice(b"\\n"),

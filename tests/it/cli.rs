@@ -23,6 +23,7 @@ const METADATA: &str = concat!(
 fn qatime(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).env_remove("QATIME_ROOT");
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -218,7 +219,7 @@ fn explain_says_what_would_be_done_to_which_path() {
 #[test]
 fn explain_in_json_says_the_same() {
     let rename = READ.replace("fs_read_data", "fs_rename").replace(r#","""#, r#","/c""#);
-    let snapshot = READ.replace("/a, b.mov", "/.snapshot/1_x/a");
+    let snapshot = rename.replace("/a, b.mov", "/.snapshot/1_x/a").replace("/c", "/.snapshot/b");
     let input = [READ, METADATA, &rename, &snapshot, "junk\n"].concat();
     let mut command = qatime(&["explain", "--json"]);
     let lines = json_lines(&run(command.env("QATIME_ROOT", "/mnt/q"), input.as_bytes()));
@@ -242,7 +243,9 @@ fn explain_in_json_says_the_same() {
 fn the_configuration_that_ships_is_fine() {
     let output = run(&mut qatime(&["check"]), b"");
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
-    assert!(stdout(&output).starts_with("qatime.toml is fine: 1 source, 3 rules, 1 sink, "));
+    assert!(
+        stdout(&output).starts_with("qatime.toml is fine: 1 source, 2 filters, 3 rules, 1 sink, ")
+    );
     let json = &json_lines(&run(&mut qatime(&["check", "--json"]), b""))[0];
     assert_eq!(json["ok"], true);
     assert_eq!(json["problems"], Value::Array(vec![]));

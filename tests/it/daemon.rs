@@ -67,6 +67,8 @@ impl Daemon {
             .arg("run")
             .arg("--config")
             .arg(&file)
+            // Compiled plugins are kept between tests, and nowhere else.
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -189,13 +191,33 @@ impl Ended {
         for account in self.accounts() {
             let rejected = account["rejected"].as_object().unwrap();
             let rejected: i64 = rejected.values().map(|count| count.as_i64().unwrap()).sum();
-            let parts = ["filtered", "unmatched", "delivered", "superseded", "in_flight"];
+            let parts =
+                ["filtered", "unmatched", "dead_lettered", "delivered", "superseded", "in_flight"];
             let is_source = account.get("received").is_some();
             let whole = if is_source { "received" } else { "routed" };
             let routed = if is_source { count(account, "routed") } else { 0 };
             let settled: i64 = parts.iter().map(|part| count(account, part)).sum();
             assert_eq!(count(account, whole), rejected + settled + routed, "{account}");
         }
+        for filter in self.filters() {
+            let faulted = filter["faulted"].as_object().unwrap();
+            let faulted: i64 = faulted.values().map(|count| count.as_i64().unwrap()).sum();
+            let parts = ["kept", "discarded", "bypassed", "in_flight"];
+            let settled: i64 = parts.iter().map(|part| count(filter, part)).sum();
+            assert_eq!(count(filter, "received"), faulted + settled, "{filter}");
+            assert_eq!(count(filter, "in_flight"), 0, "{filter}");
+        }
+    }
+
+    fn filters(&self) -> &[Value] {
+        self.ledger["filters"].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// The account of one filter: `names`.
+    pub(crate) fn filter(&self, name: &str) -> &Value {
+        let name = format!("filters.{name}");
+        let mut filters = self.filters().iter();
+        filters.find(|filter| filter["name"] == name).unwrap_or_else(|| panic!("no {name}"))
     }
 
     fn accounts(&self) -> impl Iterator<Item = &Value> {

@@ -6,6 +6,8 @@ mod cli;
 mod daemon;
 mod decoders;
 #[cfg(test)]
+mod filters;
+#[cfg(test)]
 mod generator;
 #[cfg(test)]
 mod hostile;

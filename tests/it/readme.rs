@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use qatime::app::{self, Plugins};
+use qatime::config::Configuration;
+use qatime::filters::Folders;
+
 /// The blocks of the README in a language.
 fn blocks(language: &str) -> Vec<String> {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -12,6 +16,18 @@ fn blocks(language: &str) -> Vec<String> {
     let blocks: Vec<_> = blocks.by_ref().map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(!blocks.is_empty(), "the README has no {language} block");
     blocks.into_iter().map(str::to_owned).collect()
+}
+
+/// The plugins that stand beside the program.
+pub(crate) fn load_plugins(configuration: &Configuration) -> Plugins {
+    let program = Path::new(env!("CARGO_BIN_EXE_qatime"));
+    let folders = Folders {
+        plugins: vec![program.ancestors().nth(2).unwrap().join("lib/qatime/plugins")],
+        cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("qatime/plugins")),
+        faults: None,
+        ..app::folders(configuration)
+    };
+    app::load_plugins(configuration, folders).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn root() -> PathBuf {
@@ -39,7 +55,8 @@ fn every_command_of_the_readme_runs() {
 fn the_configuration_of_the_readme_is_right() {
     for block in blocks("toml") {
         let configuration = qatime::config::load(&block, "README.md", &|_| None).unwrap();
-        assert_eq!(configuration.run_tests(), []);
+        let plugins = load_plugins(&configuration);
+        assert_eq!(configuration.run_tests(&plugins.filters), []);
         assert!(configuration.test_count() > 0 && configuration.warnings.is_empty());
     }
 }

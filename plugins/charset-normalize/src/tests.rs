@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use qatime_plugin::testing::{Events, Row, run, run_cases, start};
+use qatime_plugin::testing::{Events, Row, check_schema, run, run_cases, start};
 use qatime_plugin::{BatchFilter, Column, Verdict};
 
 use super::*;
@@ -7,6 +7,11 @@ use super::*;
 #[test]
 fn cases_hold() {
     run_cases::<CharsetNormalize>(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"));
+}
+
+#[test]
+fn the_schema_is_that_of_the_settings() {
+    check_schema::<CharsetNormalize>();
 }
 
 /// What becomes of a path: its new bytes, or none if it is labelled.

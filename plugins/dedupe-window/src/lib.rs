@@ -12,8 +12,8 @@ use std::hash::Hasher;
 
 use memory::Memory;
 
-/// The bounds of `entries_max`. One entry takes about 40 bytes.
-const ENTRIES: std::ops::RangeInclusive<usize> = 2..=1_000_000;
+/// The bounds of `entries_max`. So many take 36 MB, which leaves room in the 64 MiB of an instance.
+const ENTRIES: std::ops::RangeInclusive<usize> = 2..=500_000;
 
 /// The settings.
 #[derive(Debug, Deserialize)]
@@ -116,13 +116,18 @@ qatime_plugin::export!(DedupeWindow);
 
 #[cfg(test)]
 mod tests {
-    use qatime_plugin::testing::run_cases;
+    use qatime_plugin::testing::{check_schema, run_cases};
 
     use super::*;
 
     #[test]
     fn cases_hold() {
         run_cases::<DedupeWindow>(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"));
+    }
+
+    #[test]
+    fn the_schema_is_that_of_the_settings() {
+        check_schema::<DedupeWindow>();
     }
 
     #[test]

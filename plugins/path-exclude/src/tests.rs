@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use qatime_plugin::testing::{run_cases, start};
+use qatime_plugin::testing::{check_schema, run_cases, start};
 
 use super::*;
 use pattern::Token;
@@ -7,6 +7,11 @@ use pattern::Token;
 #[test]
 fn cases_hold() {
     run_cases::<PathExclude>(concat!(env!("CARGO_MANIFEST_DIR"), "/cases"));
+}
+
+#[test]
+fn the_schema_is_that_of_the_settings() {
+    check_schema::<PathExclude>();
 }
 
 fn listed(patterns: &[&str], path: &str) -> bool {

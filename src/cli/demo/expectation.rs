@@ -10,8 +10,10 @@ use crate::event::{Operation, Timestamp};
 use crate::generator::{Event, Namespace, Place};
 
 /// What the events that were sent ask for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Expectation {
+    /// How names end whose accesses do not count.
+    excluded: &'static [&'static [u8]],
     accessed: HashMap<Place, Accesses>,
     /// Renamed or deleted in the stream, though not in the tree: what becomes of their times
     /// depends on which came first.
@@ -23,11 +25,28 @@ pub(super) struct Expectation {
 pub(super) struct Accesses {
     pub(super) count: u64,
     pub(super) newest: Timestamp,
+    /// What filters did about them.
+    pub(super) filtering: Filtering,
+}
+
+/// What filters did about the accesses of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filtering {
+    /// Nothing.
+    None,
+    /// They found its name, which stands in the stream in another encoding.
+    Decoded,
+    /// They left them out.
+    Excluded,
 }
 
 impl Expectation {
-    /// Notes an event that is sent.
-    pub(super) fn note(&mut self, event: &Event) {
+    pub(super) fn new(excluded: &'static [&'static [u8]]) -> Self {
+        Self { excluded, accessed: HashMap::new(), moved: HashSet::new() }
+    }
+
+    /// Notes an event that is sent, maybe in another encoding.
+    pub(super) fn note(&mut self, event: &Event, namespace: &Namespace, transcoded: bool) {
         use Operation::{FsDelete, FsListDirectory, FsReadData, FsRename, FsWriteData};
 
         if !event.ok {
@@ -37,7 +56,15 @@ impl Expectation {
             self.moved.insert(event.place);
         }
         if matches!(event.operation, FsListDirectory | FsReadData | FsWriteData) {
-            let none = Accesses { count: 0, newest: event.time };
+            let name = namespace.parts(event.place)[1];
+            let filtering = if self.excluded.iter().any(|end| name.ends_with(end)) {
+                Filtering::Excluded
+            } else if transcoded {
+                Filtering::Decoded
+            } else {
+                Filtering::None
+            };
+            let none = Accesses { count: 0, newest: event.time, filtering };
             let accesses = self.accessed.entry(event.place).or_insert(none);
             accesses.count += 1;
             accesses.newest = accesses.newest.max(event.time);
@@ -50,6 +77,7 @@ impl Expectation {
 pub(super) struct Finding {
     pub(super) path: Vec<u8>,
     pub(super) accesses: u64,
+    pub(super) filtering: Filtering,
     pub(super) before: FileTime,
     pub(super) now: FileTime,
     pub(super) is_right: bool,
@@ -60,6 +88,8 @@ pub(super) struct Finding {
 pub(super) struct Verdict {
     /// Those that were accessed, the most accessed first.
     pub(super) accessed: Vec<Finding>,
+    /// Those that were accessed, and excluded by a filter; the most accessed first.
+    pub(super) excluded: Vec<Finding>,
     /// Those that were not.
     pub(super) untouched: Vec<Finding>,
     /// How many were left out because they were renamed or deleted in the stream.
@@ -84,20 +114,26 @@ impl Verdict {
                 continue;
             }
             let accesses = expectation.accessed.get(&place);
-            let expected = accesses.map_or(tree.atime, |accesses| file_time(accesses.newest));
+            let filtering = accesses.map_or(Filtering::None, |accesses| accesses.filtering);
+            let counted = accesses.filter(|_| filtering != Filtering::Excluded);
+            let expected = counted.map_or(tree.atime, |accesses| file_time(accesses.newest));
             let finding = Finding {
                 path: namespace.parts(place).concat(),
                 accesses: accesses.map_or(0, |accesses| accesses.count),
+                filtering,
                 before: tree.atime,
                 now,
                 is_right: now == expected,
             };
-            match accesses {
-                Some(_) => verdict.accessed.push(finding),
-                None => verdict.untouched.push(finding),
+            match filtering {
+                Filtering::Excluded => verdict.excluded.push(finding),
+                _ if accesses.is_some() => verdict.accessed.push(finding),
+                _ => verdict.untouched.push(finding),
             }
         }
-        verdict.accessed.sort_by_key(|finding| std::cmp::Reverse(finding.accesses));
+        for findings in [&mut verdict.accessed, &mut verdict.excluded] {
+            findings.sort_by_key(|finding| std::cmp::Reverse(finding.accesses));
+        }
         Ok(verdict)
     }
 
@@ -105,7 +141,7 @@ impl Verdict {
     pub(super) fn is_right(&self) -> bool {
         self.modified == 0
             && !self.accessed.is_empty()
-            && wrong(&self.accessed) + wrong(&self.untouched) == 0
+            && wrong(&self.accessed) + wrong(&self.excluded) + wrong(&self.untouched) == 0
     }
 }
 

@@ -1,6 +1,7 @@
 //! `qatime demo`: all of it at work, on this machine alone.
 
 mod expectation;
+mod latin;
 mod show;
 mod tree;
 
@@ -18,9 +19,10 @@ use self::expectation::{Expectation, Verdict};
 use self::show::{Sent, Stage};
 use self::tree::Tree;
 use super::exit::{CliError, Exit};
-use crate::app;
+use crate::app::{self, Plugins};
 use crate::config::{self, Configuration, SourceConfig};
 use crate::event::{Operation, Timestamp};
+use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
 use crate::pipeline::{Pipeline, RunningPipeline};
 use crate::sources::Source;
@@ -30,12 +32,16 @@ use crate::telemetry::LedgerReport;
 /// The configuration that ships.
 const SHIPPED: &str = include_str!("../../../qatime.toml");
 
-/// What the demonstration says otherwise than the configuration that ships: where to listen, and
-/// that it does not make its audience wait.
-const CHANGES: [(&str, &str); 2] = [
+/// What the demonstration says otherwise than the configuration that ships: where to listen, that
+/// it does not make its audience wait, and what its filters are to do.
+const CHANGES: [(&str, &str); 4] = [
     (r#"listen = ["tcp://0.0.0.0:1514", "udp://0.0.0.0:1514"]"#, r#"listen = "tcp://127.0.0.1:0""#),
     (r##"#flush_interval = "5s""##, r#"flush_interval = "500ms""#),
+    (r#"form = "none" }"#, r#"form = "none", fallback = "windows-1252" }"#),
+    (r#"settings.exclude = ["#, r#"settings.exclude = ["*.png", "*.pdf", "#),
 ];
+/// How the names of files end that its filter excludes.
+const EXCLUDED: [&[u8]; 2] = [b".png", b".pdf"];
 
 /// One file in so many may be renamed or deleted in the stream.
 const MOVABLE_EVERY: u32 = 20;
@@ -51,10 +57,12 @@ const PIECE_BYTES: usize = 64 << 10;
 /// See it work: a tree, a daemon, a stream of events, and what became of the atimes
 ///
 /// In a temporary directory, makes a tree of files that were last read a year ago. Starts the
-/// daemon in this process, with the rules that ship, on a free port of 127.0.0.1. Sends it an hour
-/// of a cluster's audit stream over TCP, a connection for each node. Then shows access times before
-/// and after, checks every one of them to the nanosecond, and that no modification time has moved.
-/// Nothing stays behind, and nothing else on this machine is touched.
+/// daemon in this process, with the rules and filters that ship, on a free port of 127.0.0.1. Sends
+/// it an hour of a cluster's audit stream over TCP, a connection for each node. Some names stand in
+/// the stream in another encoding (windows-1252) than on disk (UTF-8): a filter finds the file all
+/// the same. Another filter leaves out *.png and *.pdf. Then shows access times before and after,
+/// checks every one of them to the nanosecond, and that no modification time has moved. Nothing
+/// stays behind, and nothing else on this machine is touched; compiled plugins are not kept.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -114,10 +122,11 @@ impl Demo {
 
         let file = directory.join("qatime.toml");
         let configuration = configure(&file, tree.root())?;
-        let (address, daemon) = start(configuration)?;
+        let plugins = load_plugins(&configuration)?;
+        let (address, daemon) = start(configuration, &plugins)?;
         stage.daemon(&ListenAddress::Tcp(address).to_string(), &file)?;
 
-        let mut expectation = Expectation::default();
+        let mut expectation = Expectation::new(&EXCLUDED);
         let sent = self.send(&mut generator, address, &mut expectation).await;
         stage.stream(&sent.map_err(CliError::io("send the stream"))?)?;
 
@@ -166,10 +175,12 @@ impl Demo {
             line.clear();
             let event = next_event(generator);
             generator.write(&event, &mut line);
-            expectation.note(&event);
+            let transcoded = latin::from_utf8(&line);
+            expectation.note(&event, generator.namespace(), transcoded.is_some());
+            let line = transcoded.as_ref().unwrap_or(&line);
             bytes += line.len() as u64;
             let (connection, waiting) = &mut connections[usize::from(event.node)];
-            waiting.extend_from_slice(&line);
+            waiting.extend_from_slice(line);
             if waiting.len() >= PIECE_BYTES {
                 connection.write_all(waiting).await?;
                 waiting.clear();
@@ -215,8 +226,19 @@ fn own_configuration() -> String {
     CHANGES.iter().fold(SHIPPED.to_owned(), change)
 }
 
+/// Loads the plugins, and keeps no compiled code: nothing outside the directory is written to.
+fn load_plugins(configuration: &Configuration) -> Result<Plugins, CliError> {
+    let folders = Folders { cache: None, faults: None, ..app::folders(configuration) };
+    let file = configuration.file().to_owned();
+    app::load_plugins(configuration, folders)
+        .map_err(|source| CliError::Configuration { file, source })
+}
+
 /// Starts the daemon; gives the port that it was given.
-fn start(configuration: Configuration) -> Result<(SocketAddr, RunningPipeline), CliError> {
+fn start(
+    configuration: Configuration,
+    plugins: &Plugins,
+) -> Result<(SocketAddr, RunningPipeline), CliError> {
     let source = configuration.sources.iter().find_map(|source| match &source.config {
         SourceConfig::Syslog(config) => Some((source.name.clone(), config.bind(&source.name))),
         SourceConfig::File(_) | SourceConfig::Stdin(_) => None,
@@ -229,7 +251,8 @@ fn start(configuration: Configuration) -> Result<(SocketAddr, RunningPipeline), 
     });
     let address = address.expect("it listens on TCP");
     let sources: Vec<(String, Box<dyn Source>)> = vec![(name, Box::new(source))];
-    let blueprint = app::blueprint(configuration, Some(sources)).map_err(CliError::Build)?;
+    let blueprint =
+        app::blueprint(configuration, plugins, Some(sources)).map_err(CliError::Build)?;
     let pipeline = Pipeline::build(blueprint).map_err(CliError::Build)?;
     Ok((address, pipeline.start()))
 }

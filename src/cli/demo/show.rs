@@ -7,7 +7,7 @@ use std::time::Duration;
 use filetime::FileTime;
 use indicatif::{HumanBytes, HumanCount};
 
-use super::expectation::{Finding, Verdict, wrong};
+use super::expectation::{Filtering, Finding, Verdict, wrong};
 use super::tree::Tree;
 use crate::cli::exit::CliError;
 use crate::cli::output::Output;
@@ -21,6 +21,8 @@ use crate::telemetry::printable::{self, Backslash};
 const SHOWN_MAX: usize = 8;
 /// How many characters of a path.
 const PATH_CHARACTERS_MAX: usize = 44;
+/// How many of those that a filter changed something for, of each kind.
+const FILTERED_SHOWN_MAX: usize = 2;
 
 /// What was sent.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +65,7 @@ impl Stage {
     }
 
     pub(super) fn daemon(&mut self, address: &str, file: &Path) -> Result<(), CliError> {
-        let done = format!("listens on {address}, with the rules that ship");
+        let done = format!("listens on {address}, with the rules and filters that ship");
         self.step("daemon", &done, &file.display().to_string())
     }
 
@@ -90,21 +92,12 @@ impl Stage {
         report: &LedgerReport,
     ) -> Result<(), CliError> {
         let heading = format!(
-            "{:>8}  {:<19}  {:<27}  {}",
-            "accesses", "atime before", "atime now", "path on the cluster"
+            "{:>8}  {:<19}  {:<27}  {:<8}  {}",
+            "accesses", "atime before", "atime now", "filters", "path on the cluster"
         );
         let heading = self.paint("1", &heading);
         self.output.push(&format!("\n{heading}\n"));
-        let wrong_first = verdict.accessed.iter().filter(|finding| !finding.is_right);
-        let right = |directory| {
-            let chosen = move |finding: &&Finding| {
-                finding.is_right && finding.path.ends_with(b"/") == directory
-            };
-            verdict.accessed.iter().filter(chosen)
-        };
-        let most = right(false).take(SHOWN_MAX - 2).chain(right(true).take(2));
-        let last = verdict.untouched.iter().rev().take(1);
-        for finding in wrong_first.take(SHOWN_MAX).chain(most).chain(last) {
+        for finding in shown(verdict) {
             self.row(finding);
         }
         self.output.push("\n");
@@ -116,14 +109,22 @@ impl Stage {
 
     fn row(&mut self, finding: &Finding) {
         let before = text(finding.before);
-        let now = match (finding.is_right, finding.accesses) {
+        let is_untouched = finding.accesses == 0 || finding.filtering == Filtering::Excluded;
+        let now = match (finding.is_right, is_untouched) {
             (false, _) => self.paint("31", &format!("{:<27}", text(finding.now))),
-            (true, 0) => self.paint("2", &format!("{:<27}", "the same")),
-            (true, _) => self.paint("32", &format!("{:<27}", text(finding.now))),
+            (true, true) => self.paint("2", &format!("{:<27}", "the same")),
+            (true, false) => self.paint("32", &format!("{:<27}", text(finding.now))),
         };
         let accesses = HumanCount(finding.accesses).to_string();
         let path = shortened(&finding.path);
-        self.output.push(&format!("{accesses:>8}  {:<19}  {now}  {path}\n", &before[..19]));
+        let filtering = match finding.filtering {
+            Filtering::None => "",
+            Filtering::Decoded => "decoded",
+            Filtering::Excluded => "excluded",
+        };
+        let before = &before[..19];
+        let row = format!("{accesses:>8}  {before:<19}  {now}  {filtering:<8}  {path}\n");
+        self.output.push(&row);
     }
 
     fn judgement(&mut self, verdict: &Verdict) {
@@ -137,6 +138,19 @@ impl Stage {
                 accessed - late
             ),
         );
+        let decoded = |finding: &&Finding| finding.filtering == Filtering::Decoded;
+        let decoded = verdict.accessed.iter().filter(decoded).count();
+        if decoded > 0 {
+            self.output.push(&format!(
+                "  {decoded} of them stand in the stream in windows-1252: a filter found them\n"
+            ));
+        }
+        let (excluded, warm) = (verdict.excluded.len(), wrong(&verdict.excluded));
+        if excluded > 0 {
+            let kept = excluded - warm;
+            let words = format!("{kept} of {excluded} that a filter excludes have kept theirs");
+            self.judge(warm == 0, &words);
+        }
         self.judge(
             early == 0,
             &format!("{} of {untouched} that were not have kept theirs", untouched - early),
@@ -179,6 +193,27 @@ impl Stage {
         ));
         self.output.flush()
     }
+}
+
+/// What is shown: what is wrong, the most accessed files and directories, some that a filter
+/// decoded or excluded, and one that nobody accessed.
+fn shown(verdict: &Verdict) -> impl Iterator<Item = &Finding> {
+    let wrong = verdict.accessed.iter().chain(&verdict.excluded);
+    let wrong = wrong.filter(|finding| !finding.is_right).take(SHOWN_MAX);
+    let right = |directory: bool, filtering: Filtering| {
+        let chosen = move |finding: &&Finding| {
+            finding.is_right
+                && finding.filtering == filtering
+                && finding.path.ends_with(b"/") == directory
+        };
+        verdict.accessed.iter().chain(&verdict.excluded).filter(chosen)
+    };
+    let most = right(false, Filtering::None).take(SHOWN_MAX - 2 * FILTERED_SHOWN_MAX);
+    let decoded = right(false, Filtering::Decoded).take(FILTERED_SHOWN_MAX);
+    let excluded = right(false, Filtering::Excluded).take(FILTERED_SHOWN_MAX);
+    let directories = right(true, Filtering::None).take(2);
+    let last = verdict.untouched.iter().rev().take(1);
+    wrong.chain(most).chain(directories).chain(decoded).chain(excluded).chain(last)
 }
 
 /// A time in UTC: `2026-01-27T14:12:23.955800Z`.

@@ -31,7 +31,8 @@ const GRACE: Duration = Duration::from_secs(365 * 86_400);
 ///
 /// Reads each file once, plain or gzip, in the order given, and hands its events to the sinks of
 /// the configuration as if the cluster had sent them; the sources of the configuration are left
-/// alone. A sink that is slow is waited for. At the end the ledger says what became of every event.
+/// alone. The filters are at work as they are in the daemon. A sink that is slow is waited for. At
+/// the end the ledger says what became of every event.
 ///
 /// It is safe to repeat: an access time only ever moves forward, so events that were seen before
 /// change nothing. Ctrl-C stops reading, and finishes what was read.
@@ -67,13 +68,15 @@ struct Summary {
 impl Replay {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
         let configuration = file.load()?;
+        let plugins = file.load_plugins(&configuration)?;
         let is_stdout = |sink: &SinkConfig| matches!(sink, SinkConfig::Stdout(_));
         let writes_events = configuration.sinks.iter().any(|sink| is_stdout(&sink.config));
         let grace = configuration.grace;
         let (archive, total_bytes) = Archive::open(self.files)?;
         let position = archive.position();
         let sources: Vec<(String, Box<dyn Source>)> = vec![("replay".into(), Box::new(archive))];
-        let blueprint = app::blueprint(configuration, Some(sources)).map_err(CliError::Build)?;
+        let blueprint =
+            app::blueprint(configuration, &plugins, Some(sources)).map_err(CliError::Build)?;
         let blueprint = Blueprint { year: self.year, ..blueprint };
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let summary = runtime.block_on(async {

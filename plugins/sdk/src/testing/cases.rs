@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::{Events, Row, line, run, start};
+use super::{Events, Row, fail, line, run, start};
 use crate::batch::{Column, NumberColumn};
 use crate::filter::{Answer, BatchFilter, Verdict};
 use crate::settings::SettingsError;
@@ -89,11 +89,6 @@ pub fn run_cases<F: BatchFilter>(folder: impl AsRef<Path>) {
     if !failures.is_empty() {
         fail(&failures.join("\n"));
     }
-}
-
-#[expect(clippy::panic, reason = "a failed case fails the test that runs it")]
-fn fail(message: &str) -> ! {
-    panic!("{message}")
 }
 
 /// Checks one file; the error is all that differs.

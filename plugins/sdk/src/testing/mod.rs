@@ -25,10 +25,12 @@
 
 mod cases;
 mod line;
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use cases::run_cases;
+pub use schema::check_schema;
 
 use crate::batch::{Batch, Column, ColumnError, NumberColumn, Source, TextColumn};
 use crate::filter::{Answer, BatchFilter};
@@ -126,6 +128,12 @@ impl Source for Events {
 /// What is wrong with the settings.
 pub fn start<F: BatchFilter>(settings_json: &str) -> Result<F, Vec<SettingsError>> {
     settings::parse(settings_json).and_then(F::new)
+}
+
+/// Fails a test.
+#[expect(clippy::panic, reason = "this is how a test fails")]
+fn fail(message: &str) -> ! {
+    panic!("{message}")
 }
 
 /// Runs a filter on a batch, as the host would.

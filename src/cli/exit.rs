@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
 use crate::decoders;
@@ -66,6 +67,9 @@ pub(super) enum CliError {
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// Something cannot be done with a plugin.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// The configuration cannot be read.
     #[error("cannot read the configuration {}; name one with --config FILE", path.display())]
     ReadConfiguration { path: PathBuf, source: io::Error },
@@ -88,6 +92,7 @@ impl CliError {
             | Self::Decoder(_)
             | Self::NoSource
             | Self::ReadConfiguration { .. } => Exit::Configuration,
+            Self::Plugin(error) => error.exit(),
             Self::Demo(_)
             | Self::Halted { .. }
             | Self::Input(_)

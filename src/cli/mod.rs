@@ -12,6 +12,7 @@ mod explain;
 mod generate;
 mod input;
 mod output;
+mod plugin;
 mod replay;
 mod run;
 mod schema;
@@ -59,6 +60,7 @@ enum Verb {
     Demo(demo::Demo),
     Explain(explain::Explain),
     Generate(generate::Generate),
+    Plugin(plugin::Plugin),
     Replay(replay::Replay),
     Run(run::Run),
     Schema(schema::Schema),
@@ -86,6 +88,7 @@ impl Arguments {
             Verb::Demo(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(&configuration),
             Verb::Generate(verb) => verb.run(),
+            Verb::Plugin(verb) => verb.run(),
             Verb::Replay(verb) => verb.run(&configuration),
             Verb::Run(verb) => verb.run(&configuration),
             Verb::Schema(verb) => verb.run(),
@@ -109,6 +112,18 @@ mod tests {
         for verb in Arguments::command().get_subcommands() {
             let help = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             let example = format!("qatime {}", verb.get_name());
+            assert!(help.contains(&example), "{}", verb.get_name());
+            assert!(verb.get_about().is_some());
+        }
+    }
+
+    #[test]
+    fn every_verb_of_plugins_teaches_by_example() {
+        let arguments = Arguments::command();
+        let plugin = arguments.find_subcommand("plugin").unwrap();
+        for verb in plugin.get_subcommands() {
+            let help = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            let example = format!("qatime plugin {}", verb.get_name());
             assert!(help.contains(&example), "{}", verb.get_name());
             assert!(verb.get_about().is_some());
         }

@@ -16,6 +16,8 @@ mod hostile_plugins;
 #[cfg(test)]
 mod nfs;
 #[cfg(test)]
+mod plugin;
+#[cfg(test)]
 mod plugin_examples;
 #[cfg(test)]
 mod readme;

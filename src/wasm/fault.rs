@@ -46,7 +46,11 @@ impl Fault {
             Some(trap) => Self::new(FaultKind::Trap, with_words(&trap.to_string(), last_words)),
             // What the component model forbids: handles that are not its own, bytes outside its
             // memory, answers beyond the budget.
-            None => Self::new(FaultKind::HostCalls, with_words(&chain(error), last_words)),
+            None => {
+                // What stands before the cause is where in the plugin it was, in many lines.
+                let cause = error.root_cause().to_string();
+                Self::new(FaultKind::HostCalls, with_words(&cause, last_words))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! express is written by hand, from `tests/plugins/by-hand.wat`.
 
 mod host;
+mod running;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,8 @@ pub(crate) fn hostile_file() -> PathBuf {
     let path = target.join("plugins-for-tests/hostile.wasm");
     assert!(
         path.is_file(),
-        "{} is missing: tests/run builds it, by plugins/build tests/plugins/hostile --out {}",
-        path.display(),
-        path.parent().unwrap().display()
+        "{0} is missing: tests/run builds it, by plugins/build tests/plugins/hostile --out {0}",
+        path.display()
     );
     path
 }

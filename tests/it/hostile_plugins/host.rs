@@ -63,7 +63,7 @@ fn assert_fault(fault: &Fault, kind: FaultKind, said: &str, what: &str) {
 }
 
 /// Each deed, its kind, and words of its message.
-const DEEDS: &[(&str, FaultKind, &str)] = &[
+pub(super) const DEEDS: &[(&str, FaultKind, &str)] = &[
     ("loop", FaultKind::Deadline, "deadline_per_event"),
     ("ask_for_ever", FaultKind::HostCalls, "10128 times"),
     ("log_for_ever", FaultKind::HostCalls, "10128 times"),
@@ -96,8 +96,8 @@ const DEEDS: &[(&str, FaultKind, &str)] = &[
     ("label_key_long", FaultKind::BadAnswer, "1 to 64"),
     ("label_value_long", FaultKind::BadAnswer, "1025 bytes, more than 1 KiB"),
     ("label_too_many", FaultKind::HostCalls, ""),
-    ("stale_handle", FaultKind::HostCalls, ""),
-    ("invented_handle", FaultKind::HostCalls, ""),
+    ("stale_handle", FaultKind::HostCalls, "unknown handle index"),
+    ("invented_handle", FaultKind::HostCalls, "unknown handle index 4711"),
 ];
 
 #[test]
@@ -282,35 +282,39 @@ fn memory_peak_bytes() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// A memory of 4 MiB.
+pub(super) const LARGE_MEMORY: &str = "(memory (export \"memory\") 64)\n";
+
+/// A `run` that answers with 1,000 records of 20 bytes, from 8192 on, each with the same 2 MiB as
+/// the text that `value` bytes into it is pointed at: 2 GB. `list` is where the answer has them.
+pub(super) fn aliased(list: u32, value: u32) -> String {
+    answered(
+        "(i32.const 8)",
+        &format!(
+            "(i32.store (i32.const {list}) (i32.const 8192))
+             (i32.store (i32.const {}) (i32.const 1000))
+             (local.set $at (i32.const 8192))
+             (loop $next
+               (i32.store (i32.add (local.get $at) (i32.const 4)) (i32.const 48))
+               (i32.store (i32.add (local.get $at) (i32.const 8)) (i32.const 4))
+               (i32.store (i32.add (local.get $at) (i32.const {value})) (i32.const 65536))
+               (i32.store (i32.add (local.get $at) (i32.const {})) (i32.const 2097152))
+               (local.set $at (i32.add (local.get $at) (i32.const 20)))
+               (br_if $next (i32.lt_u (local.get $at) (i32.const 28192))))",
+            list + 4,
+            value + 4,
+        ),
+    )
+    .replacen("(result i32)", "(result i32) (local $at i32)", 1)
+}
+
 #[test]
 fn an_answer_that_aliases_to_gigabytes_is_not_copied() {
-    // Records of 20 bytes from 8192 on, each with the same 2 MiB as its value; 1,000 make 2 GB.
-    let aliased = |list: u32, value: u32| {
-        answered(
-            "(i32.const 8)",
-            &format!(
-                "(i32.store (i32.const {list}) (i32.const 8192))
-                 (i32.store (i32.const {}) (i32.const 1000))
-                 (local.set $at (i32.const 8192))
-                 (loop $next
-                   (i32.store (i32.add (local.get $at) (i32.const 4)) (i32.const 48))
-                   (i32.store (i32.add (local.get $at) (i32.const 8)) (i32.const 4))
-                   (i32.store (i32.add (local.get $at) (i32.const {value})) (i32.const 65536))
-                   (i32.store (i32.add (local.get $at) (i32.const {})) (i32.const 2097152))
-                   (local.set $at (i32.add (local.get $at) (i32.const 20)))
-                   (br_if $next (i32.lt_u (local.get $at) (i32.const 28192))))",
-                list + 4,
-                value + 4,
-            ),
-        )
-        .replacen("(result i32)", "(result i32) (local $at i32)", 1)
-    };
-    let memory = "(memory (export \"memory\") 64)\n";
     let before = memory_peak_bytes();
     for (what, run) in
         [("edits", aliased(3084, 12)), ("columns", aliased(3084, 4)), ("labels", aliased(3092, 12))]
     {
-        let plugin = compile_by_hand(&[("memory", memory), ("run", &run)]).expect(what);
+        let plugin = compile_by_hand(&[("memory", LARGE_MEMORY), ("run", &run)]).expect(what);
         assert_fault(&fault(&plugin, "{}"), FaultKind::HostCalls, "", what);
     }
     let grown = memory_peak_bytes() - before;

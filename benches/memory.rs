@@ -67,11 +67,22 @@ impl Daemon {
         assert!(text.contains(listen), "the address is not where it was");
         let file = directory.join("qatime.toml");
         fs::write(&file, text.replacen(listen, &format!("\"tcp://{address}\""), 1))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
-        command.args(["run", "--config"]).arg(&file);
-        command.env("QATIME_ROOT", directory.join("root"));
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Self { child: command.spawn()?, address })
+        let command = |verb: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+            command.args([verb, "--config"]).arg(&file);
+            command.env("QATIME_ROOT", directory.join("root"));
+            command.env("XDG_CACHE_HOME", directory.join("cache"));
+            command
+        };
+        // Plugins are compiled once, not at each start, and that takes more memory than to run them.
+        let checked = command("check").stdout(Stdio::null()).status()?;
+        if !checked.success() {
+            return Err("the configuration cannot be used: does target/lib/qatime/plugins have \
+                        what plugins/build makes?"
+                .into());
+        }
+        let child = command("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        Ok(Self { child, address })
     }
 
     fn connect(&self) -> io::Result<TcpStream> {

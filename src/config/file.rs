@@ -22,8 +22,8 @@ use crate::units::{Duration, OneOrMany};
 pub(super) const SECTIONS: [&str; 5] = ["sources", "filters", "rules", "sinks", "tests"];
 
 /// Which sources qatime listens to, which events go to which sinks by way of which filters, and
-/// tests of that. A text
-/// that is wholly `${NAME}` or `${NAME:-default}` is taken from the environment.
+/// tests of that. A text that is wholly `${NAME}` or `${NAME:-default}` is taken from the
+/// environment.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "qatime.toml")]

@@ -4,15 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::breaker::{Admission, Breaker};
 use super::fault_file::{self, Faulted};
 use super::rulings::{Attempt, Ruling, Rulings, Search, search};
 use super::{Config, Loaded, OnFault};
 use crate::event::Batch;
 use crate::telemetry::{FaultKind, FilterAccount, Throttle};
-use crate::wasm::{Answer, Fault, Instance, StartError};
+use crate::wasm::{Answer, Fault, Instance, StartError, thread_time};
 
 /// How often the search for the poison of a batch may use up `deadline`. To find one event of a
 /// thousand takes eleven runs.
@@ -360,12 +358,6 @@ fn search_budget(config: &Config, events: usize) -> Duration {
     let per_event = config.deadline_per_event.get().saturating_mul(events);
     let deadline = config.deadline.get().saturating_mul(SEARCH_DEADLINES);
     deadline.saturating_add(per_event.saturating_mul(SEARCH_DEADLINES_PER_EVENT))
-}
-
-/// The processor time of this thread so far: on a busy machine nobody's search is cut short.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

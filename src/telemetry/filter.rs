@@ -120,7 +120,8 @@ pub struct FilterReport {
     pub discarded: u64,
     /// Events on which the plugin failed, treated by `on_fault`.
     pub faulted: Counts<FaultKind>,
-    /// Events treated by `on_fault` without a try, since the breaker was open.
+    /// Events treated by `on_fault` without a try of their own: the breaker was open, the search
+    /// for what fails was given up, or filters before this one had made the batch too large.
     pub bypassed: u64,
     /// Texts that it replaced.
     pub edits: u64,

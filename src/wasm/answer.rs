@@ -67,11 +67,19 @@ impl Answer {
             types::Verdict::Abstain => Verdict::Abstain,
         });
         let verdicts = verdicts.collect();
-        let edits =
-            edits.into_iter().map(|edit| check_edit(edit, events)).collect::<Result<_, _>>();
-        let labels =
-            labels.into_iter().map(|label| check_label(label, events)).collect::<Result<_, _>>();
-        Ok(Self { verdicts, edits: edits?, labels: labels? })
+        // With room for all: collecting results cannot know how many there will be.
+        let mut checked = Self {
+            verdicts,
+            edits: Vec::with_capacity(edits.len()),
+            labels: Vec::with_capacity(labels.len()),
+        };
+        for edit in edits {
+            checked.edits.push(check_edit(edit, events)?);
+        }
+        for label in labels {
+            checked.labels.push(check_label(label, events)?);
+        }
+        Ok(checked)
     }
 }
 

@@ -1,14 +1,11 @@
 //! The engine that all plugins of a process share, and the clock of their deadlines.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wasmtime::{Config, OptLevel};
 
+use super::clock::TICK;
 use super::interface;
-
-/// How often the clock of deadlines ticks.
-pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// The stack of a plugin, in bytes.
 const STACK_BYTES_MAX: usize = 512 << 10;

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 use wasmtime::component::Resource;
 
 use super::bindings::qatime::plugin::batches::{Coded, ColumnError, Host, HostBatch, Packed};
 use super::bindings::qatime::plugin::log::{self, Level};
 use super::bindings::qatime::plugin::types;
-use super::engine::TICK;
+use super::clock::{TICK, thread_time};
 use super::memory::Memory;
 use crate::event::{Batch, Column, EventRef, NumberColumn};
 
@@ -21,6 +20,8 @@ const HOST_CALLS_BASE: u32 = 10_000;
 const HOST_CALLS_PER_EVENT: u32 = 16;
 /// How many messages an instance may write in one call; more are dropped and counted.
 const LOG_MESSAGES_MAX: u32 = 32;
+/// How long a value is as a rule, in bytes: a path.
+const VALUE_BYTES_TYPICAL: usize = 128;
 /// The longest message, in bytes; the rest is cut.
 const LOG_MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// The thread may be kept from its processor for so many times the deadline: then the machine is
@@ -190,12 +191,6 @@ fn ticks_of(time: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
 }
 
-/// How long this thread has had a processor.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
-}
-
 /// A text column: one of every event, or a label.
 enum Text<'n> {
     Column(Column),
@@ -229,10 +224,21 @@ impl Input {
     }
 
     fn packed(&self, text: &Text<'_>) -> Packed {
+        match text {
+            // Those that filters ask for most have loops of their own, without a choice in them.
+            Text::Column(Column::Path) => self.pack(|event| event.path()),
+            Text::Column(Column::Target) => self.pack(|event| event.target()),
+            other => self.pack(|event| other.of(event)),
+        }
+    }
+
+    #[inline]
+    fn pack<'i>(&'i self, value: impl Fn(EventRef<'i>) -> &'i [u8]) -> Packed {
         let mut ends = Vec::with_capacity(self.events.len());
-        let mut bytes = Vec::with_capacity(self.texts(text).map(<[u8]>::len).sum());
-        for value in self.texts(text) {
-            bytes.extend_from_slice(value);
+        // A guess, so that values are looked at once.
+        let mut bytes = Vec::with_capacity(self.events.len() * VALUE_BYTES_TYPICAL);
+        for &index in &self.events {
+            bytes.extend_from_slice(value(self.batch.event(index)));
             ends.push(u32::try_from(bytes.len()).expect("a batch is smaller than 4 GiB"));
         }
         Packed { ends, bytes }

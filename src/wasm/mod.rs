@@ -11,8 +11,8 @@
 //! What a plugin can do is bounded on each way: its time by epochs (counted in the thread's own
 //! processor time, so that a busy machine faults nobody), its memory by a limiter, the size of its
 //! answers and their number by budgets of the calls to the host. It is given nothing but its batch
-//! and its settings: names of WASI that it imports are linked to functions that refuse. An answer is
-//! checked before anybody sees it. After a [`Fault`] an instance is dead, and the next one takes
+//! and its settings: names of WASI that it imports are linked to functions that refuse. An answer
+//! is checked before anybody sees it. After a [`Fault`] an instance is dead, and the next one takes
 //! microseconds to start.
 //!
 //! Only this module imports wasmtime. The policy (what becomes of the events of a faulted batch,
@@ -20,6 +20,7 @@
 
 mod answer;
 mod bindings;
+mod clock;
 mod engine;
 mod fault;
 mod guest;
@@ -31,6 +32,7 @@ mod plugin;
 mod sealed;
 
 pub use answer::{Answer, Edit, Label, Verdict};
+pub use clock::thread_time;
 pub use engine::{Engine, EngineError, Metering};
 pub use fault::Fault;
 pub use instance::{Instance, Limits, SettingsError, StartError};

@@ -130,8 +130,8 @@ impl Plugin {
     /// Takes what [`Self::to_compiled`] gave, without compiling.
     ///
     /// Compiled code is run as it stands: `compiled` must come unchanged from `to_compiled` of an
-    /// engine with the same [`Engine::key`]. Whoever keeps it keeps it where nobody else writes, and
-    /// checks that it is whole.
+    /// engine with the same [`Engine::key`]. Whoever keeps it keeps it where nobody else writes,
+    /// and checks that it is whole.
     ///
     /// # Errors
     /// Where it is not of this engine.

@@ -8,7 +8,7 @@ pub(crate) fn rsyslog(name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     let byte = |rest: &[u8]| match rest {
         [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', ..] => {
             let byte = ((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0');
-            (byte < 0x20 || byte >= 0x80).then_some((byte, 3))
+            (!(0x20..0x80).contains(&byte)).then_some((byte, 3))
         }
         _ => None,
     };

@@ -1,7 +1,8 @@
 //! Drops events by the paths of their files, with patterns as in `.gitignore`.
 //!
 //! An example of a filter that judges one event at a time. The patterns become one automaton, so a
-//! path is read once, however many patterns there are.
+//! path is read once, however many patterns there are. It is its own, since it wants less than a
+//! library of regular expressions gives: only which pattern is the last one to match.
 
 mod automaton;
 mod nfa;

@@ -190,10 +190,12 @@ proptest! {
     fn the_automaton_agrees_with_each_pattern_by_itself(
         patterns in prop::collection::vec("!?/?([ab*?]|\\*\\*/|/|\\[a-b\\]|\\[!a\\]){1,6}/?", 1..8),
         paths in prop::collection::vec("(/[abc]{0,3}){1,5}/?", 1..8),
+        states_bytes_max in prop_oneof![Just(usize::MAX), 0..2000_usize],
     ) {
         let parsed: Vec<_> = patterns.iter().filter_map(|p| Pattern::parse(p, false).ok()).collect();
         prop_assume!(!parsed.is_empty());
-        let mut automaton = Automaton::new(&parsed).unwrap();
+        let automaton = Automaton::new(&parsed).unwrap();
+        let mut automaton = automaton.with_states_bytes_max(states_bytes_max);
         for path in &paths {
             let last = parsed.iter().rev().find(|p| pattern_matches(p, path.as_bytes()));
             let expected = last.is_some_and(|pattern| !pattern.negated);

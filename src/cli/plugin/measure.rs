@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::PluginError;
 use super::cases::{fault_text, plain};
 use crate::event::Batch;
-use crate::wasm::{Instance, Limits, Plugin};
+use crate::wasm::{Instance, Limits, Plugin, thread_time};
 
 /// So many rounds are measured.
 pub(super) const ROUNDS: usize = 7;
@@ -26,13 +24,6 @@ pub(super) struct Speed {
     pub(super) memory_bytes: usize,
     /// How long an instance takes to start, settings and all: the median.
     pub(super) start: Duration,
-}
-
-/// Processor time of this thread: what else the machine does counts for nothing.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
-    Duration::from_secs(seconds) + Duration::from_nanos(now.tv_nsec.unsigned_abs())
 }
 
 /// Starts an instance, or says why it does not.

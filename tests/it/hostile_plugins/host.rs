@@ -233,12 +233,11 @@ fn answers_that_only_a_hand_can_write() {
     let endless = answered("(i32.const -1)", "");
     let verdict = answered("(i32.const 8)", "(i32.store8 (i32.const 4099) (i32.const 3))");
     let tag = answered("(i32.const 8)", "(i32.store8 (i32.const 3072) (i32.const 9))");
-    let not_utf8 = format!(
-        "(i32.store (i32.const 3084) (i32.const 8192)) (i32.store (i32.const 3088) (i32.const 1))
+    let not_utf8 = "(i32.store (i32.const 3084) (i32.const 8192))
+         (i32.store (i32.const 3088) (i32.const 1))
          (i32.store8 (i32.const 9000) (i32.const 255))
-         (i32.store (i32.const 8196) (i32.const 9000)) (i32.store (i32.const 8200) (i32.const 1))"
-    );
-    let not_utf8 = answered("(i32.const 8)", &not_utf8);
+         (i32.store (i32.const 8196) (i32.const 9000)) (i32.store (i32.const 8200) (i32.const 1))";
+    let not_utf8 = answered("(i32.const 8)", not_utf8);
     let twice = run_part("(call $drop (local.get $batch)) (call $drop (local.get $batch))");
     let nowhere = format!("{RUN} (call $drop (local.get $batch)) (i32.const -4))\n");
     let crooked = format!("{RUN} (call $drop (local.get $batch)) (i32.const 3073))\n");
@@ -471,11 +470,12 @@ fn no_byte_of_a_file_brings_the_host_down() {
 fn a_component_of_100_mb_costs_no_more_than_its_bytes() {
     let mut large = component("");
     // A custom section with a name of one letter, its size in five digits of LEB128.
-    let size = 100 << 20;
+    let size: usize = 100 << 20;
     large.push(0);
-    large.extend(
-        (0..5).map(|digit| (size >> (7 * digit)) as u8 & 0x7f | if digit < 4 { 0x80 } else { 0 }),
-    );
+    for digit in 0..5 {
+        let more = if digit < 4 { 0x80 } else { 0 };
+        large.push(u8::try_from(size >> (7 * digit) & 0x7f).unwrap() | more);
+    }
     large.extend([1, b'x']);
     large.resize(large.len() + size - 2, 0);
     let before = memory_peak_bytes();

@@ -18,10 +18,9 @@ use std::time::{Duration, Instant};
 use charset_normalize::CharsetNormalize;
 use path_exclude::PathExclude;
 use qatime::event::{Batch, Column, Fields};
-use qatime::wasm::{Engine, Instance, Limits, Metering, Plugin};
+use qatime::wasm::{Engine, Instance, Limits, Metering, Plugin, thread_time};
 use qatime_plugin::testing::{self, Events, Row};
 use qatime_plugin::{BatchFilter, Column as GuestColumn};
-use rustix::time::{ClockId, clock_gettime};
 use sha2::{Digest, Sha256};
 
 /// Events of a batch.
@@ -36,12 +35,6 @@ const STARTS: usize = 30;
 /// Eight patterns, of which one event in sixteen matches one.
 const GLOBS: &str = r#"{"exclude":["*.tmp","/scratch/**","**/.cache/**","~$*","/projects/*/trash/**",
     "**/node_modules/**","*.swp","/projects/**/backup-[0-9]*/*"]}"#;
-
-/// The processor time of this thread.
-fn thread_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())
-}
 
 /// A path of an animation studio; one in sixteen is of no interest.
 fn path(number: usize) -> String {

@@ -22,8 +22,8 @@ const ANSWER_BYTES_BASE: usize = 4 << 20;
 const ANSWER_BYTES_PER_EVENT: usize = 2 << 10;
 /// How many handles an instance may hold.
 const HANDLES_MAX: usize = 1000;
-/// Fuel that no call uses up.
-const FUEL: u64 = u64::MAX / 2;
+/// Fuel for each call: what a processor does in some ten seconds.
+const FUEL: u64 = 20_000_000_000;
 
 /// What an instance may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ const POISON_MAX: usize = 10;
 
 /// Run a recorded fault again, and say what happens
 ///
-/// The daemon writes a file of each fault to the directory `faults` of [plugins]: the events, the
+/// The daemon writes a file of each fault to the directory `faults` of `[plugins]`: the events, the
 /// settings and limits of the filter, and the digest of its plugin. This verb runs the plugin on
 /// them again, looks for the events that fail alone, and prints one as a case for the plugin's
 /// tests. It warns where the plugin is another than the one that failed.

@@ -30,7 +30,7 @@ pub(super) struct Inspect {
     #[arg(long, conflicts_with = "toml")]
     json: bool,
 
-    /// Print the table [filters.<name>] alone
+    /// Print the table `[filters.<name>]` alone
     #[arg(long)]
     toml: bool,
 }

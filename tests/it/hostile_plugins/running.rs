@@ -171,6 +171,8 @@ fn memory_stays_as_it_is_over_ten_thousand_faults() {
     .to_owned();
     config += &filter(EACH, 1, 1);
     SOME.iter().for_each(|deed| config += &filter(deed, 50, 16));
+    // Leaks 64 KiB on each fiftieth event, of which its memory holds a dozen.
+    config += &filter("grow", 50, 16);
     let (daemon, mut pipe) = Daemon::start_on_pipe(&config);
     let mut resident = Vec::new();
     for thousand in 1..=12 {
@@ -193,6 +195,9 @@ fn memory_stays_as_it_is_over_ten_thousand_faults() {
     };
     assert_eq!(faulted(EACH), 12_000);
     assert!(SOME.iter().all(|deed| faulted(deed) == 240));
+    let leaky = ended.filter("grow");
+    assert_eq!((&leaky["faulted"], &leaky["kept"]), (&json!({}), &json!(12_000)), "{leaky}");
+    assert!(leaky["restarts"].as_u64() >= Some(20), "{leaky}");
     // The first two thousand warm it up.
     let grown = resident[11].saturating_sub(resident[1]);
     assert!(grown < 8 << 20, "{resident:?}");

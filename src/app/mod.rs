@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::component::BuildError;
 use crate::config::{Configuration, SinkConfig, SourceConfig};
 use crate::decoders::Decoder;
-use crate::pipeline::{Blueprint, BuildSink};
+use crate::pipeline::{Blueprint, BuildSink, Next};
 use crate::sinks::QueueConfig;
 use crate::sources::Source;
 
@@ -28,7 +28,9 @@ pub fn blueprint(
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, .. } = configuration;
     let sources = match sources {
-        Some(sources) => sources,
+        Some(sources) => {
+            sources.into_iter().map(|(name, source)| (name, Next::Begin(source))).collect()
+        }
         None => {
             let build = |source: &crate::config::Named<SourceConfig>| {
                 let name = source.name.clone();
@@ -37,7 +39,7 @@ pub fn blueprint(
                     SourceConfig::Stdin(config) => config.build(&name),
                     SourceConfig::Syslog(config) => config.build(&name),
                 };
-                built.map(|built| (name, built))
+                built.map(|built| (name, Next::Begin(built)))
             };
             configuration.sources.iter().map(build).collect::<Result<_, _>>()?
         }

@@ -225,7 +225,7 @@ mod tests {
     use crate::telemetry::Ledger;
 
     fn ledger() -> Ledger {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let source = ledger.open_source("cluster");
         let reads = ledger.open_rule("reads");
         let sink = ledger.open_sink("atime");
@@ -270,7 +270,7 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 
     #[test]
     fn filters_are_shown_where_there_are_any() {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let filter = ledger.open_filter("normalize");
         filter.received(1_010);
         filter.kept(1_000);

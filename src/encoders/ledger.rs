@@ -298,7 +298,7 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 
     #[test]
     fn the_last_line_says_how_it_stands() {
-        let mut ledger = ledger();
+        let ledger = ledger();
         assert_eq!(table(&Ledger::default().report()), "Every event is accounted for.\n");
         let other = ledger.open_sink("file\n");
         other.delivered(1);

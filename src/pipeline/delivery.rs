@@ -23,6 +23,12 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
 /// A queue that stays empty for so long has run empty: what the sink holds back is written out.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// Those who wait to hear of their events wait so long at most, if the sink can.
+const SETTLE_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// A sink that could not settle everything takes further events for so long before it is asked
+/// again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// A sink, and what brings its events to it.
 pub(super) struct Delivery {
     sink: Box<dyn Sink>,
@@ -33,6 +39,8 @@ pub(super) struct Delivery {
     reopen: watch::Receiver<u64>,
     orders: Orders,
     outage: Outage,
+    /// When the sink may be asked to settle again.
+    settle_after: Instant,
     /// When the order came that has an end.
     ordered_at: Option<Instant>,
     /// How many events the sink has taken.
@@ -55,6 +63,7 @@ impl Delivery {
             reopen,
             orders: lane.orders(),
             outage: Outage::default(),
+            settle_after: Instant::now(),
             ordered_at: None,
             given: 0,
             settled_before: 0,
@@ -91,8 +100,9 @@ impl Delivery {
             Ok(()) => self.insist(Step::Close).await,
             Err(GivenUp) => Err(GivenUp),
         };
-        if closed.is_err() {
-            self.abandon(&mut consumer);
+        match closed {
+            Ok(()) => consumer.acknowledge(),
+            Err(GivenUp) => self.abandon(&mut consumer),
         }
     }
 
@@ -119,10 +129,10 @@ impl Delivery {
                         if flushed.elapsed() < interval {
                             continue;
                         }
-                        self.insist(Step::Flush).await
+                        self.flush(consumer).await
                     }
                     Ok(None) => return Ok(()),
-                    Err(_quiet) => self.insist(Step::Flush).await,
+                    Err(_quiet) => self.flush(consumer).await,
                 }
             };
             if step.is_err() {
@@ -140,10 +150,28 @@ impl Delivery {
     ) -> ControlFlow<Result<(), GivenUp>> {
         if self.insist(Step::Deliver(&events)).await.is_ok() {
             self.given += events.len() as u64;
+            consumer.delivered();
             return ControlFlow::Continue(());
         }
         consumer.put_back(events);
         ControlFlow::Break(self.leave())
+    }
+
+    /// Lets the sink write out what it holds back, and acknowledges its events where somebody
+    /// waits for that, and has waited for long enough.
+    async fn flush(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
+        let interval = self.sink.settle_interval().min(SETTLE_INTERVAL_MAX);
+        let is_due = consumer.unacknowledged_for().is_some_and(|waited| waited >= interval);
+        if !is_due || Instant::now() < self.settle_after {
+            return self.insist(Step::Flush).await;
+        }
+        self.insist(Step::Settle).await?;
+        if self.sink.is_behind() {
+            self.settle_after = Instant::now() + SETTLE_PAUSE;
+        } else {
+            consumer.acknowledge();
+        }
+        Ok(())
     }
 
     /// After a step was given up: whoever takes over goes on with what waits.
@@ -225,6 +253,7 @@ enum Step<'a> {
     Deliver(&'a Selection),
     Flush,
     Reopen,
+    Settle,
 }
 
 /// A step, and whether the sink has to be connected before.
@@ -245,6 +274,7 @@ impl Attempt<'_> {
             Step::Deliver(events) => sink.deliver(events).await,
             Step::Flush => sink.flush().await,
             Step::Reopen => sink.reopen().await,
+            Step::Settle => sink.settle().await,
         }
     }
 }

@@ -151,7 +151,7 @@ async fn until(running: &RunningPipeline, condition: impl Fn(&LedgerReport) -> b
 
 #[tokio::test]
 async fn what_a_failing_sink_did_not_take_goes_to_the_one_that_replaces_it() {
-    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true }));
+    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
     let rules = RULES.replace(r#""good", "bad""#, r#""bad""#);
     let first = blueprint(&rules, source, vec![failing("bad", 3)]);
     let mut running = Pipeline::build(first).unwrap().start();
@@ -166,7 +166,7 @@ async fn what_a_failing_sink_did_not_take_goes_to_the_one_that_replaces_it() {
 
 #[tokio::test]
 async fn a_failing_sink_that_is_gone_is_given_up_under_a_name() {
-    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true }));
+    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
     let sinks = vec![failing("good", usize::MAX), failing("bad", 3)];
     let mut running = Pipeline::build(blueprint(RULES, source, sinks)).unwrap().start();
     until(&running, |report| report.sinks[1].routed == 20 && report.sinks[1].retries > 0).await;
@@ -184,7 +184,7 @@ async fn a_failing_sink_that_is_gone_is_given_up_under_a_name() {
 
 #[tokio::test]
 async fn a_generation_that_cannot_be_built_changes_nothing() {
-    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true }));
+    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
     let sinks = vec![failing("good", usize::MAX), failing("bad", usize::MAX)];
     let running = Pipeline::build(blueprint(RULES, source, sinks)).unwrap().start();
     let broken: BuildSink = Box::new(|context| Err(context.error("no such root")));

@@ -87,6 +87,11 @@ impl Shared {
         state.depth.events >= self.limits.events_max || state.depth.bytes >= self.limits.bytes_max
     }
 
+    fn is_half_free(&self) -> bool {
+        let depth = self.lock().depth;
+        depth.events * 2 <= self.limits.events_max && depth.bytes * 2 <= self.limits.bytes_max
+    }
+
     fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
         state.depth.events += selection.len();
         state.depth.bytes += selection.memory_bytes();
@@ -140,9 +145,7 @@ impl Producer {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        let state = self.0.lock();
-        state.depth.events * 2 <= self.0.limits.events_max
-            && state.depth.bytes * 2 <= self.0.limits.bytes_max
+        self.0.is_half_free()
     }
 
     /// A view of the queue.
@@ -214,6 +217,18 @@ impl Gauge {
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.0.lock().depth
+    }
+
+    /// How full it may be.
+    #[must_use]
+    pub fn limits(&self) -> QueueLimits {
+        self.0.limits
+    }
+
+    /// Whether at least half of the queue is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.0.is_half_free()
     }
 
     /// How long the oldest batch has waited.

@@ -1,7 +1,9 @@
 //! Composition: from a configuration to a pipeline.
 
+mod check;
 mod plugins;
 
+pub use check::{Checked, check};
 pub use plugins::{Plugins, folders, load_plugins};
 
 use std::sync::Arc;

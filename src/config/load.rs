@@ -95,8 +95,9 @@ impl Sections {
     }
 
     fn configure(self, rule_set: RuleSet, findings: &Findings<'_>) -> Option<Configuration> {
-        let File { grace, workers, unmatched, before_rules, log, decoder, plugins, .. } =
-            self.file?;
+        let file = self.file?;
+        let File { grace, workers, unmatched, before_rules, watch, .. } = file;
+        let File { admin, log, decoder, plugins, .. } = file;
         let place = |filter: &Entry<_>| FilterPlaces::new(&filter.path, &self.places, findings);
         let filter_places = self.filters.iter().map(place).collect();
         let tests = self.tests.into_iter();
@@ -109,6 +110,8 @@ impl Sections {
             workers,
             unmatched,
             before_rules: before_rules.values().to_vec(),
+            watch: Some(watch.get()).filter(|interval| !interval.is_zero()),
+            admin,
             log,
             decoder,
             plugins,

@@ -10,7 +10,9 @@
 //! Nothing here touches what the configuration speaks of: no file, no socket, no mount. Plugins are
 //! loaded by whoever uses the configuration.
 
+mod admin;
 mod checks;
+mod diagnosis;
 mod document;
 mod file;
 mod keys;
@@ -32,6 +34,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admin::{AdminAddress, AdminAddressError, AdminConfig};
+pub use diagnosis::Diagnosis;
 pub use file::Unmatched;
 pub use load::load;
 pub use parts::{SinkConfig, SourceConfig};
@@ -56,6 +60,10 @@ pub struct Configuration {
     pub unmatched: Unmatched,
     /// The names of the filters that events go through before the rules, in this order.
     pub before_rules: Vec<String>,
+    /// How often the daemon looks whether the file was changed; `None`: never.
+    pub watch: Option<Duration>,
+    /// Where the daemon answers its operator.
+    pub admin: AdminConfig,
     /// What the daemon says of itself.
     pub log: logging::Config,
     /// How lines are read.

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::delivery::Delivery;
 use super::halt::halt;
+use super::monitor::{LaneView, View};
 use super::routing::{Router, Routing};
 use super::running::{Lanes, RunningPipeline};
 use super::worker::{Decoding, Outlet, Worker};
@@ -62,6 +63,7 @@ pub struct Pipeline {
     workers: usize,
     sources: Vec<(String, Box<dyn Source>)>,
     outlets: Vec<Outlet>,
+    lanes: Vec<LaneView>,
     deliveries: Vec<Delivery>,
     reopen: watch::Sender<u64>,
 }
@@ -83,17 +85,20 @@ impl Pipeline {
         let mut ledger = Ledger::default();
         let (reopen, reopened) = watch::channel(0);
         let mut outlets = Vec::with_capacity(sinks.len());
+        let mut lanes = Vec::with_capacity(sinks.len());
         let mut deliveries = Vec::with_capacity(sinks.len());
         for (name, config, build) in sinks {
             let account = ledger.open_sink(&name);
             let sink = build(SinkContext { name, account: Arc::clone(&account) })?;
             let (producer, consumer) = queue(config.limits());
-            outlets.push(Outlet::new(producer, Arc::clone(&account), config.wait_max.get()));
+            let outlet = Outlet::new(producer, Arc::clone(&account), config.wait_max.get());
+            lanes.push(outlet.view(sink.watch()));
+            outlets.push(outlet);
             deliveries.push(Delivery::new(sink, consumer, account, reopened.clone()));
         }
         let decoding = Arc::new(Decoding { decoder, year, wanted: routing.wanted() });
         let workers = workers.max(1);
-        Ok(Self { ledger, decoding, routing, workers, sources, outlets, deliveries, reopen })
+        Ok(Self { ledger, decoding, routing, workers, sources, outlets, lanes, deliveries, reopen })
     }
 
     /// Starts lanes, workers and sources, in this order. Called within a tokio runtime.
@@ -102,8 +107,8 @@ impl Pipeline {
     /// Where the system gives no more threads.
     #[must_use]
     pub fn start(self) -> RunningPipeline {
-        let Self { mut ledger, decoding, routing, workers, sources, outlets, deliveries, reopen } =
-            self;
+        let Self { mut ledger, decoding, routing, workers, sources, outlets, lanes, .. } = self;
+        let (deliveries, reopen) = (self.deliveries, self.reopen);
         let mut threads: Vec<_> = deliveries.into_iter().map(Delivery::start).collect();
         let gauges: Arc<[Gauge]> = outlets.iter().map(Outlet::gauge).collect();
         let rules = routing.rules();
@@ -122,20 +127,20 @@ impl Pipeline {
             let worker = Worker::new(decoding, router, outlets.clone(), counts, halting.clone());
             threads.push(worker.start(number, work));
         }
-        let lanes: Vec<(String, Gauge)> =
-            outlets.iter().map(|outlet| (outlet.name().to_owned(), outlet.gauge())).collect();
         // The lanes end when the last of the workers has let go of its producers.
         drop::<Vec<Outlet>>(outlets);
         let inlets: Arc<[mpsc::Sender<Work>]> = inlets.into();
         let (trigger, order) = shutdown();
         let mut running = JoinSet::new();
+        let mut connections = Vec::new();
         for (name, source) in sources {
+            connections.extend(source.connections().map(|open| (format!("sources.{name}"), open)));
             let account = ledger.open_source(&name);
             let patient = source.is_patient();
             let intake = Intake::new(Arc::clone(&inlets), Arc::clone(&gauges), account, patient);
             running.spawn(source.run(intake, order.clone()));
         }
-        let lanes = Lanes { reopen, lanes, halt };
-        RunningPipeline::new(ledger, trigger, running, threads, lanes)
+        let view = View { ledger, lanes, connections };
+        RunningPipeline::new(view, trigger, running, threads, Lanes { reopen, halt })
     }
 }

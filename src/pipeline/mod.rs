@@ -8,6 +8,7 @@
 mod blueprint;
 mod delivery;
 mod halt;
+mod monitor;
 mod passage;
 mod routing;
 mod running;
@@ -17,5 +18,6 @@ mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Pipeline};
 pub use halt::Halt;
+pub use monitor::{ConnectionsReport, LaneReport, LaneView, Monitor, Phase, PipelineReport, View};
 pub use routing::{BEFORE_RULES, Fates, Filtering, Routed, Router, Routing, Step};
 pub use running::RunningPipeline;

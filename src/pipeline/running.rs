@@ -8,25 +8,23 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::halt::Halt;
-use crate::queue::Gauge;
+use super::monitor::View;
 use crate::shutdown::Trigger;
-use crate::telemetry::{Ledger, LedgerReport};
+use crate::telemetry::LedgerReport;
 
 /// How sinks and workers are heard of.
 pub(super) struct Lanes {
     pub(super) reopen: watch::Sender<u64>,
-    pub(super) lanes: Vec<(String, Gauge)>,
     pub(super) halt: Halt,
 }
 
 /// A pipeline at work.
 pub struct RunningPipeline {
-    ledger: Ledger,
+    view: View,
     trigger: Trigger,
     sources: JoinSet<()>,
     threads: Vec<JoinHandle<()>>,
     reopen: watch::Sender<u64>,
-    lanes: Vec<(String, Gauge)>,
     halt: Halt,
 }
 
@@ -35,21 +33,21 @@ impl fmt::Debug for RunningPipeline {
         formatter
             .debug_struct("RunningPipeline")
             .field("sources", &self.sources.len())
-            .field("lanes", &self.lanes)
+            .field("lanes", &self.view.lanes)
             .finish_non_exhaustive()
     }
 }
 
 impl RunningPipeline {
     pub(super) fn new(
-        ledger: Ledger,
+        view: View,
         trigger: Trigger,
         sources: JoinSet<()>,
         threads: Vec<JoinHandle<()>>,
         lanes: Lanes,
     ) -> Self {
-        let Lanes { reopen, lanes, halt } = lanes;
-        Self { ledger, trigger, sources, threads, reopen, lanes, halt }
+        let Lanes { reopen, halt } = lanes;
+        Self { view, trigger, sources, threads, reopen, halt }
     }
 
     /// Tells when a filter wants the daemon to stop (`on_fault = "halt"`).
@@ -61,13 +59,13 @@ impl RunningPipeline {
     /// The ledger as it stands.
     #[must_use]
     pub fn report(&self) -> LedgerReport {
-        self.ledger.report()
+        self.view.ledger.report()
     }
 
-    /// Each sink's name and how full its queue is.
+    /// What can be seen of it, for a [`super::Monitor`] to show.
     #[must_use]
-    pub fn lanes(&self) -> &[(String, Gauge)] {
-        &self.lanes
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Tells every sink to open its files anew.
@@ -101,6 +99,6 @@ impl RunningPipeline {
             Ok(false) => tracing::error!("a thread panicked; this is a fault of the program"),
             Err(_elapsed) => tracing::warn!(?grace, "the grace period ended before all was done"),
         }
-        self.ledger.report()
+        self.view.ledger.report()
     }
 }

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::halt::Halting;
+use super::monitor::LaneView;
 use super::routing::{Routed, Router};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
 use crate::queue::{Gauge, Producer};
+use crate::sinks::atime;
 use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
 
 /// How frames are read, by all workers alike.
@@ -45,6 +47,12 @@ impl Outlet {
 
     pub(super) fn gauge(&self) -> Gauge {
         self.producer.gauge()
+    }
+
+    /// What can be seen of the lane from outside.
+    pub(super) fn view(&self, atime: Option<atime::Watch>) -> LaneView {
+        let (name, stalled) = (self.name().to_owned(), Arc::clone(&self.stalled));
+        LaneView { name, gauge: self.gauge(), stalled, atime }
     }
 
     /// Hands a selection to the lane. A patient source has waited for room before; others lose

@@ -7,6 +7,7 @@ pub mod stdin;
 pub mod syslog;
 mod thread;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -31,6 +32,11 @@ use crate::units::Size;
 pub trait Source: Send {
     /// Whether it can wait while a sink is full (a file), rather than lose what it does not read.
     fn is_patient(&self) -> bool;
+
+    /// Counters of its connections, where it has such; they stay readable while it runs.
+    fn connections(&self) -> Option<Arc<syslog::Connections>> {
+        None
+    }
 
     /// Reads to the end of the input, or until `shutdown`.
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown);

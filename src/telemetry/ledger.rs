@@ -217,8 +217,8 @@ impl std::ops::Deref for SinkAccount {
     }
 }
 
-/// All accounts of a pipeline.
-#[derive(Debug, Default)]
+/// All accounts of a pipeline. A clone has the same accounts.
+#[derive(Debug, Clone, Default)]
 pub struct Ledger {
     sources: Vec<Arc<SourceAccount>>,
     rules: Vec<Arc<(String, AtomicU64)>>,

@@ -98,6 +98,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_half_free(&self) -> bool {
+        let state = self.lock();
+        let (depth, limits) = (state.depth, state.limits);
+        depth.events * 2 <= limits.events_max && depth.bytes * 2 <= limits.bytes_max
+    }
+
     fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
         state.depth.events += selection.len();
         state.depth.bytes += selection.memory_bytes();
@@ -157,9 +163,7 @@ impl Producer {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        let state = self.0.lock();
-        state.depth.events * 2 <= state.limits.events_max
-            && state.depth.bytes * 2 <= state.limits.bytes_max
+        self.0.is_half_free()
     }
 
     /// Holds so much from now on. What is in stays in.
@@ -283,6 +287,18 @@ impl Gauge {
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.0.lock().depth
+    }
+
+    /// How full it may be.
+    #[must_use]
+    pub fn limits(&self) -> QueueLimits {
+        self.0.lock().limits
+    }
+
+    /// Whether at least half of the queue is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.0.is_half_free()
     }
 
     /// How long the oldest batch has waited.

@@ -1,8 +1,13 @@
 //! Composition: from a configuration to a pipeline.
 
+mod application;
+mod check;
 mod plugins;
+mod settings;
 mod sources;
 
+pub use application::Application;
+pub use check::{Checked, check};
 pub use plugins::{Plugins, folders, load_plugins};
 pub use sources::Sources;
 

@@ -82,6 +82,18 @@ impl CliError {
         move |source| Self::Io { action, source }
     }
 
+    /// It and its causes on one line.
+    pub(super) fn one_line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
+    }
+
     /// How the program ends with it.
     pub(super) fn exit(&self) -> Exit {
         match self {

@@ -56,6 +56,7 @@ impl Generation {
                 None => Lane::new(&name, limits, Arc::clone(&account)),
             };
             let sink = build(SinkContext { name, account })?;
+            let lane = lane.watched(sink.watch());
             let delivery = Delivery::new(&lane, sink, reopened.clone());
             built.push(BuiltLane { lane, is_known: known.is_some(), limits, wait_max, delivery });
         }

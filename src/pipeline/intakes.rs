@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -10,6 +11,7 @@ use super::blueprint::Next;
 use crate::component::{Intake, Switch};
 use crate::shutdown::{Trigger, shutdown};
 use crate::sources::Source;
+use crate::sources::syslog::Connections;
 use crate::telemetry::Ledger;
 
 /// The sources at work, and those that take in nothing new but have not ended.
@@ -18,6 +20,8 @@ pub(super) struct Intakes {
     live: Vec<Live>,
     /// Keeps those running that serve the connections they have.
     retired: Vec<Trigger>,
+    /// The counters of connections, by source; of several sources where one took over.
+    connections: Vec<(String, Vec<Arc<Connections>>)>,
     tasks: JoinSet<()>,
 }
 
@@ -91,6 +95,9 @@ impl Intakes {
         let (trigger, order) = shutdown();
         let (running, ended) = oneshot::channel();
         let shares = source.shares();
+        if let Some(connections) = source.connections() {
+            self.count_connections(&name, connections);
+        }
         self.tasks.spawn(async move {
             if let Some(predecessor) = predecessor {
                 // Nothing is ever sent: it is the end of the one before.
@@ -100,6 +107,20 @@ impl Intakes {
             drop::<oneshot::Sender<Infallible>>(running);
         });
         self.live.push(Live { name, trigger, shares, ended });
+    }
+
+    /// Shows the counters of a source's connections; they add to those of the sources before it.
+    fn count_connections(&mut self, name: &str, connections: Arc<Connections>) {
+        let name = format!("sources.{name}");
+        match self.connections.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, counters)) => counters.push(connections),
+            None => self.connections.push((name, vec![connections])),
+        }
+    }
+
+    /// The counters of connections, by source.
+    pub(super) fn connections(&self) -> Vec<(String, Vec<Arc<Connections>>)> {
+        self.connections.clone()
     }
 
     /// Orders all to stop.

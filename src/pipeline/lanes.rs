@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
+use super::monitor::LaneView;
 use crate::queue::{Consumer, Gauge, Producer, QueueLimits, queue};
+use crate::sinks::atime;
 use crate::telemetry::SinkAccount;
 
 /// What the delivery of a lane is to do.
@@ -34,6 +36,8 @@ pub(super) struct Lane {
     /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
     pub(super) stalled: Arc<AtomicBool>,
     pub(super) turn: Turn,
+    /// The gauges of an atime sink.
+    atime: Option<atime::Watch>,
     orders: Arc<watch::Sender<Order>>,
 }
 
@@ -46,8 +50,14 @@ impl Lane {
             account,
             stalled: Arc::default(),
             turn: Arc::new(Mutex::new(consumer)),
+            atime: None,
             orders: Arc::new(watch::Sender::new(Order::Deliver)),
         }
+    }
+
+    /// Shows the gauges of its sink.
+    pub(super) fn watched(self, atime: Option<atime::Watch>) -> Self {
+        Self { atime, ..self }
     }
 
     /// The same queue, for the delivery that takes over.
@@ -65,6 +75,16 @@ impl Lane {
 
     pub(super) fn gauge(&self) -> Gauge {
         self.producer.gauge()
+    }
+
+    /// What can be seen of it from outside.
+    pub(super) fn view(&self) -> LaneView {
+        LaneView {
+            name: self.account.name().to_owned(),
+            gauge: self.gauge(),
+            stalled: Arc::clone(&self.stalled),
+            atime: self.atime.clone(),
+        }
     }
 }
 

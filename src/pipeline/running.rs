@@ -12,6 +12,7 @@ use super::generation::{Generation, Started};
 use super::halt::{Halt, Halting, halt};
 use super::intakes::Intakes;
 use super::lanes::Lane;
+use super::monitor::View;
 use crate::component::{BuildError, Inlets, Switch};
 use crate::queue::Gauge;
 use crate::telemetry::{Ledger, LedgerReport};
@@ -146,6 +147,16 @@ impl RunningPipeline {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What can be seen of it, for a [`super::Monitor`] to show.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View {
+            ledger: self.ledger.clone(),
+            lanes: self.lanes.iter().map(Lane::view).collect(),
+            connections: self.intakes.connections(),
+        }
     }
 
     /// Tells every sink to open its files anew.

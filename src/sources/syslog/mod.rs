@@ -227,6 +227,10 @@ impl Source for Syslog {
         true
     }
 
+    fn connections(&self) -> Option<Arc<Connections>> {
+        Some(self.connections())
+    }
+
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
         let Self { listeners, state } = *self;
         let mut tasks = JoinSet::new();

@@ -92,6 +92,14 @@ impl Daemon {
         }
     }
 
+    /// Puts another configuration in the place of its file, as an editor does.
+    pub(crate) fn configure(&self, config: &str) {
+        let config = config.replace("{dir}", self.directory.path().to_str().unwrap());
+        let new = self.path("qatime.toml.new");
+        fs::write(&new, config).unwrap();
+        fs::rename(new, self.path("qatime.toml")).unwrap();
+    }
+
     /// A path in the daemon's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -22,6 +22,8 @@ mod plugin_examples;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod rsyslog;

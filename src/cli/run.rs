@@ -111,9 +111,11 @@ async fn serve(
     if configuration.sources.is_empty() {
         return Err(CliError::NoSource);
     }
-    let blueprint = app::blueprint(configuration, plugins, None).map_err(CliError::Build)?;
+    let mut sources = app::Sources::default();
+    let built = sources.build(&configuration.sources).map_err(CliError::Build)?;
+    let blueprint = app::blueprint(configuration, plugins, built);
     let mut running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();
-    operated.daemon.monitor.show(1, running.view());
+    operated.daemon.monitor.show(running.generation(), running.view());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
     let mut halt = running.halt();
     let why = watch(&mut running, &mut signals, &mut halt, &mut operated).await;

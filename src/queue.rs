@@ -90,18 +90,17 @@ impl State {
     fn is_full(&self) -> bool {
         self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
     }
+
+    fn is_half_free(&self) -> bool {
+        self.depth.events * 2 <= self.limits.events_max
+            && self.depth.bytes * 2 <= self.limits.bytes_max
+    }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock, and a half-done push is still a valid queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_half_free(&self) -> bool {
-        let state = self.lock();
-        let (depth, limits) = (state.depth, state.limits);
-        depth.events * 2 <= limits.events_max && depth.bytes * 2 <= limits.bytes_max
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
@@ -163,7 +162,7 @@ impl Producer {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        self.0.is_half_free()
+        self.0.lock().is_half_free()
     }
 
     /// Holds so much from now on. What is in stays in.
@@ -298,7 +297,7 @@ impl Gauge {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        self.0.is_half_free()
+        self.0.lock().is_half_free()
     }
 
     /// How long the oldest batch has waited.

@@ -12,7 +12,9 @@ use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use crate::app::{Application, Checked, Plugins};
 use crate::config::Configuration;
-use crate::control::{self, Command, Commands, ConfigurationState, Daemon, Digest, Reloaded};
+use crate::control::{
+    self, Admin, Command, Commands, ConfigurationState, Daemon, Digest, Reloaded,
+};
 use crate::encoders::ledger;
 use crate::pipeline::{Halt, Monitor};
 use crate::telemetry::LedgerReport;
@@ -89,6 +91,7 @@ impl Run {
             configuration: ConfigurationState::new(file.path(), digest, configuration.watch),
             commander,
         };
+        let admin = Admin::start(&configuration.admin, &daemon).map_err(CliError::Build)?;
         let plugins = file.load_plugins(&configuration)?;
         for warning in &plugins.warnings {
             tracing::warn!("{warning}");
@@ -96,7 +99,9 @@ impl Run {
         raise_descriptor_limit();
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let operated = Operated { file: file.clone(), daemon, commands };
+        runtime.spawn(control::watch_file(operated.daemon.clone()));
         let ended = runtime.block_on(serve(configuration, &plugins, operated));
+        drop(admin);
         // A thread that hangs in a system call would hang this one as well.
         runtime.shutdown_timeout(Duration::ZERO);
         ended
@@ -120,7 +125,7 @@ async fn serve(
         return Err(CliError::NoSource);
     }
     let mut application = Application::start(configuration, plugins).map_err(CliError::Build)?;
-    operated.daemon.monitor.show(1, application.running().view());
+    operated.daemon.monitor.show(application.running().generation(), application.running().view());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
     let mut halt = application.running().halt();
     let why = watch(&mut application, &mut signals, &mut halt, &mut operated).await;

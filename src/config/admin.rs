@@ -29,7 +29,7 @@ pub struct AdminConfig {
     /// asked who he is, so choose no address that strangers reach. Without it: a socket
     /// `admin.sock` in `$RUNTIME_DIRECTORY`, else in `/run/qatime` for root, else in
     /// `$XDG_RUNTIME_DIR/qatime`; and `tcp://127.0.0.1:9514`. One of these that cannot be had is
-    /// only warned of.
+    /// only warned of. A change takes effect when the daemon is started again.
     pub listen: Option<OneOrMany<AdminAddress>>,
     /// How many connections may be open at each address. Where more come, the oldest is closed:
     /// who hangs on to one keeps nobody out.

@@ -164,7 +164,11 @@ impl ConfigurationState {
     /// last.
     #[must_use]
     pub fn is_news(&self, digest: Digest) -> bool {
-        let known = self.lock();
+        let mut known = self.lock();
+        if digest == known.digest {
+            // Whatever comes after it is news again, even if it was tried before.
+            known.tried = digest;
+        }
         digest != known.digest && digest != known.tried
     }
 

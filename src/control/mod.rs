@@ -4,11 +4,22 @@
 //! file is kept in a [`ConfigurationState`], what the pipeline does is read from its
 //! [`crate::pipeline::Monitor`]. None of it waits for the data plane: it answers while that hangs.
 
+mod client;
 mod command;
 mod configuration;
+mod metrics;
+mod pages;
+mod server;
+pub mod status;
+mod watch;
 
+pub use client::{Answer, AskError, Target, TargetError};
 pub use command::{Command, Commander, Commands, Reloaded, commands};
 pub use configuration::{ConfigurationReport, ConfigurationState, Digest, Refusal, ReloadCounts};
+
+pub use server::Admin;
+pub use status::Status;
+pub use watch::watch_file;
 
 use crate::pipeline::Monitor;
 

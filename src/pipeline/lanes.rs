@@ -37,7 +37,7 @@ pub(super) struct Lane {
     pub(super) stalled: Arc<AtomicBool>,
     pub(super) turn: Turn,
     /// The gauges of an atime sink.
-    atime: Option<atime::Watch>,
+    pub(super) atime: Option<atime::Watch>,
     orders: Arc<watch::Sender<Order>>,
 }
 
@@ -55,11 +55,6 @@ impl Lane {
         }
     }
 
-    /// Shows the gauges of its sink.
-    pub(super) fn watched(self, atime: Option<atime::Watch>) -> Self {
-        Self { atime, ..self }
-    }
-
     /// The same queue, for the delivery that takes over.
     pub(super) fn again(&self) -> Self {
         Self { orders: Arc::new(watch::Sender::new(Order::Deliver)), ..self.clone() }
@@ -73,18 +68,14 @@ impl Lane {
         Orders(self.orders.subscribe())
     }
 
-    pub(super) fn gauge(&self) -> Gauge {
-        self.producer.gauge()
-    }
-
     /// What can be seen of it from outside.
     pub(super) fn view(&self) -> LaneView {
-        LaneView {
-            name: self.account.name().to_owned(),
-            gauge: self.gauge(),
-            stalled: Arc::clone(&self.stalled),
-            atime: self.atime.clone(),
-        }
+        let (name, stalled) = (self.account.name().to_owned(), Arc::clone(&self.stalled));
+        LaneView { name, gauge: self.gauge(), stalled, atime: self.atime.clone() }
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        self.producer.gauge()
     }
 }
 

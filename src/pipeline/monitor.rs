@@ -42,9 +42,9 @@ pub struct View {
     pub ledger: Ledger,
     /// Each sink's lane.
     pub lanes: Vec<LaneView>,
-    /// The connections of each source that has such, with its component's name: its own, and those
-    /// of sources of the same name before it.
-    pub connections: Vec<(String, Vec<Arc<Connections>>)>,
+    /// The connections of each source that has such, with its component's name; the same name stands
+    /// for a source and those before it that still serve connections.
+    pub connections: Vec<(String, Arc<Connections>)>,
 }
 
 /// What can be seen of one lane.
@@ -104,7 +104,7 @@ pub struct LaneReport {
 }
 
 /// The connections of one source at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ConnectionsReport {
     /// `sources.<name>`.
     pub name: String,
@@ -145,17 +145,11 @@ impl Monitor {
             let shown = self.lock();
             (shown.phase, shown.generation, shown.view.clone())
         };
-        let connections = view.connections.iter().map(|(name, connections)| ConnectionsReport {
-            name: name.clone(),
-            open: connections.iter().map(|counter| counter.open()).sum(),
-            refused: connections.iter().map(|counter| counter.refused()).sum(),
-            datagrams_dropped: connections.iter().map(|counter| counter.datagrams_dropped()).sum(),
-        });
         PipelineReport {
             phase,
             generation,
             lanes: view.lanes.iter().map(LaneView::report).collect(),
-            connections: connections.collect(),
+            connections: view.connections(),
             ledger: view.ledger.report(),
         }
     }
@@ -163,6 +157,25 @@ impl Monitor {
     fn lock(&self) -> MutexGuard<'_, Shown> {
         // Whatever was shown last is whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// The sum for each name: a source may have predecessors that still serve theirs.
+    fn connections(&self) -> Vec<ConnectionsReport> {
+        let mut sums: Vec<ConnectionsReport> = Vec::new();
+        for (name, connections) in &self.connections {
+            let known = sums.iter().position(|sum| sum.name == *name);
+            let place = known.unwrap_or_else(|| {
+                sums.push(ConnectionsReport { name: name.clone(), ..ConnectionsReport::default() });
+                sums.len() - 1
+            });
+            let sum = &mut sums[place];
+            sum.open += connections.open();
+            sum.refused += connections.refused();
+            sum.datagrams_dropped += connections.datagrams_dropped();
+        }
+        sums
     }
 }
 

@@ -34,13 +34,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use address::{AddressError, ListenAddress};
-pub use listeners::{BindError, Listeners, SocketOptions, Sockets};
+pub use listeners::{BindError, Listeners, Socket, SocketFile, SocketOptions, Sockets};
 pub use state::Connections;
 
 use self::budget::Budget;
 use self::connection::Connection;
 use self::datagram::Datagrams;
-use self::listeners::Socket;
 use self::state::{State, Throttles};
 use self::stream::{Acceptor, Stream};
 use super::Source;

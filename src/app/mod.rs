@@ -28,6 +28,7 @@ pub fn blueprint(
     plugins: &Plugins,
     sources: Vec<(String, Next)>,
 ) -> Blueprint {
+    let configuration = configuration.without_disabled_sinks();
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {

@@ -34,6 +34,7 @@ pub fn blueprint(
                 let name = source.name.clone();
                 let built = match &source.config {
                     SourceConfig::File(config) => config.build(&name),
+                    SourceConfig::Redis(config) => config.build(&name),
                     SourceConfig::Stdin(config) => config.build(&name),
                     SourceConfig::Syslog(config) => config.build(&name),
                 };

@@ -85,6 +85,7 @@ kinds! {
     /// Where events come from: one `[sources.<name>]`.
     SourceConfig:
     File(sources::file::Config) = "file",
+    Redis(sources::redis::Config) = "redis",
     Stdin(sources::stdin::Config) = "stdin",
     Syslog(sources::syslog::Config) = "syslog",
 }

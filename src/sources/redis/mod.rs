@@ -32,7 +32,7 @@ use crate::units::Duration as Span;
 const BLOCK_MAX: Duration = Duration::from_millis(500);
 
 /// Reads a stream of a Redis: `type = "redis"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `redis`.

@@ -85,6 +85,7 @@ kinds! {
     /// Where events come from: one `[sources.<name>]`.
     SourceConfig (PartialEq):
     File(sources::file::Config) = "file",
+    Redis(sources::redis::Config) = "redis",
     Stdin(sources::stdin::Config) = "stdin",
     Syslog(sources::syslog::Config) = "syslog",
 }
@@ -94,5 +95,6 @@ kinds! {
     SinkConfig:
     Atime(sinks::atime::Config) = "atime",
     File(sinks::file::Config) = "file",
+    Redis(sinks::redis::Config) = "redis",
     Stdout(sinks::stdout::Config) = "stdout",
 }

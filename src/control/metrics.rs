@@ -48,6 +48,8 @@ impl Collector for Scrape {
 }
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
+/// A counter of a component: name, help, value.
+type Count<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// The value of a gauge.
 #[derive(Debug, Clone, Copy)]
@@ -189,7 +191,7 @@ impl Page<'_> {
     }
 
     fn sources(&mut self, sources: &[SourceStatus]) -> Result<(), Error> {
-        let counters: [(&str, &str, fn(&SourceStatus) -> u64); 6] = [
+        let counters: [Count<SourceStatus>; 6] = [
             ("qatime_events_received", "Frames that came in", |source| source.received),
             ("qatime_received_bytes", "Bytes of the frames that came in", |source| source.bytes),
             ("qatime_events_routed", "Events that went to at least one sink", |source| {
@@ -235,7 +237,7 @@ impl Page<'_> {
     }
 
     fn filters(&mut self, filters: &[FilterStatus]) -> Result<(), Error> {
-        let counters: [(&str, &str, fn(&FilterStatus) -> u64); 8] = [
+        let counters: [Count<FilterStatus>; 8] = [
             (
                 "qatime_filter_received",
                 "Events that a filter was to decide on; one that passes it for two rules is two",
@@ -295,7 +297,7 @@ impl Page<'_> {
     }
 
     fn sinks(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
-        let counters: [(&str, &str, fn(&SinkStatus) -> u64); 4] = [
+        let counters: [Count<SinkStatus>; 4] = [
             ("qatime_sink_routed", "Events that rules sent to a sink", |sink| sink.routed),
             ("qatime_events_delivered", "Events that a sink has done", |sink| sink.delivered),
             ("qatime_events_superseded", "Events that something newer made needless", |sink| {

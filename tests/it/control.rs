@@ -199,7 +199,18 @@ fn a_bad_file_changes_nothing_and_everybody_says_so() {
     let reload = qatime(&["reload"], &socket_of(&daemon));
     assert_eq!(reload.status.code(), Some(0), "{}", stderr(&reload));
     assert!(stdout(&reload).contains("is fine: 1 source, 1 rule, 1 sink"), "{}", stdout(&reload));
+    // Another text that is right is another generation.
+    rewrite(&daemon, "\"fs_read_data\"", "\"fs_open\"");
+    let reload = qatime(&["reload"], &socket_of(&daemon));
+    assert_eq!(reload.status.code(), Some(0), "{}", stderr(&reload));
+    let generation = status(admin)["generation"].as_u64().unwrap();
+    assert!(stdout(&reload).contains(&format!("generation {generation}\n")) && generation > 1);
+    send(source, [message("fs_open", "/b"), message("fs_read_data", "/c")].concat().as_bytes());
+    daemon.wait_for_lines("out", 2);
     let page = metrics(admin);
+    assert_eq!(page.value("qatime_generation", &[]), generation as f64);
+    assert_eq!(page.value("qatime_events_received_total", &[("source", "cluster")]), 3.0);
+    assert_eq!(page.value("qatime_events_delivered_total", &[("sink", "out")]), 2.0);
     assert_eq!(page.value("qatime_configuration_stale", &[]), 0.0);
     assert!(page.value("qatime_configuration_last_good_reload_timestamp_seconds", &[]) > 1.7e9);
     daemon.stop().assert_settled();

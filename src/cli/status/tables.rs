@@ -275,7 +275,7 @@ cluster     3,000   2,998          0         0             0         2          
 rule  matched
 all     2,998
 
-sink     routed  delivered  superseded  rejected  in flight  retries  queue         oldest  state    a second
+sink     routed  delivered  superseded  rejected  in flight  retries  queue    oldest  state    a second
 a\\u{1b}   2,998      1,498           0         0      1,500        0  1,500  1s 250ms  stalled       749
 
 lost at          events  reason

@@ -86,6 +86,7 @@ kinds! {
     /// Where events come from: one `[sources.<name>]`.
     SourceConfig (PartialEq):
     File(sources::file::Config) = "file",
+    Redis(sources::redis::Config) = "redis",
     Stdin(sources::stdin::Config) = "stdin",
     Syslog(sources::syslog::Config) = "syslog",
 }
@@ -95,6 +96,7 @@ kinds! {
     SinkConfig:
     Atime(sinks::atime::Config) = "atime",
     File(sinks::file::Config) = "file",
+    Redis(sinks::redis::Config) = "redis",
     Stdout(sinks::stdout::Config) = "stdout",
 }
 

@@ -50,6 +50,9 @@ pub fn blueprint(
             SinkConfig::File(config) => {
                 (config.queue, Box::new(move |context| config.build(context)))
             }
+            SinkConfig::Redis(config) => {
+                (config.queue, Box::new(move |context| config.build(context)))
+            }
             SinkConfig::Stdout(config) => {
                 (config.queue, Box::new(move |context| config.build(context)))
             }

@@ -70,7 +70,7 @@ impl Explain {
             kind: sink.config.kind(),
             planner: match &sink.config {
                 SinkConfig::Atime(config) => Some(config.planner()),
-                SinkConfig::File(_) | SinkConfig::Stdout(_) => None,
+                SinkConfig::File(_) | SinkConfig::Redis(_) | SinkConfig::Stdout(_) => None,
             },
         });
         let decoder = Decoder::new(&configuration.decoder)?;

@@ -94,5 +94,6 @@ kinds! {
     SinkConfig:
     Atime(sinks::atime::Config) = "atime",
     File(sinks::file::Config) = "file",
+    Redis(sinks::redis::Config) = "redis",
     Stdout(sinks::stdout::Config) = "stdout",
 }

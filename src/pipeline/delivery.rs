@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::event::Selection;
 use crate::queue::Consumer;
 use crate::sinks::{DeliverError, Sink};
-use crate::telemetry::{SinkAccount, Throttle};
+use crate::telemetry::SinkAccount;
 
 /// The first wait after a failure; each further one in a row is twice as long.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
@@ -25,7 +25,8 @@ pub(super) struct Delivery {
     consumer: Consumer,
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
-    outage: Outage,
+    /// How many attempts have failed in a row.
+    failures: u32,
 }
 
 impl Delivery {
@@ -35,7 +36,7 @@ impl Delivery {
         account: Arc<SinkAccount>,
         reopen: watch::Receiver<u64>,
     ) -> Self {
-        Self { sink, consumer, account, reopen, outage: Outage::default() }
+        Self { sink, consumer, account, reopen, failures: 0 }
     }
 
     /// Runs on a thread of its own, so that the sink may block. Called within a tokio runtime,
@@ -85,12 +86,37 @@ impl Delivery {
     async fn insist(&mut self, step: Step<'_>) {
         let mut step = Attempt { step, needs_connection: false };
         while let Err(error) = step.attempt(self.sink.as_mut()).await {
-            self.account.retried();
-            let wait = self.outage.failed(self.account.name(), &error);
-            step.needs_connection |= matches!(error, DeliverError::Disconnected(_));
+            let wait = self.failed(&error);
+            step.needs_connection |= matches!(error, DeliverError::Disconnected { .. });
             tokio::time::sleep(wait).await;
         }
-        self.outage.ended(self.account.name());
+        let failures = std::mem::take(&mut self.failures);
+        if self.account.recovered() {
+            tracing::info!(component = self.account.name(), failures, "delivers again");
+        }
+    }
+
+    /// Notes a failure, and says how long to wait before the next attempt. The log has it once,
+    /// until there is another reason.
+    fn failed(&mut self, error: &DeliverError) -> Duration {
+        self.account.retried();
+        let wished = match error {
+            DeliverError::Disconnected { .. } => None,
+            DeliverError::Retry { after, .. } => *after,
+        };
+        let wait = wished.unwrap_or_else(|| {
+            RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX)
+        });
+        self.failures = self.failures.saturating_add(1);
+        let (component, reason) = (self.account.name(), error.reason());
+        if self.account.failed(reason, error.to_string()) {
+            tracing::warn!(
+                component,
+                reason,
+                "cannot deliver: {error}; events wait in the queue, and it is tried again"
+            );
+        }
+        wait
     }
 }
 
@@ -122,45 +148,6 @@ impl Attempt<'_> {
             Step::Deliver(events) => sink.deliver(events).await,
             Step::Flush => sink.flush().await,
             Step::Reopen => sink.reopen().await,
-        }
-    }
-}
-
-/// A row of failures: how long to wait, and what to say.
-#[derive(Debug, Default)]
-struct Outage {
-    failures: u32,
-    throttle: Throttle,
-}
-
-impl Outage {
-    /// Notes a failure, and says how long to wait before the next attempt.
-    fn failed(&mut self, component: &str, error: &DeliverError) -> Duration {
-        let wished = match error {
-            DeliverError::Disconnected(_) => None,
-            DeliverError::Retry { after, .. } => *after,
-        };
-        let wait = wished.unwrap_or_else(|| {
-            RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX)
-        });
-        self.failures = self.failures.saturating_add(1);
-        if let Some(suppressed) = self.throttle.pass() {
-            tracing::warn!(
-                component,
-                suppressed,
-                failures = self.failures,
-                retry_after = ?wait,
-                "cannot deliver: {error}; events wait in the queue"
-            );
-        }
-        wait
-    }
-
-    /// Notes a success.
-    fn ended(&mut self, component: &str) {
-        let failures = std::mem::take(&mut self.failures);
-        if failures > 0 {
-            tracing::info!(component, failures, "delivers again");
         }
     }
 }

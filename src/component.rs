@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::event::{Frames, Reason};
+use crate::event::{Frames, Reason, Ticket};
 use crate::queue::Gauge;
 use crate::telemetry::{SinkAccount, SourceAccount};
 
@@ -73,6 +73,8 @@ pub struct Work {
     pub patient: bool,
     /// Where the buffer goes when it has been used.
     pub spares: Spares,
+    /// Where the source waits to hear that all of it has come to its end.
+    pub ticket: Option<Ticket>,
 }
 
 /// Where a source puts its frames. A clone made by [`Intake::connection`] keeps to one worker,
@@ -160,11 +162,17 @@ pub struct Room<'a> {
 impl Room<'_> {
     /// Counts frames as received and hands them to the worker.
     pub fn send(self, frames: Frames) {
+        self.send_with(frames, None);
+    }
+
+    /// As [`Self::send`]; the ticket is settled once every sink has what it is sent of the frames,
+    /// and dropped where one is not given all of it.
+    pub fn send_with(self, frames: Frames, ticket: Option<Ticket>) {
         let Intake { account, patient, spares, .. } = self.intake;
         let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
         account.received(frames.frames.len() as u64, bytes);
         let (account, spares) = (Arc::clone(account), spares.clone());
-        self.permit.send(Work { frames, account, patient: *patient, spares });
+        self.permit.send(Work { frames, account, patient: *patient, spares, ticket });
     }
 }
 

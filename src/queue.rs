@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::event::Selection;
+use crate::event::{Selection, Ticket};
 
 /// How much a queue holds at most. It is full when either is reached.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +51,18 @@ struct Shared {
 #[derive(Debug)]
 pub struct Producer(Arc<Shared>);
 
-/// The end from which a lane takes batches.
+/// The end from which a lane takes batches. It remembers what was delivered and not yet
+/// acknowledged, and can be handed from one lane to the next.
 #[derive(Debug)]
-pub struct Consumer(Arc<Shared>);
+pub struct Consumer {
+    shared: Arc<Shared>,
+    /// The ticket of the batch that was taken last.
+    taken: Option<Ticket>,
+    /// The tickets of batches that were delivered.
+    delivered: Vec<Ticket>,
+    /// When the first batch was delivered that waits to be acknowledged.
+    waiting_since: Option<Instant>,
+}
 
 /// A view of a queue for gauges and for sources that wait for room.
 #[derive(Debug, Clone)]
@@ -74,7 +83,7 @@ pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
         room_for_tasks: Notify::new(),
         filled: Notify::new(),
     });
-    (Producer(Arc::clone(&shared)), Consumer(shared))
+    (Producer(Arc::clone(&shared)), Consumer::new(shared))
 }
 
 impl Shared {
@@ -172,18 +181,24 @@ impl Drop for Producer {
 }
 
 impl Consumer {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, taken: None, delivered: Vec::new(), waiting_since: None }
+    }
+
     /// The next batch; `None` once the queue is empty and every producer is gone. Cancel-safe.
+    /// The batch before must have been [delivered](Self::delivered).
     pub async fn pop(&mut self) -> Option<Selection> {
         loop {
-            let filled = self.0.filled.notified();
+            let filled = self.shared.filled.notified();
             {
-                let mut state = self.0.lock();
-                if let Some((selection, _)) = state.waiting.pop_front() {
+                let mut state = self.shared.lock();
+                if let Some((mut selection, _)) = state.waiting.pop_front() {
                     state.depth.events -= selection.len();
                     state.depth.bytes -= selection.memory_bytes();
                     drop(state);
-                    self.0.room.notify_all();
-                    self.0.room_for_tasks.notify_waiters();
+                    self.shared.room.notify_all();
+                    self.shared.room_for_tasks.notify_waiters();
+                    self.taken = selection.take_ticket();
                     return Some(selection);
                 }
                 if state.producers == 0 {
@@ -194,18 +209,39 @@ impl Consumer {
         }
     }
 
+    /// The sink has the batch that was taken last, though it may not have settled it yet.
+    pub fn delivered(&mut self) {
+        if let Some(ticket) = self.taken.take() {
+            self.delivered.push(ticket);
+            self.waiting_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// How long delivered batches have waited for somebody to [acknowledge](Self::acknowledge)
+    /// them; `None` where nobody waits for that.
+    #[must_use]
+    pub fn unacknowledged_for(&self) -> Option<Duration> {
+        self.waiting_since.map(|since| since.elapsed())
+    }
+
+    /// All batches that were delivered so far are settled for good.
+    pub fn acknowledge(&mut self) {
+        self.waiting_since = None;
+        self.delivered.drain(..).for_each(Ticket::settle);
+    }
+
     /// A view of the queue.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
-        Gauge(Arc::clone(&self.0))
+        Gauge(Arc::clone(&self.shared))
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.0.lock().consumer_gone = true;
-        self.0.room.notify_all();
-        self.0.room_for_tasks.notify_waiters();
+        self.shared.lock().consumer_gone = true;
+        self.shared.room.notify_all();
+        self.shared.room_for_tasks.notify_waiters();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -19,6 +19,12 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
 /// A queue that stays empty for so long has run empty: what the sink holds back is written out.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// Those who wait to hear of their events wait so long at most, if the sink can.
+const SETTLE_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// A sink that could not settle everything takes further events for so long before it is asked
+/// again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// A sink, and what brings its events to it.
 pub(super) struct Delivery {
     sink: Box<dyn Sink>,
@@ -27,6 +33,8 @@ pub(super) struct Delivery {
     reopen: watch::Receiver<u64>,
     /// How many attempts have failed in a row.
     failures: u32,
+    /// When the sink may be asked to settle again.
+    settle_after: Instant,
 }
 
 impl Delivery {
@@ -36,7 +44,7 @@ impl Delivery {
         account: Arc<SinkAccount>,
         reopen: watch::Receiver<u64>,
     ) -> Self {
-        Self { sink, consumer, account, reopen, failures: 0 }
+        Self { sink, consumer, account, reopen, failures: 0, settle_after: Instant::now() }
     }
 
     /// Runs on a thread of its own, so that the sink may block. Called within a tokio runtime,
@@ -65,6 +73,7 @@ impl Delivery {
                 popped = tokio::time::timeout(patience, self.consumer.pop()) => match popped {
                     Ok(Some(events)) => {
                         self.insist(Step::Deliver(&events)).await;
+                        self.consumer.delivered();
                         holds_back = true;
                         if flushed.elapsed() < interval {
                             continue;
@@ -74,11 +83,28 @@ impl Delivery {
                     Err(_quiet) => {}
                 }
             }
-            self.insist(Step::Flush).await;
+            self.flush().await;
             flushed = tokio::time::Instant::now();
             holds_back = false;
         }
         self.insist(Step::Close).await;
+        self.consumer.acknowledge();
+    }
+
+    /// Lets the sink write out what it holds back, and acknowledges its events where somebody
+    /// waits for that, and has waited for long enough.
+    async fn flush(&mut self) {
+        let interval = self.sink.settle_interval().min(SETTLE_INTERVAL_MAX);
+        let is_due = self.consumer.unacknowledged_for().is_some_and(|waited| waited >= interval);
+        if !is_due || Instant::now() < self.settle_after {
+            return self.insist(Step::Flush).await;
+        }
+        self.insist(Step::Settle).await;
+        if self.sink.is_behind() {
+            self.settle_after = Instant::now() + SETTLE_PAUSE;
+        } else {
+            self.consumer.acknowledge();
+        }
     }
 
     /// Makes a step, again and again until it succeeds. At the end of the grace period the
@@ -128,6 +154,7 @@ enum Step<'a> {
     Deliver(&'a Selection),
     Flush,
     Reopen,
+    Settle,
 }
 
 /// A step, and whether the sink has to be connected before.
@@ -148,6 +175,7 @@ impl Attempt<'_> {
             Step::Deliver(events) => sink.deliver(events).await,
             Step::Flush => sink.flush().await,
             Step::Reopen => sink.reopen().await,
+            Step::Settle => sink.settle().await,
         }
     }
 }

@@ -129,14 +129,14 @@ impl Worker {
     }
 
     fn work(&mut self, work: Work) {
-        let Work { frames, account, patient, spares } = work;
+        let Work { frames, account, patient, spares, ticket } = work;
         let (batch, unwanted) = self.decode(frames, &account);
         let Routed { batch, selected, fates, halted_by, .. } =
             self.router.route(batch, Instant::now());
         for (outlet, events) in self.outlets.iter().zip(selected) {
             if !events.is_empty() {
                 let selection = Selection::new(Arc::clone(&batch), events);
-                outlet.offer(selection.compacted(), patient);
+                outlet.offer(selection.compacted().with_ticket(ticket.clone()), patient);
             }
         }
         // A lane that keeps a whole batch keeps its buffer; as a rule it has a copy of its part.
@@ -155,6 +155,9 @@ impl Worker {
         }
         if let Some(filter) = halted_by {
             self.halting.halt(self.router.name(filter));
+        }
+        if let Some(ticket) = ticket {
+            ticket.settle();
         }
     }
 

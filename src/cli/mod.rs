@@ -4,6 +4,7 @@
 //! here, and are printed in one place (`exit`), as `error: …` and `caused by: …`.
 
 mod check;
+mod cold;
 mod configuration;
 mod decode;
 mod demo;
@@ -56,6 +57,7 @@ Exit codes: 0 success, 1 failure, 64 wrong usage, 65 wrong input (decode --stric
 #[derive(Debug, Subcommand)]
 enum Verb {
     Check(check::Check),
+    Cold(cold::Cold),
     Decode(decode::Decode),
     Demo(demo::Demo),
     Explain(explain::Explain),
@@ -84,6 +86,7 @@ impl Arguments {
         let configuration = ConfigurationFile::new(self.config);
         match self.verb {
             Verb::Check(verb) => verb.run(&configuration),
+            Verb::Cold(verb) => verb.run(&configuration),
             Verb::Decode(verb) => verb.run(&configuration),
             Verb::Demo(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(&configuration),

@@ -40,7 +40,7 @@ struct Partition {
     slot: Slot,
     time: Vec<u8>,
     names: Vec<u8>,
-    /// `4`, and the four keys, in the protocol's form.
+    /// `5`, and the five keys, in the protocol's form.
     keys: Vec<u8>,
 }
 
@@ -60,8 +60,8 @@ impl Layout {
     pub(super) fn new(prefix: &str, partitions: u16, names: bool) -> Self {
         let partition = |number: u16| {
             let key = |part: &str| format!("{{{prefix}:{number}}}:{part}").into_bytes();
-            let keys = ["time", "names", "nanos", "moves"].map(key);
-            let mut encoded = Commands::encoded(&[b"4"]);
+            let keys = ["time", "names", "nanos", "moves", "brought"].map(key);
+            let mut encoded = Commands::encoded(&[b"5"]);
             keys.iter().for_each(|key| encoded.extend(Commands::encoded(&[key])));
             let slot = Slot::of(&keys[0]);
             let [time, names, ..] = keys.map(|key| Commands::encoded(&[&key]));
@@ -119,7 +119,7 @@ impl Layout {
         commands: &mut Commands,
     ) {
         let Partition { slot, keys, .. } = &self.partitions[usize::from(partition)];
-        commands.begin(*slot, 7 + arguments);
+        commands.begin(*slot, 8 + arguments);
         commands.encoded_args(&self.scripts[script as usize]);
         commands.encoded_args(keys);
     }

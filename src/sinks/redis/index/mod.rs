@@ -3,8 +3,8 @@
 //!
 //! The paths are spread over partitions. Each has, under `{prefix:n}:`, a sorted set `time` (path
 //! and microseconds), a sorted set `names` (the same paths in the order of their bytes, to find
-//! what lies in a directory), a hash `nanos` for times that are no whole microseconds, and `moves`,
-//! which remembers the last thousand renames. A directory's own path ends in a slash.
+//! what lies in a directory), a hash `nanos` for times that are no whole microseconds, and `moves`
+//! and `brought`, which remember the last thousand renames. A directory's own path ends in a slash.
 //!
 //! Events are gathered into segments (`segment`): one time for each path, however many accesses.
 //! A segment's accesses are plain commands; what depends on times in Redis (removals, renames)
@@ -217,12 +217,11 @@ impl Index {
     }
 
     fn take(&mut self, event: EventRef<'_>, now: (Timestamp, Instant)) {
+        let time = self.policy.clamp(event.time(), now.0);
         match self.wish(event) {
-            Ok(Wish::Access(path)) => self.access(path, self.policy.clamp(event.time(), now.0)),
-            Ok(Wish::Remove { path, tree }) => self.remove(path, tree, (event.time(), now.1)),
-            Ok(Wish::Rename { from, to, tree }) => {
-                self.rename((from, to), tree, (event.time(), now.1));
-            }
+            Ok(Wish::Access(path)) => self.access(path, time),
+            Ok(Wish::Remove { path, tree }) => self.remove(path, tree, (time, now.1)),
+            Ok(Wish::Rename { from, to, tree }) => self.rename((from, to), tree, (time, now.1)),
             Err(reason) => {
                 let raw = event.raw();
                 self.account.reject(reason, if raw.is_empty() { event.path() } else { raw });

@@ -37,7 +37,36 @@ pub enum ReadError {
 #[derive(Debug)]
 struct Pending {
     page: VecDeque<Found>,
+    /// Paths of the same microsecond as others that are still to be read. Redis sorts by
+    /// microseconds.
+    tail: Vec<Found>,
     /// The last path that was looked at, and its microseconds; empty at first.
+    last: (Vec<u8>, Vec<u8>),
+    more: bool,
+}
+
+impl Pending {
+    /// Takes the next page.
+    fn take(&mut self, page: Page) {
+        let mut found = std::mem::take(&mut self.tail);
+        found.extend(page.found);
+        found.sort_unstable();
+        let same =
+            |found: &Found| Micros::from(found.time).whole.to_string().as_bytes() == page.last.1;
+        let start = found.iter().rposition(|found| !same(found)).map_or(0, |last| last + 1);
+        // Where the whole page is of one microsecond it goes as it is.
+        if page.more && start > 0 {
+            self.tail = found.split_off(start);
+        }
+        self.page = found.into();
+        self.last = page.last;
+        self.more = page.more;
+    }
+}
+
+/// A page, as its script gives it.
+struct Page {
+    found: Vec<Found>,
     last: (Vec<u8>, Vec<u8>),
     more: bool,
 }
@@ -69,6 +98,7 @@ impl Reader {
         }
         let pending = (0..layout.partitions()).map(|_| Pending {
             page: VecDeque::new(),
+            tail: Vec::new(),
             last: (Vec::new(), Vec::new()),
             more: true,
         });
@@ -118,28 +148,26 @@ impl Reader {
         let mut read = None;
         run(&mut self.client, &commands, |_, answer| read = read_page(answer, self.before))?;
         let page = read.ok_or_else(senseless)?;
-        *pending = page;
+        pending.take(page);
         Ok(())
     }
 }
 
-/// A page as its script gives it; `None` where it is no such answer.
-fn read_page(answer: Value, before: Timestamp) -> Option<Pending> {
+/// A page of an answer; `None` where it is none.
+fn read_page(answer: Value, before: Timestamp) -> Option<Page> {
     let Value::Array(values) = answer else { return None };
     let mut values = values.into_iter();
     let more = values.next()? == Value::Int(1);
-    let (path, micros) = (text(values.next()?)?, text(values.next()?)?);
-    let mut page = Vec::new();
+    let last = (text(values.next()?)?, text(values.next()?)?);
+    let mut found = Vec::new();
     while let Some(path) = values.next() {
         let time = Micros::read(&values.next()?, &values.next()?)?.timestamp();
         let path = text(path)?;
         if time < before {
-            page.push(Found { time, path });
+            found.push(Found { time, path });
         }
     }
-    // Redis sorts by microseconds.
-    page.sort_unstable();
-    Some(Pending { page: page.into(), last: (path, micros), more })
+    Some(Page { found, last, more })
 }
 
 fn text(value: Value) -> Option<Vec<u8>> {

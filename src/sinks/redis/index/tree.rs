@@ -100,7 +100,7 @@ impl Tree {
         end.pop();
         end.push(b'/' + 1);
         layout.begin_script(Script::Walk, partition, 8, commands);
-        commands.arg(if self.to.is_some() { b"move" } else { b"remove" });
+        commands.arg(self.to.as_deref().unwrap_or_default());
         commands.arg(order);
         commands.arg(&self.from);
         commands.arg(&end);

@@ -1,13 +1,23 @@
 -- The keys of one partition; each script begins with these lines.
 -- time: path -> microseconds. names: the same paths, in the order of their bytes. nanos: path ->
--- "micros.nanos", for times that are no whole microseconds. moves: the last renames, by new name.
-local time, names, nanos, moves = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- "micros.nanos", for times that are no whole microseconds. moves: new name -> microseconds of the
+-- last renames, so that events that come again do not meet the file that came later. brought: new
+-- name -> the time that came with it.
+local time, names, nanos, moves, brought = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local exact = redis.call('EXISTS', nanos) == 1
 
 -- The microseconds of each of the paths, or false. One call for all is much cheaper than one each.
 local function times_of(paths)
   if #paths == 0 then return {} end
   local micros = redis.call('ZMSCORE', time, unpack(paths))
+  for i = 1, #paths do micros[i] = micros[i] and tonumber(micros[i]) end
+  return micros
+end
+
+-- When each of the paths was last the new name of a file, or false.
+local function moves_of(paths)
+  if #paths == 0 or redis.call('EXISTS', moves) == 0 then return {} end
+  local micros = redis.call('ZMSCORE', moves, unpack(paths))
   for i = 1, #paths do micros[i] = micros[i] and tonumber(micros[i]) end
   return micros
 end
@@ -32,6 +42,16 @@ local function forget(paths)
   redis.call('ZREM', time, unpack(paths))
   redis.call('ZREM', names, unpack(paths))
   if exact then redis.call('HDEL', nanos, unpack(paths)) end
+end
+
+-- Remembers when paths got other files or directories: some thousand, the newest.
+local function remember(pairs_of)
+  if #pairs_of == 0 then return end
+  redis.call('ZADD', moves, 'GT', unpack(pairs_of))
+  local old = redis.call('ZRANGE', moves, 0, -1025)
+  if #old == 0 then return end
+  redis.call('ZREM', moves, unpack(old))
+  redis.call('HDEL', brought, unpack(old))
 end
 
 -- Every third argument from the given one on, say.

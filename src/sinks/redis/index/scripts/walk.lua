@@ -1,8 +1,10 @@
--- what ("move" or "remove"), order ("names" or "scan"), prefix, its end, cursor ("" at first),
--- how many, micros, nanos: the next paths beneath a directory whose time is not after the given
--- one. They are removed, or given with their times as (path, micros, nanos)... after the next
--- cursor, which is "" at the end.
+-- new name ("" to remove), order ("names" or "scan"), prefix, its end, cursor ("" at first), how
+-- many, micros, nanos: the next paths beneath a directory whose time is not after the given one.
+-- They are removed, or given with their times as (path, micros, nanos)... after the next cursor,
+-- which is "" at the end. Where another directory has got the name since, there are none.
 local prefix, cursor, limit, limit_rest = ARGV[3], ARGV[5], tonumber(ARGV[7]), tonumber(ARGV[8])
+if (moves_of({ prefix })[1] or limit) > limit then return { '' } end
+if cursor == '' and ARGV[1] ~= '' then remember({ ARGV[7], ARGV[1] }) end
 local paths = {}
 if ARGV[2] == 'names' then
   local from = cursor == '' and '[' .. prefix or '(' .. cursor
@@ -16,15 +18,15 @@ else
     if string.sub(path, 1, #prefix) == prefix then paths[#paths + 1] = path end
   end
 end
-local found, gone, times = { cursor }, {}, times_of(paths)
+local found, gone, times, moved = { cursor }, {}, times_of(paths), moves_of(paths)
 for i, path in ipairs(paths) do
   local micros = times[i]
   local rest = micros and rest_of(path, micros)
   if not micros then
     gone[#gone + 1] = path
-  elseif is_later(micros, rest, limit, limit_rest) then
+  elseif is_later(micros, rest, limit, limit_rest) or (moved[i] or limit) > limit then
     -- It came after the directory had gone.
-  elseif ARGV[1] == 'remove' then
+  elseif ARGV[1] == '' then
     gone[#gone + 1] = path
   else
     found[#found + 1] = path

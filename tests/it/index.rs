@@ -105,7 +105,7 @@ fn compare(server: &Server, more: &str, history: &model::History) -> Result<(), 
     prop_assert_eq!(report.delivered + report.superseded, arrivals.len() as u64);
     // Nobody heard that the end was done.
     let mut rig = Rig::new(&[server.port], more);
-    rig.give(history.end());
+    rig.give(&history.end());
     rig.flush();
     prop_assert_eq!(model::by_path(rig.content()), model.by_path(), "again");
     let names = server.ask(&["ZCARD", "{qatime:index:0}:names"]);

@@ -91,12 +91,32 @@ impl History {
 }
 
 impl History {
-    /// The events that come again. Of renamed directories what was deleted in them before may
-    /// come back then, until it is deleted again; so there is none among them.
-    pub(crate) fn end(&self) -> &[Op] {
-        let end = &self.ops[self.ops.len().saturating_sub(self.again)..];
-        let is_tree = |op: &Op| matches!(op, Op::RenameTree { .. } | Op::RemoveTree { .. });
-        &end[end.iter().rposition(is_tree).map_or(0, |last| last + 1)..]
+    /// The events that come again, as they arrived: from a point on after which none arrives that
+    /// happened before it. Of renamed directories what was deleted in them before may come back
+    /// then, until it is deleted again; so there is none among them.
+    pub(crate) fn end(&self) -> Vec<Op> {
+        let mut end = self.arrivals();
+        let is_whole = |start: usize| {
+            let newest = end[..start].iter().map(Op::nanos).max();
+            end[start..].iter().all(|op| Some(op.nanos()) > newest)
+        };
+        let wanted = end.len().saturating_sub(self.again);
+        let start = (0..=wanted).rev().find(|start| is_whole(*start)).unwrap_or(0);
+        end.drain(..start);
+        let is_tree = |op: &Op| matches!(op, Op::RenameTree { .. });
+        if end.iter().any(is_tree) { Vec::new() } else { end }
+    }
+}
+
+impl Op {
+    fn nanos(&self) -> i64 {
+        match self {
+            Self::Access { nanos, .. }
+            | Self::Remove { nanos, .. }
+            | Self::RemoveTree { nanos, .. }
+            | Self::Rename { nanos, .. }
+            | Self::RenameTree { nanos, .. } => *nanos,
+        }
     }
 }
 

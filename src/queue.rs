@@ -29,6 +29,7 @@ pub struct Depth {
 
 #[derive(Debug)]
 struct State {
+    limits: QueueLimits,
     waiting: VecDeque<(Selection, Instant)>,
     depth: Depth,
     producers: usize,
@@ -37,7 +38,6 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
-    limits: QueueLimits,
     state: Mutex<State>,
     /// Signals threads that wait for room.
     room: Condvar,
@@ -72,8 +72,8 @@ pub struct Gauge(Arc<Shared>);
 #[must_use]
 pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
     let shared = Arc::new(Shared {
-        limits,
         state: Mutex::new(State {
+            limits,
             waiting: VecDeque::new(),
             depth: Depth::default(),
             producers: 1,
@@ -86,14 +86,16 @@ pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
     (Producer(Arc::clone(&shared)), Consumer::new(shared))
 }
 
+impl State {
+    fn is_full(&self) -> bool {
+        self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock, and a half-done push is still a valid queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_full(&self, state: &State) -> bool {
-        state.depth.events >= self.limits.events_max || state.depth.bytes >= self.limits.bytes_max
     }
 
     fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
@@ -102,6 +104,12 @@ impl Shared {
         state.waiting.push_back((selection, Instant::now()));
         drop(state);
         self.filled.notify_one();
+    }
+
+    /// Wakes all who wait for room.
+    fn freed(&self) {
+        self.room.notify_all();
+        self.room_for_tasks.notify_waiters();
     }
 }
 
@@ -115,7 +123,7 @@ impl Producer {
     pub fn push(&self, selection: Selection, patience: Option<Duration>) -> Result<(), Selection> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut state = self.0.lock();
-        while self.0.is_full(&state) && !state.consumer_gone {
+        while state.is_full() && !state.consumer_gone {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(left) if left.is_zero() => return Err(selection),
@@ -150,8 +158,14 @@ impl Producer {
     #[must_use]
     pub fn is_half_free(&self) -> bool {
         let state = self.0.lock();
-        state.depth.events * 2 <= self.0.limits.events_max
-            && state.depth.bytes * 2 <= self.0.limits.bytes_max
+        state.depth.events * 2 <= state.limits.events_max
+            && state.depth.bytes * 2 <= state.limits.bytes_max
+    }
+
+    /// Holds so much from now on. What is in stays in.
+    pub fn set_limits(&self, limits: QueueLimits) {
+        self.0.lock().limits = limits;
+        self.0.freed();
     }
 
     /// A view of the queue.
@@ -196,8 +210,7 @@ impl Consumer {
                     state.depth.events -= selection.len();
                     state.depth.bytes -= selection.memory_bytes();
                     drop(state);
-                    self.shared.room.notify_all();
-                    self.shared.room_for_tasks.notify_waiters();
+                    self.shared.freed();
                     self.taken = selection.take_ticket();
                     return Some(selection);
                 }
@@ -207,6 +220,27 @@ impl Consumer {
             }
             filled.await;
         }
+    }
+
+    /// Puts a batch back that was not delivered: it is the next one again.
+    pub fn put_back(&mut self, selection: Selection) {
+        let mut state = self.shared.lock();
+        state.depth.events += selection.len();
+        state.depth.bytes += selection.memory_bytes();
+        let selection = selection.with_ticket(self.taken.take());
+        state.waiting.push_front((selection, Instant::now()));
+    }
+
+    /// Takes all batches out, and refuses what comes from now on; gives how many events there
+    /// were.
+    pub fn close(&mut self) -> usize {
+        let mut state = self.shared.lock();
+        state.consumer_gone = true;
+        state.waiting.clear();
+        let events = std::mem::take(&mut state.depth).events;
+        drop(state);
+        self.shared.freed();
+        events
     }
 
     /// The sink has the batch that was taken last, though it may not have settled it yet.
@@ -240,8 +274,7 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.shared.lock().consumer_gone = true;
-        self.shared.room.notify_all();
-        self.shared.room_for_tasks.notify_waiters();
+        self.shared.freed();
     }
 }
 
@@ -267,7 +300,7 @@ impl Gauge {
             freed.as_mut().enable();
             {
                 let state = self.0.lock();
-                if state.consumer_gone || !self.0.is_full(&state) {
+                if state.consumer_gone || !state.is_full() {
                     return;
                 }
             }
@@ -317,6 +350,36 @@ mod tests {
         assert!(!waiting.is_finished());
         consumer.pop().await.unwrap();
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_first_and_counts_again() {
+        let (producer, mut consumer) = queue(QueueLimits { events_max: 9, bytes_max: 1 << 20 });
+        let mut batch = Batch::new(Vec::new());
+        batch.push(Record::default());
+        batch.push(Record::default());
+        producer.push(Selection::all(Arc::new(batch)), None).unwrap();
+        producer.push(one_event(), None).unwrap();
+        let first = consumer.pop().await.unwrap();
+        assert_eq!(producer.gauge().depth().events, 1);
+        consumer.put_back(first);
+        assert_eq!(producer.gauge().depth().events, 3);
+        assert_eq!(consumer.pop().await.unwrap().len(), 2);
+        assert_eq!(consumer.pop().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn other_limits_count_at_once() {
+        let (producer, mut consumer) = narrow();
+        producer.push(one_event(), None).unwrap();
+        let back = producer.push(one_event(), Some(Duration::ZERO)).unwrap_err();
+        let waiting = std::thread::spawn({
+            let producer = producer.clone();
+            move || producer.push(back, None).is_ok()
+        });
+        producer.set_limits(QueueLimits { events_max: 2, bytes_max: 1 << 20 });
+        assert!(waiting.join().unwrap());
+        assert_eq!(consumer.pop().await.unwrap().len(), 1);
     }
 
     #[test]

@@ -84,7 +84,9 @@ async fn serve(configuration: Configuration, plugins: &Plugins) -> Result<Exit, 
     if configuration.sources.is_empty() {
         return Err(CliError::NoSource);
     }
-    let blueprint = app::blueprint(configuration, plugins, None).map_err(CliError::Build)?;
+    let mut sources = app::Sources::default();
+    let built = sources.build(&configuration.sources).map_err(CliError::Build)?;
+    let blueprint = app::blueprint(configuration, plugins, built);
     let mut running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
     let mut halt = running.halt();

@@ -70,7 +70,7 @@ impl<'r> Checks<'r, '_, '_> {
                         addresses.push((address, &source.path));
                     }
                 }
-                None => {}
+                Some(SourceConfig::Redis(_)) | None => {}
             }
         }
     }

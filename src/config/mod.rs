@@ -81,7 +81,7 @@ pub struct Configuration {
 }
 
 /// A source, a filter or a sink, and its name in the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Named<T> {
     /// The name: what stands behind the dot in `[sinks.atime]`.
     pub name: String,

@@ -225,7 +225,7 @@ mod tests {
     use crate::telemetry::Ledger;
 
     fn ledger() -> Ledger {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let source = ledger.open_source("cluster");
         let reads = ledger.open_rule("reads");
         let sink = ledger.open_sink("atime");
@@ -270,7 +270,7 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 
     #[test]
     fn filters_are_shown_where_there_are_any() {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let filter = ledger.open_filter("normalize");
         filter.received(1_010);
         filter.kept(1_000);
@@ -298,7 +298,7 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 
     #[test]
     fn the_last_line_says_how_it_stands() {
-        let mut ledger = ledger();
+        let ledger = ledger();
         assert_eq!(table(&Ledger::default().report()), "Every event is accounted for.\n");
         let other = ledger.open_sink("file\n");
         other.delivered(1);

@@ -1,6 +1,7 @@
 //! Whole pipelines, on real sources and on sinks that fail in chosen ways.
 
 mod filters;
+mod succession;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -109,15 +110,21 @@ fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
 }
 
 fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline {
+    let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
+    let good = ("good".to_owned(), queue, moody(0, Arc::default()));
+    let source = Next::Begin(Box::new(lines));
+    Pipeline::build(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)])).unwrap()
+}
+
+/// A blueprint of two workers with these rules and sinks, and one source.
+fn blueprint(rules: &str, source: Next, sinks: Vec<(String, QueueConfig, BuildSink)>) -> Blueprint {
     #[derive(serde::Deserialize)]
     struct File {
         rules: Vec<Rule>,
     }
-    let file: File = toml::from_str(RULES).unwrap();
-    let names = ["good".to_owned(), "bad".to_owned()];
-    let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
-    let good = moody(0, Arc::default());
-    Pipeline::build(Blueprint {
+    let file: File = toml::from_str(rules).unwrap();
+    let names: Vec<String> = sinks.iter().map(|(name, _, _)| name.clone()).collect();
+    Blueprint {
         decoder: Decoder::new(&decoders::Config::default()).unwrap(),
         year: None,
         routing: Arc::new(Routing::new(
@@ -127,10 +134,9 @@ fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline
             Filtering::default(),
         )),
         workers: 2,
-        sources: vec![("lines".to_owned(), Box::new(lines))],
-        sinks: vec![("good".to_owned(), queue, good), ("bad".to_owned(), queue, bad)],
-    })
-    .unwrap()
+        sources: vec![("lines".to_owned(), source)],
+        sinks,
+    }
 }
 
 async fn play(mut running: RunningPipeline, grace: Duration) -> LedgerReport {

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::halt::Halting;
+use super::lanes::Lane;
 use super::routing::{Routed, Router};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
-use crate::queue::{Gauge, Producer};
+use crate::queue::Producer;
 use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
 
 /// How frames are read, by all workers alike.
@@ -35,16 +36,13 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(producer: Producer, account: Arc<SinkAccount>, wait_max: Duration) -> Self {
-        Self { producer, account, wait_max, stalled: Arc::default() }
+    pub(super) fn new(lane: &Lane, wait_max: Duration) -> Self {
+        let Lane { producer, account, stalled, .. } = lane.clone();
+        Self { producer, account, wait_max, stalled }
     }
 
-    pub(super) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         self.account.name()
-    }
-
-    pub(super) fn gauge(&self) -> Gauge {
-        self.producer.gauge()
     }
 
     /// Hands a selection to the lane. A patient source has waited for room before; others lose
@@ -129,8 +127,11 @@ impl Worker {
     }
 
     fn work(&mut self, work: Work) {
-        let Work { frames, account, patient, spares, ticket } = work;
-        let (batch, unwanted) = self.decode(frames, &account);
+        let Work { frames, events, account, patient, spares, ticket } = work;
+        let (batch, unwanted) = match events {
+            Some(events) => (events, 0),
+            None => self.decode(frames, &account),
+        };
         let Routed { batch, selected, fates, halted_by, .. } =
             self.router.route(batch, Instant::now());
         for (outlet, events) in self.outlets.iter().zip(selected) {

@@ -15,7 +15,7 @@ use super::Client;
 use crate::units::{Duration as Span, OneOrMany};
 
 /// How to reach a Redis: `server = { url = "redis://127.0.0.1:6379", … }`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RedisServer")]
 pub struct Config {

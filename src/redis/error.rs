@@ -33,6 +33,8 @@ kinds! {
     Busy = "busy",
     /// The cluster has no node for a slot, or is about to move it.
     ClusterDown = "cluster_down",
+    /// There is such a consumer group already.
+    GroupExists = "group_exists",
     /// The server has just started, and reads its data.
     Loading = "loading",
     /// Another node of the cluster has the key.
@@ -127,6 +129,7 @@ impl Error {
             | ErrorKind::Unreachable
             | ErrorKind::WrongPassword => true,
             ErrorKind::Busy
+            | ErrorKind::GroupExists
             | ErrorKind::Loading
             | ErrorKind::NoPermission
             | ErrorKind::NoReplicas
@@ -191,6 +194,7 @@ fn kind_of(code: &str, detail: &str) -> ErrorKind {
     match code {
         "ASK" | "MOVED" => ErrorKind::Moved,
         "BUSY" => ErrorKind::Busy,
+        "BUSYGROUP" => ErrorKind::GroupExists,
         "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" => ErrorKind::ClusterDown,
         "DENIED" | "NOPERM" => ErrorKind::NoPermission,
         "LOADING" => ErrorKind::Loading,

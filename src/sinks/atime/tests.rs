@@ -91,7 +91,7 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("atime");
         let config = config(
             root.to_str().unwrap(),

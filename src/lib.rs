@@ -13,6 +13,7 @@ pub mod units;
 // 1: what joins parts together.
 pub mod component;
 pub mod queue;
+pub mod spool;
 
 // 2: synchronous cores; no tokio, no clock, no file system.
 pub mod decoders;

@@ -12,8 +12,10 @@ use crate::decoders::Decoder;
 use crate::pipeline::{Blueprint, BuildSink};
 use crate::sinks::QueueConfig;
 use crate::sources::Source;
+use crate::spool;
 
-/// What replaces the sources of the configuration, or `None`.
+/// What replaces the sources of the configuration, or `None`. There is no spool then: it is the
+/// daemon's.
 pub type Sources = Option<Vec<(String, Box<dyn Source>)>>;
 
 /// The blueprint of a configuration.
@@ -26,7 +28,9 @@ pub fn blueprint(
     sources: Sources,
 ) -> Result<Blueprint, BuildError> {
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
-    let Configuration { decoder, sinks, workers, .. } = configuration;
+    let Configuration { decoder, sinks, workers, spool, .. } = configuration;
+    // Those who bring sources of their own can begin anew with them.
+    let spool = if sources.is_some() { spool::Config::default() } else { spool };
     let sources = match sources {
         Some(sources) => sources,
         None => {
@@ -64,5 +68,6 @@ pub fn blueprint(
         workers: workers.map_or(threads, |workers| usize::from(workers.get())),
         sources,
         sinks: sinks.collect(),
+        spool,
     })
 }

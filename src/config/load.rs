@@ -95,7 +95,7 @@ impl Sections {
     }
 
     fn configure(self, rule_set: RuleSet, findings: &Findings<'_>) -> Option<Configuration> {
-        let File { grace, workers, unmatched, before_rules, log, decoder, plugins, .. } =
+        let File { grace, workers, unmatched, before_rules, log, decoder, plugins, spool, .. } =
             self.file?;
         let place = |filter: &Entry<_>| FilterPlaces::new(&filter.path, &self.places, findings);
         let filter_places = self.filters.iter().map(place).collect();
@@ -112,6 +112,7 @@ impl Sections {
             log,
             decoder,
             plugins,
+            spool,
             sources: named(self.sources),
             filters: named(self.filters),
             rules: self.rules.into_iter().filter_map(|rule| rule.value).collect(),

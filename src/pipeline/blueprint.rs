@@ -17,6 +17,7 @@ use crate::queue::{Gauge, queue};
 use crate::shutdown::shutdown;
 use crate::sinks::{QueueConfig, Sink};
 use crate::sources::Source;
+use crate::spool::{self, Spool, SpoolError};
 use crate::telemetry::{Ledger, RuleCount};
 
 /// How many buffers wait for a worker: one in work, one ready, and a little slack.
@@ -39,6 +40,8 @@ pub struct Blueprint {
     pub sources: Vec<(String, Box<dyn Source>)>,
     /// Each sink: its name, its queue, and what builds it.
     pub sinks: Vec<(String, QueueConfig, BuildSink)>,
+    /// What keeps their events on disk.
+    pub spool: spool::Config,
 }
 
 impl fmt::Debug for Blueprint {
@@ -74,20 +77,25 @@ impl fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// Builds all sinks.
+    /// Opens the spool and builds all sinks.
     ///
     /// # Errors
     /// The first sink that cannot be built: a root that is missing, a file that cannot be written.
+    /// Or the spool: a directory that cannot be used, or that another daemon uses.
     pub fn build(blueprint: Blueprint) -> Result<Self, BuildError> {
-        let Blueprint { decoder, year, routing, workers, sources, sinks } = blueprint;
+        let Blueprint { decoder, year, routing, workers, sources, sinks, spool } = blueprint;
+        let names: Vec<&str> = sinks.iter().map(|(name, ..)| name.as_str()).collect();
+        let spool = Spool::open(&spool, &names).map_err(spool_error)?;
         let mut ledger = Ledger::default();
         let (reopen, reopened) = watch::channel(0);
         let mut outlets = Vec::with_capacity(sinks.len());
         let mut deliveries = Vec::with_capacity(sinks.len());
         for (name, config, build) in sinks {
             let account = ledger.open_sink(&name);
+            let store = spool.as_ref().map(|spool| spool.store(&name, Arc::clone(&account)));
+            let store = store.transpose().map_err(spool_error)?;
             let sink = build(SinkContext { name, account: Arc::clone(&account) })?;
-            let (producer, consumer) = queue(config.limits());
+            let (producer, consumer) = queue(config.limits(), store);
             outlets.push(Outlet::new(producer, Arc::clone(&account), config.wait_max.get()));
             deliveries.push(Delivery::new(sink, consumer, account, reopened.clone()));
         }
@@ -138,4 +146,8 @@ impl Pipeline {
         let lanes = Lanes { reopen, lanes, halt };
         RunningPipeline::new(ledger, trigger, running, threads, lanes)
     }
+}
+
+fn spool_error(error: SpoolError) -> BuildError {
+    BuildError { component: "spool".to_owned(), cause: error.into() }
 }

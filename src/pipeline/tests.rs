@@ -17,6 +17,7 @@ use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{DeliverError, QueueConfig, Sink};
 use crate::sources::Source;
+use crate::spool;
 use crate::telemetry::{LedgerReport, SinkAccount};
 use crate::units;
 
@@ -129,6 +130,7 @@ fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline
         workers: 2,
         sources: vec![("lines".to_owned(), Box::new(lines))],
         sinks: vec![("good".to_owned(), queue, good), ("bad".to_owned(), queue, bad)],
+        spool: spool::Config::default(),
     })
     .unwrap()
 }

@@ -29,3 +29,5 @@ mod rsyslog;
 mod run;
 #[cfg(test)]
 mod senders;
+#[cfg(test)]
+mod spool;

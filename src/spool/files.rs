@@ -65,6 +65,8 @@ pub(super) struct Files {
     limits: Limits,
     /// In the order in which they were written.
     segments: VecDeque<Segment>,
+    /// How large they are together.
+    bytes: u64,
     /// The last of them, while it is written to.
     active: Option<Arc<File>>,
     next_number: u64,
@@ -82,6 +84,7 @@ impl Files {
             directory: directory.to_owned(),
             limits,
             segments: VecDeque::new(),
+            bytes: 0,
             active: None,
             next_number: known.map_or(1, |known| known.segment + 1),
             checkpoint,
@@ -144,7 +147,8 @@ impl Files {
         left.events += found.events + found.gaps + found.torn_events;
         left.lost += found.torn_events;
         let damaged = found.gaps > 0;
-        self.segments.push_back(Segment { number, length: found.end.min(length), damaged });
+        self.bytes += found.end;
+        self.segments.push_back(Segment { number, length: found.end, damaged });
         Ok(())
     }
 
@@ -169,6 +173,7 @@ impl Files {
             return Err(error);
         }
         last.length += bytes;
+        self.bytes += bytes;
         Ok(Mark { start, end: Position { offset: last.length, ..start }, events })
     }
 
@@ -198,6 +203,7 @@ impl Files {
             let _later = fs::remove_file(&path);
             return Err(error);
         }
+        self.bytes += HEADER_BYTES;
         self.segments.push_back(Segment { number, length: HEADER_BYTES, damaged: false });
         Ok(Arc::clone(self.active.insert(Arc::new(file))))
     }
@@ -230,6 +236,7 @@ impl Files {
             } else {
                 fs::remove_file(&path)?;
             }
+            self.bytes -= first.length;
             self.segments.pop_front();
         }
         Ok(())
@@ -284,7 +291,7 @@ impl Files {
 
     /// The size of all segments.
     pub(super) fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.length).sum()
+        self.bytes
     }
 
     /// When the oldest record was appended that is not acknowledged, in nanoseconds since 1970.

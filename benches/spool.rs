@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use qatime::config;
 use qatime::decoders::{self, Decoder, Times};
-use qatime::event::{Batch, Selection};
+use qatime::event::{Batch, OperationSet, Selection};
 use qatime::framing::{Framer, Limits};
 use qatime::generator::{Config, Generator, Profile};
 use qatime::pipeline::{Filtering, Router, Routing};
@@ -63,10 +63,9 @@ impl Worker {
     fn work(&mut self, piece: &[u8], producer: &Producer) -> u64 {
         self.framer.buffer(piece.len()).extend_from_slice(piece);
         let cut = self.framer.cut();
-        let wanted = decoders_wanted();
         let mut batch = Batch::with_room(cut.bytes, cut.frames.len());
         for &frame in &cut.frames {
-            self.decoder.decode(&mut batch, frame, Times::default(), wanted);
+            self.decoder.decode(&mut batch, frame, Times::default(), OperationSet::ALL);
         }
         let mut routed = self.router.route(batch, Instant::now());
         let events = std::mem::take(&mut routed.selected[0]);
@@ -77,11 +76,6 @@ impl Worker {
         }
         count
     }
-}
-
-/// All operations, so that every line costs the same.
-fn decoders_wanted() -> qatime::event::OperationSet {
-    qatime::event::OperationSet::ALL
 }
 
 fn open(directory: Option<(&Path, Sync)>) -> (Producer, Consumer) {

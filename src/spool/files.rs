@@ -25,13 +25,23 @@ pub(super) fn has_segments(directory: &Path) -> bool {
 /// The numbers of all segments, in ascending order.
 fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    for name in names(directory)? {
+        numbers.extend(name.strip_suffix(SUFFIX).and_then(|number| number.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().into_string().ok());
+    fs::read_dir(directory)?.filter_map(|entry| name(entry).transpose()).collect()
+}
+
+/// The highest number that a segment has or had: those that were set aside have it still.
+fn highest(directory: &Path) -> io::Result<u64> {
+    let names = names(directory)?;
+    let numbers = names.iter().filter_map(|name| name.split('.').next()?.parse().ok());
+    Ok(numbers.max().unwrap_or(0))
 }
 
 /// The path of a segment.
@@ -86,13 +96,12 @@ impl Files {
             segments: VecDeque::new(),
             bytes: 0,
             active: None,
-            next_number: known.map_or(1, |known| known.segment + 1),
+            next_number: known.map_or(0, |known| known.segment).max(highest(directory)?) + 1,
             checkpoint,
             acknowledged: known.unwrap_or(Position { segment: 0, offset: 0 }),
         };
         let mut left = Left::default();
         for number in numbers(directory)? {
-            files.next_number = files.next_number.max(number + 1);
             if number < files.acknowledged.segment {
                 // The process died before it could.
                 fs::remove_file(path_of(directory, number))?;

@@ -174,7 +174,10 @@ impl Store {
             }
             Err(error) => {
                 drop(files);
-                self.complain("cannot be written", &error);
+                self.complain(
+                    "cannot be written; what comes meanwhile waits in memory only",
+                    &error,
+                );
                 Err(events)
             }
         }
@@ -192,7 +195,10 @@ impl Store {
         };
         match file.map_or(Ok(()), |file| file.sync_data()) {
             Ok(()) => *synced = tail,
-            Err(error) => self.complain("cannot be forced to the disk", &error),
+            Err(error) => self.complain(
+                "cannot be forced to the disk; a power failure would lose events",
+                &error,
+            ),
         }
     }
 
@@ -249,7 +255,7 @@ impl Store {
         self.account.cleared_from_disk(events);
         drop(files);
         if let Err(error) = done {
-            self.complain("cannot be cleared", &error);
+            self.complain("cannot be cleared; the next process delivers events again", &error);
         }
     }
 
@@ -259,7 +265,7 @@ impl Store {
                 component = self.account.name(),
                 %error,
                 suppressed,
-                "the spool {what}; what comes meanwhile waits in memory only"
+                "the spool {what}"
             );
         }
     }

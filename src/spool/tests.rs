@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::samples::{numbered, numbers};
@@ -273,24 +274,20 @@ fn two_daemons_cannot_have_one_directory() {
 async fn a_disk_that_fails_leaves_the_events_in_memory() {
     let disk = Disk::new();
     let mut process = disk.start();
-    process.push([0]);
-    // No further segment can be begun, and this one is at its end.
-    assert_eq!(process.all().await, [0]);
-    process.consumer.acknowledge();
+    // A segment of 1 MiB is begun anew once all of it is acknowledged, and that cannot be.
     fs::create_dir(disk.segment(2)).unwrap();
-    for _ in 0..200 {
-        process.push(0..500);
+    for _ in 0..8 {
+        process.push(0..5_000);
         process.all().await;
-        process.consumer.acknowledge();
-        if process.report().in_flight > 0 {
-            break;
-        }
     }
+    process.consumer.acknowledge();
+    assert_eq!(disk.segments(), ["0000000000000002.spool"]);
     process.push([7]);
     assert_eq!((process.report().spooled, process.report().in_flight), (0, 1));
     assert_eq!(process.all().await, [7]);
     process.consumer.acknowledge();
-    assert_eq!((process.report().spooled, process.report().in_flight), (0, 0));
+    let report = process.report();
+    assert_eq!((report.spooled, report.in_flight, report.unspooled), (0, 0, 1));
 }
 
 #[tokio::test]
@@ -310,4 +307,41 @@ async fn tickets_are_settled_when_their_events_are_acknowledged() {
     process.consumer.acknowledge();
     let settled: Vec<_> = told.try_iter().collect();
     assert!(settled.into_iter().eq((0..10).map(|number| (number, TicketEnd::Settled))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn whatever_befalls_a_segment_the_ledger_balances(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        tail in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let disk = Disk::new();
+        let first = disk.start();
+        (0..8).for_each(|number| first.push([number, number + 10, number + 20]));
+        drop(first);
+        let mut bytes = fs::read(disk.segment(1)).unwrap();
+        for (place, byte) in flips {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        bytes.extend(tail);
+        fs::write(disk.segment(1), &bytes).unwrap();
+        let mut second = disk.start();
+        let read = runtime.block_on(second.all());
+        second.consumer.acknowledge();
+        let report = second.report();
+        prop_assert_eq!((report.spooled, report.in_flight), (0, 0), "{:?}", report);
+        prop_assert_eq!(report.delivered, read.len() as u64);
+        let all: Vec<_> = (0..8).flat_map(|number| [number, number + 10, number + 20]).collect();
+        prop_assert!(read.iter().all(|number| all.contains(number)));
+        // It goes on as ever.
+        second.push([99]);
+        prop_assert_eq!(runtime.block_on(second.all()), [99]);
+    }
 }

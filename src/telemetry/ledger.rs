@@ -173,6 +173,8 @@ pub struct SinkAccount {
     on_disk: AtomicU64,
     /// Events that are in memory only, though there is a spool, and not acknowledged.
     off_disk: AtomicU64,
+    /// Such events ever.
+    unspooled: AtomicU64,
 }
 
 impl SinkAccount {
@@ -186,6 +188,7 @@ impl SinkAccount {
             retries: AtomicU64::new(0),
             on_disk: AtomicU64::new(0),
             off_disk: AtomicU64::new(0),
+            unspooled: AtomicU64::new(0),
         }
     }
 
@@ -213,6 +216,7 @@ impl SinkAccount {
     /// Counts events that the disk has not taken, and that wait in memory.
     pub fn kept_off_disk(&self, events: u64) {
         self.off_disk.fetch_add(events, Ordering::Relaxed);
+        self.unspooled.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Counts such events as settled.
@@ -259,6 +263,7 @@ impl SinkAccount {
             superseded,
             rejected,
             retries: self.retries.load(Ordering::Relaxed),
+            unspooled: self.unspooled.load(Ordering::Relaxed),
             spooled,
             in_flight: owed - i128::from(spooled),
         }
@@ -434,6 +439,8 @@ pub struct SinkReport {
     pub rejected: Counts,
     /// Attempts that failed and were made again.
     pub retries: u64,
+    /// Events that the spool's disk has refused: they waited in memory only.
+    pub unspooled: u64,
     /// What is on its way and on disk: the next process delivers it, if this one does not.
     pub spooled: u64,
     /// What is on its way and only in memory; never negative, and 0 after a drain.

@@ -36,9 +36,9 @@ Examples:
   QATIME_LOG=debug qatime run --config /etc/qatime.toml
   kill -TERM $(pidof qatime)              ends it; the last words are the ledger
 
-Exit codes: 0 all is done, or waits on disk (spool), 1 something was left at the end of the grace period, or a filter has
-stopped the daemon, 78 wrong
-configuration: also a root that is not there, a port in use, a file that cannot be written.")]
+Exit codes: 0 all is done, or waits on disk (spool), 1 something was left at the end of the grace
+period, or a filter has stopped the daemon, 78 wrong configuration: also a root that is not there, a
+port in use, a file that cannot be written, a spool that another daemon uses.")]
 pub(super) struct Run {}
 
 /// What the operator may ask for.

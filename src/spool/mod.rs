@@ -107,10 +107,16 @@ struct Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Another process holds it.
-    #[error("directory: {} is used by another daemon; stop that one, or give each its own", .0.display())]
+    #[error(
+        "directory: {} is used by another daemon; stop that one, or give each its own",
+        .0.display()
+    )]
     Busy(PathBuf),
     /// It cannot be created, read or written.
-    #[error("directory: {} cannot be used; give the daemon's user permission to write there", .0.display())]
+    #[error(
+        "directory: {} cannot be used; give the daemon's user permission to write there",
+        .0.display()
+    )]
     Unusable(PathBuf, #[source] io::Error),
 }
 

@@ -18,7 +18,8 @@ use flate2::Crc;
 use crate::event::{Selection, packed};
 
 /// How many bytes stand before the first record.
-pub(super) const HEADER_BYTES: u64 = 16;
+pub(super) const HEADER_BYTES: u64 = HEADER_LENGTH as u64;
+const HEADER_LENGTH: usize = 16;
 /// How many bytes stand before the events of a record.
 pub(super) const HEAD_BYTES: usize = 28;
 
@@ -29,8 +30,8 @@ const RECORD_MAGIC: [u8; 4] = *b"\xF1QAT";
 const SEARCH_BYTES: usize = 256 << 10;
 
 /// The first bytes of a segment.
-pub(super) fn header() -> [u8; HEADER_BYTES as usize] {
-    let mut header = [0; HEADER_BYTES as usize];
+pub(super) fn header() -> [u8; HEADER_LENGTH] {
+    let mut header = [0; HEADER_LENGTH];
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
     let checksum = checksum(&header[..12]);
@@ -53,7 +54,7 @@ pub(super) enum Opening {
 
 /// Looks at the first bytes of a file.
 pub(super) fn opening(file: &File, length: u64) -> io::Result<Opening> {
-    let mut found = [0; HEADER_BYTES as usize];
+    let mut found = [0; HEADER_LENGTH];
     let there = usize::try_from(length).map_or(found.len(), |length| length.min(found.len()));
     file.read_exact_at(&mut found[..there], 0)?;
     let expected = header();

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::{DeliverError, QueueConfig, Sink};
 use crate::component::{BuildError, SinkContext};
 use crate::redis;
-use crate::units::Size;
+use crate::units::{Enabled, Size};
 
 use self::pipeline::{Limits, Pipeline};
 use self::stream::Stream;
@@ -26,6 +26,10 @@ pub struct Config {
     /// Always `redis`.
     #[schemars(with = "String", extend("const" = "redis"))]
     pub r#type: IgnoredAny,
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
     /// What Redis holds: `"stream"`, every event as an entry of a stream.
     pub mode: Mode,
     /// Where the Redis is.

@@ -90,6 +90,11 @@ impl State {
     fn is_full(&self) -> bool {
         self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
     }
+
+    fn is_half_free(&self) -> bool {
+        self.depth.events * 2 <= self.limits.events_max
+            && self.depth.bytes * 2 <= self.limits.bytes_max
+    }
 }
 
 impl Shared {
@@ -157,9 +162,7 @@ impl Producer {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        let state = self.0.lock();
-        state.depth.events * 2 <= state.limits.events_max
-            && state.depth.bytes * 2 <= state.limits.bytes_max
+        self.0.lock().is_half_free()
     }
 
     /// Holds so much from now on. What is in stays in.
@@ -283,6 +286,18 @@ impl Gauge {
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.0.lock().depth
+    }
+
+    /// How full it may be.
+    #[must_use]
+    pub fn limits(&self) -> QueueLimits {
+        self.0.lock().limits
+    }
+
+    /// Whether at least half of the queue is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.0.lock().is_half_free()
     }
 
     /// How long the oldest batch has waited.

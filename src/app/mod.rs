@@ -1,8 +1,13 @@
 //! Composition: from a configuration to a pipeline.
 
+mod application;
+mod check;
 mod plugins;
+mod settings;
 mod sources;
 
+pub use application::Application;
+pub use check::{Checked, check};
 pub use plugins::{Plugins, folders, load_plugins};
 pub use sources::Sources;
 
@@ -23,6 +28,7 @@ pub fn blueprint(
     plugins: &Plugins,
     sources: Vec<(String, Next)>,
 ) -> Blueprint {
+    let configuration = configuration.without_disabled_sinks();
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {

@@ -22,6 +22,8 @@ impl Sources {
         &mut self,
         next: &[Named<SourceConfig>],
     ) -> Result<Vec<(String, Next)>, BuildError> {
+        // Whoever built before may have gone away.
+        self.keep();
         for source in next.iter().filter(|source| self.at_work.contains(source)) {
             self.sockets.hold(addresses(source));
         }
@@ -40,9 +42,14 @@ impl Sources {
         });
         let built: Result<_, _> = built.collect();
         if built.is_err() {
-            self.settle(self.at_work.clone());
+            self.keep();
         }
         built
+    }
+
+    /// Those at work go on, and nothing of what was built is used.
+    pub fn keep(&mut self) {
+        self.settle(self.at_work.clone());
     }
 
     /// These are at work from now on; sockets of others are closed.

@@ -230,7 +230,7 @@ fn shipped_tables<'s>(schema: &'s Value, shipped: &Value) -> Vec<(String, &'s Va
         let tables = shipped[section].as_array().unwrap().clone();
         (section.to_owned(), &schema["definitions"][of], tables)
     });
-    let tables = ["log", "decoder", "plugins"].into_iter().map(|table| {
+    let tables = ["admin", "log", "decoder", "plugins"].into_iter().map(|table| {
         (table.to_owned(), &schema["properties"][table], vec![shipped[table].clone()])
     });
     parts.chain(filters).chain(lists).chain(tables).collect()
@@ -289,6 +289,42 @@ fn the_conditions_are_all_named_in_the_shipped_file() {
         });
         assert!(named, "{condition}");
     }
+}
+
+#[test]
+fn what_runs_leaves_out_the_sinks_that_are_not_enabled() {
+    let text = |off: &str| {
+        format!(
+            "[[rules]]\nname = 'a'\nsinks = ['out', 'off']\n\
+             [[rules]]\nname = 'b'\nsinks = 'off'\n\
+             [[rules]]\nname = 'c'\nfinal = true\nsinks = 'off'\n\
+             [sinks.off]\ntype = 'file'\npath = '/x'\nenabled = {off}\n\
+             [sinks.out]\ntype = 'stdout'\n"
+        )
+    };
+    let running = |off: &str, variable: &str| {
+        let environment = |_: &str| Some(variable.to_owned());
+        let configuration = load(&text(off), "x", &environment).unwrap().without_disabled_sinks();
+        let sinks: Vec<_> = configuration.sinks.into_iter().map(|sink| sink.name).collect();
+        let rules: Vec<_> = configuration
+            .rules
+            .iter()
+            .map(|rule| format!("{} {}", rule.name, rule.sinks.values().join(" ")))
+            .collect();
+        format!("{} | {}", sinks.join(" "), rules.join(", "))
+    };
+    let all = "off out | a out off, b off, c off";
+    let without = "out | a out, c ";
+    for (off, variable, expected) in [
+        ("true", "", all),
+        ("false", "", without),
+        ("'${OFF}'", "yes", all),
+        ("'${OFF}'", "no", without),
+    ] {
+        assert_eq!(running(off, variable), expected, "{off} {variable}");
+    }
+    let problems = load(&text("'perhaps'"), "x", &|_| None).unwrap_err();
+    assert!(problems.to_string().contains("neither \"yes\" nor \"no\""), "{problems}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The ledger as a table for people: at the end of a run, a replay and a demo.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
-use super::decimal::grouped;
+use super::decimal::{grouped, signed};
+use super::table::Table;
 use crate::event::Reason;
 use crate::telemetry::{Counts, FaultKind, LedgerReport};
 
@@ -166,57 +167,6 @@ fn short(kind: &str, name: &str) -> String {
 /// Names come from the configuration, where a quoted key may hold anything.
 fn printable(name: &str) -> String {
     name.escape_debug().to_string()
-}
-
-fn signed(value: i128) -> String {
-    let magnitude = grouped(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX));
-    if value < 0 { format!("-{magnitude}") } else { magnitude }
-}
-
-/// Rows of cells that line up under a heading.
-struct Table {
-    heading: &'static [&'static str],
-    rows: Vec<Vec<String>>,
-    /// The columns that are set flush left; numbers are set flush right.
-    left: &'static [usize],
-}
-
-impl Table {
-    fn new(heading: &'static [&'static str]) -> Self {
-        Self { heading, rows: Vec::new(), left: &[0] }
-    }
-
-    /// Appends the table and an empty line; nothing where there are no rows.
-    fn write(&self, text: &mut String) {
-        if self.rows.is_empty() {
-            return;
-        }
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.fold(self.heading[column].len(), usize::max)
-        };
-        let widths: Vec<usize> = (0..self.heading.len()).map(width).collect();
-        self.write_row(self.heading, &widths, text);
-        for row in &self.rows {
-            self.write_row(row, &widths, text);
-        }
-        text.push('\n');
-    }
-
-    fn write_row(&self, cells: &[impl AsRef<str>], widths: &[usize], text: &mut String) {
-        let start = text.len();
-        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-            let (cell, gap) = (cell.as_ref(), if column == 0 { "" } else { "  " });
-            let written = if self.left.contains(&column) {
-                write!(text, "{gap}{cell:<width$}")
-            } else {
-                write!(text, "{gap}{cell:>width$}")
-            };
-            written.expect("a string takes every write");
-        }
-        text.truncate(start + text[start..].trim_end().len());
-        text.push('\n');
-    }
 }
 
 #[cfg(test)]

@@ -51,11 +51,12 @@ impl Generation {
             let known = lanes.iter().find(|lane| lane.name == name);
             let account = ledger.draft_sink(&name);
             let (limits, wait_max) = (config.limits(), config.wait_max.get());
-            let lane = match known {
+            let mut lane = match known {
                 Some(lane) => lane.again(),
                 None => Lane::new(&name, limits, Arc::clone(&account)),
             };
             let sink = build(SinkContext { name, account })?;
+            lane.atime = sink.watch();
             let delivery = Delivery::new(&lane, sink, reopened.clone());
             built.push(BuiltLane { lane, is_known: known.is_some(), limits, wait_max, delivery });
         }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -10,6 +11,7 @@ use super::blueprint::Next;
 use crate::component::{Intake, Switch};
 use crate::shutdown::{Trigger, shutdown};
 use crate::sources::Source;
+use crate::sources::syslog::Connections;
 use crate::telemetry::Ledger;
 
 /// The sources at work, and those that take in nothing new but have not ended.
@@ -17,7 +19,7 @@ use crate::telemetry::Ledger;
 pub(super) struct Intakes {
     live: Vec<Live>,
     /// Keeps those running that serve the connections they have.
-    retired: Vec<Trigger>,
+    retired: Vec<Retired>,
     tasks: JoinSet<()>,
 }
 
@@ -29,6 +31,14 @@ struct Live {
     shares: bool,
     /// Closed when it has ended.
     ended: oneshot::Receiver<Infallible>,
+    connections: Option<Arc<Connections>>,
+}
+
+/// A source that has a successor, and serves the connections it has.
+struct Retired {
+    name: String,
+    trigger: Trigger,
+    connections: Option<Arc<Connections>>,
 }
 
 impl fmt::Debug for Intakes {
@@ -74,7 +84,8 @@ impl Intakes {
     fn replace(&mut self, live: Live) -> Option<oneshot::Receiver<Infallible>> {
         if live.shares {
             live.trigger.retire();
-            self.retired.push(live.trigger);
+            let Live { name, trigger, connections, .. } = live;
+            self.retired.push(Retired { name, trigger, connections });
             return None;
         }
         live.trigger.stop();
@@ -91,6 +102,7 @@ impl Intakes {
         let (trigger, order) = shutdown();
         let (running, ended) = oneshot::channel();
         let shares = source.shares();
+        let connections = source.connections();
         self.tasks.spawn(async move {
             if let Some(predecessor) = predecessor {
                 // Nothing is ever sent: it is the end of the one before.
@@ -99,13 +111,25 @@ impl Intakes {
             source.run(intake, order).await;
             drop::<oneshot::Sender<Infallible>>(running);
         });
-        self.live.push(Live { name, trigger, shares, ended });
+        self.live.push(Live { name, trigger, shares, ended, connections });
     }
 
     /// Orders all to stop.
     pub(super) fn stop(&self) {
         let live = self.live.iter().map(|live| &live.trigger);
-        live.chain(&self.retired).for_each(Trigger::stop);
+        let retired = self.retired.iter().map(|retired| &retired.trigger);
+        live.chain(retired).for_each(Trigger::stop);
+    }
+
+    /// The connections of each source that has such, by the name of its component; those of
+    /// predecessors under the same name.
+    pub(super) fn connections(&self) -> Vec<(String, Arc<Connections>)> {
+        let live = self.live.iter().map(|live| (&live.name, &live.connections));
+        let retired = self.retired.iter().map(|retired| (&retired.name, &retired.connections));
+        let some = |(name, connections): (&String, &Option<Arc<Connections>>)| {
+            Some((format!("sources.{name}"), Arc::clone(connections.as_ref()?)))
+        };
+        live.chain(retired).filter_map(some).collect()
     }
 
     /// Returns when all have come to their end; at once where there are none. Cancel-safe.

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
+use super::monitor::LaneView;
 use crate::queue::{Consumer, Gauge, Producer, QueueLimits, queue};
+use crate::sinks::atime;
 use crate::telemetry::SinkAccount;
 
 /// What the delivery of a lane is to do.
@@ -34,6 +36,8 @@ pub(super) struct Lane {
     /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
     pub(super) stalled: Arc<AtomicBool>,
     pub(super) turn: Turn,
+    /// The gauges of an atime sink.
+    pub(super) atime: Option<atime::Watch>,
     orders: Arc<watch::Sender<Order>>,
 }
 
@@ -46,6 +50,7 @@ impl Lane {
             account,
             stalled: Arc::default(),
             turn: Arc::new(Mutex::new(consumer)),
+            atime: None,
             orders: Arc::new(watch::Sender::new(Order::Deliver)),
         }
     }
@@ -61,6 +66,12 @@ impl Lane {
 
     pub(super) fn orders(&self) -> Orders {
         Orders(self.orders.subscribe())
+    }
+
+    /// What can be seen of it from outside.
+    pub(super) fn view(&self) -> LaneView {
+        let (name, stalled) = (self.account.name().to_owned(), Arc::clone(&self.stalled));
+        LaneView { name, gauge: self.gauge(), stalled, atime: self.atime.clone() }
     }
 
     pub(super) fn gauge(&self) -> Gauge {

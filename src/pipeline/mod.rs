@@ -12,6 +12,7 @@ mod generation;
 mod halt;
 mod intakes;
 mod lanes;
+mod monitor;
 mod passage;
 mod routing;
 mod running;
@@ -21,5 +22,6 @@ mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Next, Pipeline};
 pub use halt::Halt;
+pub use monitor::{ConnectionsReport, LaneReport, LaneView, Monitor, Phase, PipelineReport, View};
 pub use routing::{BEFORE_RULES, Fates, Filtering, Routed, Router, Routing, Step};
 pub use running::{Groundwork, RunningPipeline, Successor};

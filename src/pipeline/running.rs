@@ -12,8 +12,8 @@ use super::generation::{Generation, Started};
 use super::halt::{Halt, Halting, halt};
 use super::intakes::Intakes;
 use super::lanes::Lane;
+use super::monitor::View;
 use crate::component::{BuildError, Inlets, Switch};
-use crate::queue::Gauge;
 use crate::telemetry::{Ledger, LedgerReport};
 
 /// A pipeline at work.
@@ -136,10 +136,11 @@ impl RunningPipeline {
         self.ledger.report()
     }
 
-    /// Each sink's name and how full its queue is.
+    /// What can be seen of it, for a [`super::Monitor`] to show.
     #[must_use]
-    pub fn lanes(&self) -> Vec<(String, Gauge)> {
-        self.lanes.iter().map(|lane| (lane.account.name().to_owned(), lane.gauge())).collect()
+    pub fn view(&self) -> View {
+        let lanes = self.lanes.iter().map(Lane::view).collect();
+        View { ledger: self.ledger.clone(), lanes, connections: self.intakes.connections() }
     }
 
     /// Which configuration is at work: the first, the second, ...

@@ -188,7 +188,7 @@ async fn a_patient_source_waits_for_a_slow_sink_and_loses_nothing() {
     let lines = Lines { rounds: 100, patient: true, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
     let running = pipeline(lines, bad, units::Duration::from_millis(1)).start();
-    while running.lanes()[1].1.depth().events < 10 {
+    while running.view().lanes[1].gauge.depth().events < 10 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(running.report().sources[0].received < 400);

@@ -162,6 +162,11 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Its gauges, for the sinks that keep events back in a map of files.
+    fn watch(&self) -> Option<atime::Watch> {
+        None
+    }
+
     /// No event will come any more: finish everything. Called again after an error, until the
     /// grace period ends.
     async fn close(&mut self) -> Result<(), DeliverError>;

@@ -16,6 +16,7 @@ use crate::component::{BuildError, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Reason, Selection};
 use crate::telemetry::SinkAccount;
+use crate::units::Enabled;
 
 /// Writes events to standard output.
 ///
@@ -27,6 +28,10 @@ pub struct Config {
     /// Always `stdout`.
     #[schemars(with = "String", extend("const" = "stdout"))]
     pub r#type: IgnoredAny,
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
     /// came), `"text"` (for people; in colours on a terminal, unless `NO_COLOR` is set), or
     /// `{ template = "{time} {operation} {path}\n" }`.

@@ -8,6 +8,7 @@ pub mod stdin;
 pub mod syslog;
 mod thread;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -37,6 +38,11 @@ pub trait Source: Send {
     /// order to retire, it begins nothing new (connections), and goes on with what it has begun.
     fn shares(&self) -> bool {
         false
+    }
+
+    /// Counters of its connections, where it has such; they stay readable while it runs.
+    fn connections(&self) -> Option<Arc<syslog::Connections>> {
+        None
     }
 
     /// Reads to the end of the input, or until `shutdown`.

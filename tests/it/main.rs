@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod daemon;
 mod decoders;
 #[cfg(test)]
@@ -27,6 +29,8 @@ mod readme;
 mod redis;
 #[cfg(test)]
 mod redis_rig;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

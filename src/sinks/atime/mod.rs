@@ -219,6 +219,10 @@ impl Sink for Atime {
         self.tick
     }
 
+    fn watch(&self) -> Option<Watch> {
+        Some(self.watch())
+    }
+
     async fn reopen(&mut self) -> Result<(), DeliverError> {
         self.shared.reopen();
         Ok(())

@@ -14,8 +14,8 @@ use serde::de::IgnoredAny;
 
 use super::{DeliverError, QueueConfig, Sink};
 use crate::component::{BuildError, SinkContext};
-use crate::redis;
-use crate::units::Size;
+use crate::redis::{Config as Server, Error, ErrorKind};
+use crate::units::{Enabled, Size};
 
 use self::index::Index;
 pub use self::index::{Found, IndexConfig, ReadError, Reader};
@@ -30,11 +30,15 @@ pub struct Config {
     /// Always `redis`.
     #[schemars(with = "String", extend("const" = "redis"))]
     pub r#type: IgnoredAny,
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
     /// What Redis holds: `"stream"`, every event as an entry of a stream; or `"index"`, the last
     /// access of every path.
     pub mode: Mode,
     /// Where the Redis is.
-    pub server: redis::Config,
+    pub server: Server,
     /// The stream of mode `stream`.
     #[serde(default)]
     pub stream: Option<StreamConfig>,
@@ -98,14 +102,14 @@ impl Config {
     }
 }
 
-impl From<redis::Error> for DeliverError {
-    fn from(error: redis::Error) -> Self {
+impl From<Error> for DeliverError {
+    fn from(error: Error) -> Self {
         let (reason, cause) = (error.kind().as_str(), error.to_string());
         if error.is_disconnect() {
             return Self::Disconnected { reason, cause };
         }
         // Scripts and slow disks are soon done.
-        let soon = matches!(error.kind(), redis::ErrorKind::Busy);
+        let soon = matches!(error.kind(), ErrorKind::Busy);
         let after = soon.then_some(Duration::from_millis(50));
         Self::Retry { after, reason, cause }
     }

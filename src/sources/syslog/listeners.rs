@@ -95,12 +95,16 @@ pub struct SocketOptions {
     pub socket_mode: Option<u32>,
 }
 
-/// A bound socket.
+/// A bound socket, which does not block.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub enum Socket {
+    /// A TCP port.
     Tcp(TcpListener),
+    /// A UDP port.
     Udp(UdpSocket),
+    /// A stream socket in the file system.
     Unix(UnixListener),
+    /// A datagram socket in the file system.
     UnixDatagram(UnixDatagram),
 }
 
@@ -144,7 +148,7 @@ impl Listeners {
     }
 
     /// Each socket, and what must be kept for as long as it is used.
-    pub(super) fn into_sockets(
+    pub fn into_sockets(
         self,
     ) -> impl Iterator<Item = (ListenAddress, Socket, Option<Arc<SocketFile>>)> {
         self.0.into_iter().map(|listener| (listener.address, listener.socket, listener.file))
@@ -330,7 +334,7 @@ fn make_way(
 
 /// The file of a bound socket, removed at the end unless another socket has its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }

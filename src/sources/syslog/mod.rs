@@ -34,13 +34,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use address::{AddressError, ListenAddress};
-pub use listeners::{BindError, Listeners, SocketOptions, Sockets};
+pub use listeners::{BindError, Listeners, Socket, SocketFile, SocketOptions, Sockets};
 pub use state::Connections;
 
 use self::budget::Budget;
 use self::connection::Connection;
 use self::datagram::Datagrams;
-use self::listeners::Socket;
 use self::state::{State, Throttles};
 use self::stream::{Acceptor, Stream};
 use super::Source;
@@ -225,6 +224,10 @@ impl Source for Syslog {
 
     fn shares(&self) -> bool {
         true
+    }
+
+    fn connections(&self) -> Option<Arc<Connections>> {
+        Some(self.connections())
     }
 
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {

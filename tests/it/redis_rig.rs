@@ -106,6 +106,11 @@ impl RedisServer {
         self.directory.path()
     }
 
+    /// `redis://127.0.0.1:<port>`
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
     /// What `redis-cli` prints.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         String::from_utf8(self.cli_bytes(arguments)).unwrap()

@@ -16,6 +16,8 @@ mod hostile;
 #[cfg(test)]
 mod hostile_plugins;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod nfs;
 #[cfg(test)]
 mod plugin;
@@ -37,3 +39,5 @@ mod rsyslog;
 mod run;
 #[cfg(test)]
 mod senders;
+#[cfg(test)]
+mod spool;

@@ -9,7 +9,6 @@
 //! only forward, and nothing but the access time.
 
 mod admission;
-mod changes;
 mod chunk;
 mod config;
 mod entries;
@@ -32,10 +31,7 @@ use async_trait::async_trait;
 use hashbrown::DefaultHashBuilder;
 
 use admission::{Admission, LOCKED_EVENTS_MAX};
-pub use config::{
-    AbsolutePath, AbsolutePathError, ClientNetwork, ClientNetworkError, Config, Mapping,
-    WriteMetadata,
-};
+pub use config::{AbsolutePath, AbsolutePathError, Config, Mapping};
 use pending::{Limits, Pending};
 pub use plan::{Plan, Planner};
 use tally::Tally;
@@ -68,7 +64,7 @@ pub struct Atime {
     /// How often the lane looks whether something is due.
     tick: Duration,
     /// How long a file waits for further events.
-    flush_interval: Duration,
+    settle_interval: Duration,
     /// The least room that is worth waking up for, in files.
     room_step: usize,
 }
@@ -119,7 +115,7 @@ impl Atime {
             admission: Admission::default(),
             tally: Tally::default(),
             tick: config.flush_interval.get().clamp(TICK_MIN, TICK),
-            flush_interval: config.flush_interval.get(),
+            settle_interval: config.flush_interval.get(),
             room_step: (files_max / 16).max(1),
         };
         for number in 0..threads {
@@ -216,7 +212,7 @@ impl Sink for Atime {
     }
 
     fn settle_interval(&self) -> Duration {
-        self.flush_interval
+        self.settle_interval
     }
 
     fn flush_interval(&self) -> Duration {

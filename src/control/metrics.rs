@@ -12,7 +12,8 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::status::{
-    AtimeStatus, ConnectionsStatus, FilterStatus, QueueStatus, SinkStatus, SourceStatus, Status,
+    AtimeStatus, ConnectionsStatus, FilterStatus, QueueStatus, SinkStatus, SourceStatus,
+    SpoolStatus, Status,
 };
 use crate::event::{Reason, Timestamp};
 use crate::telemetry::FaultKind;
@@ -297,7 +298,7 @@ impl Page<'_> {
     }
 
     fn sinks(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
-        let counters: [Count<SinkStatus>; 4] = [
+        let counters: [Count<SinkStatus>; 6] = [
             ("qatime_sink_routed", "Events that rules sent to a sink", |sink| sink.routed),
             ("qatime_events_delivered", "Events that a sink has done", |sink| sink.delivered),
             ("qatime_events_superseded", "Events that something newer made needless", |sink| {
@@ -305,6 +306,12 @@ impl Page<'_> {
             }),
             ("qatime_sink_retries", "Attempts that failed and were made again", |sink| {
                 sink.retries
+            }),
+            ("qatime_sink_recovered", "Events that an earlier process had left on disk", |sink| {
+                sink.recovered
+            }),
+            ("qatime_sink_unspooled", "Events that the disk of the spool refused", |sink| {
+                sink.unspooled
             }),
         ];
         for (name, help, count) in counters {
@@ -364,6 +371,15 @@ impl Page<'_> {
         self.gauge("qatime_queue", "Memory of the events in the queue of a sink", bytes, memory)?;
         let limit = queue(|queue| queue.bytes_max.into());
         self.gauge("qatime_queue_max", "How much it may be", bytes, limit)?;
+        let spool = |value: fn(&SpoolStatus) -> u64| {
+            let some = move |sink: &'_ SinkStatus| sink.queue.as_ref()?.spool.as_ref().map(value);
+            let some = move |sink| Some((of_sink(sink), some(sink)?));
+            sinks.iter().filter_map(some)
+        };
+        let help = "Events on disk that a sink has not brought to their end";
+        self.gauge("qatime_spool_events", help, None, spool(|spool| spool.events))?;
+        let help = "Size of the files in the spool of a sink";
+        self.gauge("qatime_spool", help, bytes, spool(|spool| spool.bytes))?;
         let age = queue(|queue| queue.oldest_age_seconds.into());
         let help = "How long the oldest event has waited in the queue of a sink";
         self.gauge("qatime_queue_oldest_age", help, Some(&Unit::Seconds), age)

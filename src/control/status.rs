@@ -166,7 +166,13 @@ pub struct SinkStatus {
     pub rejected: BTreeMap<String, u64>,
     /// Attempts that failed and were made again.
     pub retries: u64,
-    /// What is on its way.
+    /// Events, of those routed, that an earlier process had left on disk.
+    pub recovered: u64,
+    /// What is on its way, and on disk: the next process delivers it, if this one does not.
+    pub spooled: u64,
+    /// Events that the spool's disk refused: they waited in memory only.
+    pub unspooled: u64,
+    /// What is on its way, and only in memory.
     pub in_flight: i64,
     /// Whether its queue is full, and what comes for it is lost.
     pub stalled: bool,
@@ -206,6 +212,18 @@ pub struct QueueStatus {
     pub bytes_max: usize,
     /// How long the oldest has waited, in seconds; 0 where none waits.
     pub oldest_age_seconds: f64,
+    /// How much is on disk; null where there is no spool.
+    pub spool: Option<SpoolStatus>,
+}
+
+/// The part of a sink's queue that is on disk.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SpoolStatus {
+    /// Events that the sink has not brought to their end.
+    pub events: u64,
+    /// The size of its files.
+    pub bytes: u64,
 }
 
 /// The gauges of an atime sink.
@@ -409,6 +427,9 @@ fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
         superseded: report.superseded,
         rejected: by_kind(&report.rejected),
         retries: report.retries,
+        recovered: report.recovered,
+        spooled: report.spooled,
+        unspooled: report.unspooled,
         in_flight: narrow(report.in_flight),
         stalled: lane.is_some_and(|lane| lane.stalled),
         outage: report.outage.as_ref().map(OutageStatus::new),
@@ -429,5 +450,6 @@ fn queue(lane: &LaneReport) -> QueueStatus {
         bytes: lane.depth.bytes,
         bytes_max: lane.limits.bytes_max,
         oldest_age_seconds: lane.oldest_age.unwrap_or_default().as_secs_f64(),
+        spool: lane.spool.map(|spool| SpoolStatus { events: spool.events, bytes: spool.bytes }),
     }
 }

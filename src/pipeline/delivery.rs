@@ -243,7 +243,7 @@ impl Delivery {
     }
 
     /// Counts what the sink has kept and cannot finish; where nobody takes over, also what waits.
-    fn abandon(&mut self, consumer: &mut Consumer) {
+    fn abandon(&self, consumer: &mut Consumer) {
         let settled = self.account.settled() - self.settled_before;
         let is_gone = matches!(self.orders.current(), Order::Finish(_));
         let waiting = if is_gone { consumer.close() as u64 } else { 0 };

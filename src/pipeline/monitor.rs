@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::queue::{Depth, Gauge, QueueLimits};
 use crate::sinks::atime;
 use crate::sources::syslog::Connections;
+use crate::spool::SpoolDepth;
 use crate::telemetry::{Ledger, LedgerReport};
 
 /// What the daemon is about.
@@ -95,6 +96,8 @@ pub struct LaneReport {
     pub depth: Depth,
     /// How full it may be.
     pub limits: QueueLimits,
+    /// How much of it is on disk; `None` where there is no spool.
+    pub spool: Option<SpoolDepth>,
     /// How long the oldest batch in the queue has waited.
     pub oldest_age: Option<Duration>,
     /// Whether its queue was full for `queue.wait_max`, and what comes for it is lost.
@@ -185,6 +188,7 @@ impl LaneView {
             name: self.name.clone(),
             depth: self.gauge.depth(),
             limits: self.gauge.limits(),
+            spool: self.gauge.spool_depth(),
             oldest_age: self.gauge.oldest_age(),
             // Nobody says so when a sink has room again before the next event for it comes.
             stalled: self.stalled.load(Ordering::Relaxed) && !self.gauge.is_half_free(),

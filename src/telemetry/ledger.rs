@@ -607,7 +607,7 @@ mod tests {
     fn an_account_goes_on_under_its_name() {
         let ledger = Ledger::default();
         ledger.open_source("cluster").received(1, 10);
-        ledger.clone().open_source("cluster").received(2, 20);
+        ledger.open_source("cluster").received(2, 20);
         ledger.open_source("other").received(4, 40);
         ledger.open_rule("reads").matched(1);
         ledger.open_rule("reads").matched(1);

@@ -244,7 +244,7 @@ fn the_configuration_that_ships_is_fine() {
     let output = run(&mut qatime(&["check"]), b"");
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     assert!(
-        stdout(&output).starts_with("qatime.toml is fine: 1 source, 2 filters, 3 rules, 1 sink, ")
+        stdout(&output).starts_with("qatime.toml is fine: 1 source, 2 filters, 3 rules, 2 sinks, ")
     );
     let json = &json_lines(&run(&mut qatime(&["check", "--json"]), b""))[0];
     assert_eq!(json["ok"], true);

@@ -38,7 +38,7 @@ impl Rig {
         let urls = urls.join(", ");
         let text = format!("type = 'redis'\nmode = 'index'\nserver.url = [{urls}]\n{more}");
         let config: Config = toml::from_str(&text).unwrap();
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("index");
         let context = SinkContext { name: "index".to_owned(), account: Arc::clone(&account) };
         let mut sink = config.build(context).unwrap();
@@ -68,7 +68,7 @@ impl Rig {
     /// Everything that the index holds, oldest first.
     fn content(&self) -> Vec<(i64, Vec<u8>)> {
         let mut reader = Reader::open(&self.config, Timestamp::from_nanos(i64::MAX), b"").unwrap();
-        let next = || reader.next().unwrap().map(|found| (found.time.as_nanos(), found.path));
+        let next = || reader.take_next().unwrap().map(|found| (found.time.as_nanos(), found.path));
         std::iter::from_fn(next).collect()
     }
 }

@@ -135,7 +135,7 @@ impl Cold {
         let failed = |source| ColdError::Read { sink: sink.to_owned(), source };
         let mut reader = Reader::open(config, before, &under).map_err(failed)?;
         listing.begin()?;
-        while let Some(found) = reader.next().map_err(failed)? {
+        while let Some(found) = reader.take_next().map_err(failed)? {
             totals.count(&found);
             listing.add(&found)?;
         }

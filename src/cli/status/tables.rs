@@ -130,11 +130,12 @@ fn push_sinks(status: &Status, before: Before<'_>, text: &mut String) {
         "in flight",
         "retries",
         "queue",
+        "on disk",
         "oldest",
         "state",
         "a second",
     ]);
-    table.left = &[0, 9];
+    table.left = &[0, 10];
     for sink in &status.sinks {
         let earlier = |before: &&SinkStatus| before.name == sink.name;
         let earlier = before.map(|(status, since)| {
@@ -142,6 +143,7 @@ fn push_sinks(status: &Status, before: Before<'_>, text: &mut String) {
             (status.sinks.iter().find(earlier).map(done), since)
         });
         let queue = sink.queue.as_ref();
+        let spool = queue.and_then(|queue| queue.spool.as_ref());
         table.rows.push(vec![
             printable(&sink.name),
             grouped(sink.routed),
@@ -151,6 +153,7 @@ fn push_sinks(status: &Status, before: Before<'_>, text: &mut String) {
             signed(sink.in_flight.into()),
             grouped(sink.retries),
             queue.map_or_else(String::new, |queue| grouped(queue.events as u64)),
+            spool.map_or_else(String::new, |spool| grouped(spool.events)),
             queue.map_or_else(String::new, |queue| span(queue.oldest_age_seconds)),
             state(sink),
             rate(sink.delivered + sink.superseded, earlier),
@@ -222,7 +225,7 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{ConnectionsStatus, QueueStatus, RuleStatus};
+    use crate::control::status::{ConnectionsStatus, QueueStatus, RuleStatus, SpoolStatus};
 
     #[test]
     fn a_status_is_shown_with_rates_since_the_last() {
@@ -235,8 +238,9 @@ mod tests {
             connections,
             ..SourceStatus::default()
         };
+        let spool = Some(SpoolStatus { events: 9_000, bytes: 3_000_000 });
         let queue =
-            QueueStatus { events: 1_500, oldest_age_seconds: 1.25, ..QueueStatus::default() };
+            QueueStatus { events: 1_500, oldest_age_seconds: 1.25, spool, ..Default::default() };
         let sink = SinkStatus {
             name: "a\u{1b}".into(),
             routed: 2_998,
@@ -275,8 +279,8 @@ cluster     3,000   2,998          0         0             0         2          
 rule  matched
 all     2,998
 
-sink     routed  delivered  superseded  rejected  in flight  retries  queue    oldest  state    a second
-a\\u{1b}   2,998      1,498           0         0      1,500        0  1,500  1s 250ms  stalled       749
+sink     routed  delivered  superseded  rejected  in flight  retries  queue  on disk    oldest  state    a second
+a\\u{1b}   2,998      1,498           0         0      1,500        0  1,500    9,000  1s 250ms  stalled       749
 
 lost at          events  reason
 sources.cluster       2  bad_time

@@ -118,7 +118,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where Redis cannot be asked.
-    pub fn next(&mut self) -> Result<Option<Found>, ReadError> {
+    pub fn take_next(&mut self) -> Result<Option<Found>, ReadError> {
         let Some(Reverse((found, partition))) = self.heads.pop() else { return Ok(None) };
         self.refill(partition)?;
         Ok(Some(found))

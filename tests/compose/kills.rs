@@ -1,0 +1,171 @@
+//! Each container killed in turn while events flow: what is lost, and that `replay` brings back
+//! what rsyslog had received.
+
+use std::fs;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::files::Files;
+use crate::load::Load;
+use crate::project::Project;
+
+/// How many events a second flow.
+const PER_SECOND: usize = 1500;
+
+/// How many events there are for each kill.
+const PER_KILL: usize = 24_000;
+
+/// How long events flow before a kill, and after everybody is back.
+const BEFORE: Duration = Duration::from_secs(2);
+const AFTER: Duration = Duration::from_secs(2);
+
+/// How long access times may take to be set: `flush_interval` and some more.
+const SETTLED_AFTER: Duration = Duration::from_secs(9);
+
+/// How much rsyslog reads at a time: what it has not queued yet when it dies.
+const RSYSLOG_READ_BYTES: usize = 128 * 1024;
+
+/// `queue.checkpointInterval`, as docker-compose.yml has it.
+const RSYSLOG_CHECKPOINT: usize = 100;
+
+/// What came of the events that were sent around a kill.
+#[derive(Debug)]
+struct Kill {
+    sent: Range<usize>,
+    /// How many connections the sender needed.
+    connections: usize,
+    /// How many bytes had been written to the victim and not read.
+    socket_bytes: usize,
+    /// How long until all were healthy again.
+    away: Duration,
+    missing: Vec<usize>,
+}
+
+impl Kill {
+    /// How many lines had been written to the victim and not read, at most.
+    fn socket_lines(&self) -> usize {
+        // Parts of a line at both ends, and the frame that was being written.
+        lines_in(self.socket_bytes) + 2
+    }
+}
+
+/// How many lines have so many bytes, at most.
+fn lines_in(bytes: usize) -> usize {
+    bytes.div_ceil(Files::line(0).len() - 1)
+}
+
+/// Bytes that wait in the TCP sockets that a process sees: those to be read on a port of its own,
+/// or those sent to a port of somebody else that has not taken them.
+fn waiting_bytes(pid: i32, port: u16, is_ours: bool) -> usize {
+    let table = |name| fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
+    let tables = [table("tcp"), table("tcp6")].concat();
+    let hex = |text: &str| usize::from_str_radix(text, 16).unwrap_or(0);
+    let waiting = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let port_of = |field: &str| hex(field.rsplit(':').next().unwrap());
+        let (sent, received) = fields.get(4)?.split_once(':')?;
+        let at = if is_ours { fields[1] } else { fields[2] };
+        // A listening socket counts connections there.
+        let is_open = fields[3] != "0A" && port_of(at) == usize::from(port);
+        is_open.then(|| hex(if is_ours { received } else { sent }))
+    };
+    tables.lines().filter_map(waiting).sum()
+}
+
+/// Sends a signal to process 1 of a service's container.
+fn signal(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+/// Kills a service while events flow, and waits until it is back and all is quiet.
+fn kill(project: &Project, files: &Files, service: &str, from: usize) -> Kill {
+    let load = Load::start(project.address(), from..from + PER_KILL, PER_SECOND);
+    std::thread::sleep(BEFORE);
+
+    let [victim, rsyslog] = [service, "rsyslog"].map(|service| project.pid(service));
+    signal(victim, Signal::STOP);
+    std::thread::sleep(Duration::from_millis(500));
+    // Nobody writes to the victim while its sockets are counted.
+    load.hold(true);
+    let socket_bytes = match service {
+        "rsyslog" => {
+            waiting_bytes(victim, 5514, true)
+                + waiting_bytes(std::process::id().cast_signed(), project.port(), false)
+        }
+        "qatime" => {
+            signal(rsyslog, Signal::STOP);
+            waiting_bytes(victim, 1514, true) + waiting_bytes(rsyslog, 1514, false)
+        }
+        _ => 0,
+    };
+    let killed = Instant::now();
+    signal(victim, Signal::KILL);
+    if service == "qatime" {
+        signal(rsyslog, Signal::CONT);
+    }
+    load.hold(false);
+    project.wait_until("the engine starts it again", || {
+        project.inspect(service, ".State.Running") == "true" && project.pid(service) != victim
+    });
+    project.wait_until("it is healthy again", || project.health(service) == "healthy");
+    let away = killed.elapsed();
+    std::thread::sleep(AFTER);
+    assert!(load.written() > 0);
+    let (sent, connections) = load.stop();
+    let missing = settle(project, files, sent.clone());
+    let kill = Kill { sent, connections, socket_bytes, away, missing };
+    println!(
+        "{service} killed: {} events sent, {} lines in its sockets, {} missing, back after {:.1} s",
+        kill.sent.len(),
+        lines_in(kill.socket_bytes),
+        kill.missing.len(),
+        kill.away.as_secs_f64()
+    );
+    kill
+}
+
+/// Waits until access times move no more, and returns which events have not come.
+fn settle(project: &Project, files: &Files, numbers: Range<usize>) -> Vec<usize> {
+    let mut missing = files.missing(numbers.clone());
+    let mut changed = Instant::now();
+    project.wait_until("access times settle", || {
+        let now = files.missing(numbers.clone());
+        if now.len() != missing.len() {
+            (missing, changed) = (now, Instant::now());
+        }
+        missing.is_empty() || changed.elapsed() > SETTLED_AFTER
+    });
+    missing
+}
+
+/// Takes the whole archive through the rules again.
+fn replay(project: &Project) {
+    let archive = ["exec", "-T", "rsyslog", "sh", "-c", "ls -tr /var/log/qumulo/*.log*"];
+    let files = project.compose(&archive);
+    let tool = ["--profile", "tools", "run", "--rm", "-T", "replay"];
+    project.compose(&tool.into_iter().chain(files.lines()).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_is_lost_but_what_lay_in_the_sockets_of_who_was_killed() {
+    let project = Project::up_with(&[("QATIME_ARCHIVE", "yes")]);
+    let files = Files::create(&project.tree(), 3 * PER_KILL);
+
+    let redis = kill(&project, &files, "redis", 0);
+    assert_eq!(redis.missing, [0; 0]);
+    assert_eq!(redis.connections, 1);
+
+    let rsyslog = kill(&project, &files, "rsyslog", PER_KILL);
+    let bound = rsyslog.socket_lines() + lines_in(RSYSLOG_READ_BYTES) + RSYSLOG_CHECKPOINT;
+    assert!(rsyslog.missing.len() <= bound, "{} > {bound}", rsyslog.missing.len());
+
+    let qatime = kill(&project, &files, "qatime", 2 * PER_KILL);
+    assert_eq!(qatime.connections, 1);
+    // What rsyslog has received is in its archive, wherever it went then.
+    replay(&project);
+    assert_eq!(files.missing(qatime.sent.clone()), [0; 0]);
+    assert_eq!(files.missing(rsyslog.sent.clone()), rsyslog.missing);
+    project.down();
+}

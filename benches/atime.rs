@@ -182,7 +182,7 @@ struct Running {
 
 impl Running {
     fn start(config: &Config) -> Outcome<Self> {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("atime");
         let context = SinkContext { name: "atime".into(), account: Arc::clone(&account) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use crate::event::{Frames, Reason};
+use crate::event::{Frames, Reason, Ticket};
 use crate::queue::Gauge;
 use crate::telemetry::{SinkAccount, SourceAccount};
 
@@ -73,16 +74,63 @@ pub struct Work {
     pub patient: bool,
     /// Where the buffer goes when it has been used.
     pub spares: Spares,
+    /// Where the source waits to hear that all of it has come to its end.
+    pub ticket: Option<Ticket>,
+}
+
+/// Workers, and the queues of the lanes behind them.
+#[derive(Debug, Clone, Default)]
+pub struct Inlets {
+    /// One for each worker.
+    pub workers: Arc<[mpsc::Sender<Work>]>,
+    /// One for each lane.
+    pub lanes: Arc<[Gauge]>,
+}
+
+/// The workers that take frames now. Others can take their place while sources run: frames are
+/// handed either to these or to those, and those of one connection keep their order, where the
+/// new workers begin only once the old ones have ended.
+#[derive(Debug, Clone)]
+pub struct Switch(Arc<ArcSwap<Inlets>>);
+
+impl Switch {
+    /// Frames go to these workers.
+    #[must_use]
+    pub fn new(inlets: Inlets) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(inlets)))
+    }
+
+    /// From now on frames go to these workers. The channels of the old ones end once what waits
+    /// for room in them has been handed over.
+    pub fn set(&self, inlets: Inlets) {
+        self.0.store(Arc::new(inlets));
+    }
+
+    /// From now on nobody takes frames.
+    pub fn close(&self) {
+        self.set(Inlets::default());
+    }
+
+    /// The queues of all lanes. Whoever waits for room in them holds nothing of the workers.
+    fn lanes(&self) -> Arc<[Gauge]> {
+        Arc::clone(&self.0.load().lanes)
+    }
+
+    /// One of the workers, the same one for the same number.
+    fn worker(&self, number: usize) -> Option<mpsc::Sender<Work>> {
+        let inlets = self.0.load();
+        let number = number.checked_rem(inlets.workers.len())?;
+        Some(inlets.workers[number].clone())
+    }
 }
 
 /// Where a source puts its frames. A clone made by [`Intake::connection`] keeps to one worker,
 /// so that its events keep their order.
 #[derive(Debug, Clone)]
 pub struct Intake {
-    workers: Arc<[mpsc::Sender<Work>]>,
+    switch: Switch,
     next: Arc<AtomicUsize>,
     mine: usize,
-    lanes: Arc<[Gauge]>,
     account: Arc<SourceAccount>,
     patient: bool,
     spares: Spares,
@@ -95,20 +143,15 @@ pub struct Closed;
 impl Intake {
     /// The intake of one source. A `patient` one waits for room in every lane.
     #[must_use]
-    pub fn new(
-        workers: Arc<[mpsc::Sender<Work>]>,
-        lanes: Arc<[Gauge]>,
-        account: Arc<SourceAccount>,
-        patient: bool,
-    ) -> Self {
+    pub fn new(switch: Switch, account: Arc<SourceAccount>, patient: bool) -> Self {
         let next = Arc::new(AtomicUsize::new(0));
-        Self { workers, next, mine: 0, lanes, account, patient, spares: Spares::default() }
+        Self { switch, next, mine: 0, account, patient, spares: Spares::default() }
     }
 
     /// An intake for one connection or file, bound to one worker.
     #[must_use]
     pub fn connection(&self) -> Self {
-        let mine = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len();
+        let mine = self.next.fetch_add(1, Ordering::Relaxed);
         Self { mine, ..self.clone() }
     }
 
@@ -129,11 +172,12 @@ impl Intake {
     /// [`Closed`] when the daemon stops.
     pub async fn reserve(&self) -> Result<Room<'_>, Closed> {
         if self.patient {
-            for lane in self.lanes.iter() {
+            for lane in self.switch.lanes().iter() {
                 lane.room().await;
             }
         }
-        let permit = self.workers[self.mine].reserve().await.map_err(|_closed| Closed)?;
+        let worker = self.switch.worker(self.mine).ok_or(Closed)?;
+        let permit = worker.reserve_owned().await.map_err(|_closed| Closed)?;
         Ok(Room { permit, intake: self })
     }
 
@@ -153,18 +197,24 @@ impl Intake {
 /// Room for one buffer of frames at a worker. Dropped, it is free again.
 #[derive(Debug)]
 pub struct Room<'a> {
-    permit: mpsc::Permit<'a, Work>,
+    permit: mpsc::OwnedPermit<Work>,
     intake: &'a Intake,
 }
 
 impl Room<'_> {
     /// Counts frames as received and hands them to the worker.
     pub fn send(self, frames: Frames) {
+        self.send_with(frames, None);
+    }
+
+    /// As [`Self::send`]; the ticket is settled once every sink has what it is sent of the frames,
+    /// and dropped where one is not given all of it.
+    pub fn send_with(self, frames: Frames, ticket: Option<Ticket>) {
         let Intake { account, patient, spares, .. } = self.intake;
         let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
         account.received(frames.frames.len() as u64, bytes);
         let (account, spares) = (Arc::clone(account), spares.clone());
-        self.permit.send(Work { frames, account, patient: *patient, spares });
+        drop(self.permit.send(Work { frames, account, patient: *patient, spares, ticket }));
     }
 }
 

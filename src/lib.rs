@@ -30,8 +30,9 @@ pub mod sources;
 // 4: the pipeline.
 pub mod pipeline;
 
-// 5: what the operator says.
+// 5: what the operator says, and is told.
 pub mod config;
+pub mod control;
 
 // 6: composition.
 pub mod app;

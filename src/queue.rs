@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::event::Selection;
+use crate::event::{Selection, Ticket};
 
 /// How much a queue holds at most. It is full when either is reached.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,7 @@ pub struct Depth {
 
 #[derive(Debug)]
 struct State {
+    limits: QueueLimits,
     waiting: VecDeque<(Selection, Instant)>,
     depth: Depth,
     producers: usize,
@@ -37,7 +38,6 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
-    limits: QueueLimits,
     state: Mutex<State>,
     /// Signals threads that wait for room.
     room: Condvar,
@@ -51,9 +51,18 @@ struct Shared {
 #[derive(Debug)]
 pub struct Producer(Arc<Shared>);
 
-/// The end from which a lane takes batches.
+/// The end from which a lane takes batches. It remembers what was delivered and not yet
+/// acknowledged, and can be handed from one lane to the next.
 #[derive(Debug)]
-pub struct Consumer(Arc<Shared>);
+pub struct Consumer {
+    shared: Arc<Shared>,
+    /// The ticket of the batch that was taken last.
+    taken: Option<Ticket>,
+    /// The tickets of batches that were delivered.
+    delivered: Vec<Ticket>,
+    /// When the first batch was delivered that waits to be acknowledged.
+    waiting_since: Option<Instant>,
+}
 
 /// A view of a queue for gauges and for sources that wait for room.
 #[derive(Debug, Clone)]
@@ -63,8 +72,8 @@ pub struct Gauge(Arc<Shared>);
 #[must_use]
 pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
     let shared = Arc::new(Shared {
-        limits,
         state: Mutex::new(State {
+            limits,
             waiting: VecDeque::new(),
             depth: Depth::default(),
             producers: 1,
@@ -74,7 +83,18 @@ pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
         room_for_tasks: Notify::new(),
         filled: Notify::new(),
     });
-    (Producer(Arc::clone(&shared)), Consumer(shared))
+    (Producer(Arc::clone(&shared)), Consumer::new(shared))
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
+    }
+
+    fn is_half_free(&self) -> bool {
+        self.depth.events * 2 <= self.limits.events_max
+            && self.depth.bytes * 2 <= self.limits.bytes_max
+    }
 }
 
 impl Shared {
@@ -83,16 +103,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_full(&self, state: &State) -> bool {
-        state.depth.events >= self.limits.events_max || state.depth.bytes >= self.limits.bytes_max
-    }
-
     fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
         state.depth.events += selection.len();
         state.depth.bytes += selection.memory_bytes();
         state.waiting.push_back((selection, Instant::now()));
         drop(state);
         self.filled.notify_one();
+    }
+
+    /// Wakes all who wait for room.
+    fn freed(&self) {
+        self.room.notify_all();
+        self.room_for_tasks.notify_waiters();
     }
 }
 
@@ -106,7 +128,7 @@ impl Producer {
     pub fn push(&self, selection: Selection, patience: Option<Duration>) -> Result<(), Selection> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut state = self.0.lock();
-        while self.0.is_full(&state) && !state.consumer_gone {
+        while state.is_full() && !state.consumer_gone {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(left) if left.is_zero() => return Err(selection),
@@ -140,9 +162,13 @@ impl Producer {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        let state = self.0.lock();
-        state.depth.events * 2 <= self.0.limits.events_max
-            && state.depth.bytes * 2 <= self.0.limits.bytes_max
+        self.0.lock().is_half_free()
+    }
+
+    /// Holds so much from now on. What is in stays in.
+    pub fn set_limits(&self, limits: QueueLimits) {
+        self.0.lock().limits = limits;
+        self.0.freed();
     }
 
     /// A view of the queue.
@@ -172,18 +198,23 @@ impl Drop for Producer {
 }
 
 impl Consumer {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, taken: None, delivered: Vec::new(), waiting_since: None }
+    }
+
     /// The next batch; `None` once the queue is empty and every producer is gone. Cancel-safe.
+    /// The batch before must have been [delivered](Self::delivered).
     pub async fn pop(&mut self) -> Option<Selection> {
         loop {
-            let filled = self.0.filled.notified();
+            let filled = self.shared.filled.notified();
             {
-                let mut state = self.0.lock();
-                if let Some((selection, _)) = state.waiting.pop_front() {
+                let mut state = self.shared.lock();
+                if let Some((mut selection, _)) = state.waiting.pop_front() {
                     state.depth.events -= selection.len();
                     state.depth.bytes -= selection.memory_bytes();
                     drop(state);
-                    self.0.room.notify_all();
-                    self.0.room_for_tasks.notify_waiters();
+                    self.shared.freed();
+                    self.taken = selection.take_ticket();
                     return Some(selection);
                 }
                 if state.producers == 0 {
@@ -194,18 +225,59 @@ impl Consumer {
         }
     }
 
+    /// Puts a batch back that was not delivered: it is the next one again.
+    pub fn put_back(&mut self, selection: Selection) {
+        let mut state = self.shared.lock();
+        state.depth.events += selection.len();
+        state.depth.bytes += selection.memory_bytes();
+        let selection = selection.with_ticket(self.taken.take());
+        state.waiting.push_front((selection, Instant::now()));
+    }
+
+    /// Takes all batches out, and refuses what comes from now on; gives how many events there
+    /// were.
+    pub fn close(&mut self) -> usize {
+        let mut state = self.shared.lock();
+        state.consumer_gone = true;
+        state.waiting.clear();
+        let events = std::mem::take(&mut state.depth).events;
+        drop(state);
+        self.shared.freed();
+        events
+    }
+
+    /// The sink has the batch that was taken last, though it may not have settled it yet.
+    pub fn delivered(&mut self) {
+        if let Some(ticket) = self.taken.take() {
+            self.delivered.push(ticket);
+            self.waiting_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// How long delivered batches have waited for somebody to [acknowledge](Self::acknowledge)
+    /// them; `None` where nobody waits for that.
+    #[must_use]
+    pub fn unacknowledged_for(&self) -> Option<Duration> {
+        self.waiting_since.map(|since| since.elapsed())
+    }
+
+    /// All batches that were delivered so far are settled for good.
+    pub fn acknowledge(&mut self) {
+        self.waiting_since = None;
+        self.delivered.drain(..).for_each(Ticket::settle);
+    }
+
     /// A view of the queue.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
-        Gauge(Arc::clone(&self.0))
+        Gauge(Arc::clone(&self.shared))
     }
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.0.lock().consumer_gone = true;
-        self.0.room.notify_all();
-        self.0.room_for_tasks.notify_waiters();
+        self.shared.lock().consumer_gone = true;
+        self.shared.freed();
     }
 }
 
@@ -214,6 +286,18 @@ impl Gauge {
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.0.lock().depth
+    }
+
+    /// How full it may be.
+    #[must_use]
+    pub fn limits(&self) -> QueueLimits {
+        self.0.lock().limits
+    }
+
+    /// Whether at least half of the queue is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.0.lock().is_half_free()
     }
 
     /// How long the oldest batch has waited.
@@ -231,7 +315,7 @@ impl Gauge {
             freed.as_mut().enable();
             {
                 let state = self.0.lock();
-                if state.consumer_gone || !self.0.is_full(&state) {
+                if state.consumer_gone || !state.is_full() {
                     return;
                 }
             }
@@ -281,6 +365,36 @@ mod tests {
         assert!(!waiting.is_finished());
         consumer.pop().await.unwrap();
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_comes_first_and_counts_again() {
+        let (producer, mut consumer) = queue(QueueLimits { events_max: 9, bytes_max: 1 << 20 });
+        let mut batch = Batch::new(Vec::new());
+        batch.push(Record::default());
+        batch.push(Record::default());
+        producer.push(Selection::all(Arc::new(batch)), None).unwrap();
+        producer.push(one_event(), None).unwrap();
+        let first = consumer.pop().await.unwrap();
+        assert_eq!(producer.gauge().depth().events, 1);
+        consumer.put_back(first);
+        assert_eq!(producer.gauge().depth().events, 3);
+        assert_eq!(consumer.pop().await.unwrap().len(), 2);
+        assert_eq!(consumer.pop().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn other_limits_count_at_once() {
+        let (producer, mut consumer) = narrow();
+        producer.push(one_event(), None).unwrap();
+        let back = producer.push(one_event(), Some(Duration::ZERO)).unwrap_err();
+        let waiting = std::thread::spawn({
+            let producer = producer.clone();
+            move || producer.push(back, None).is_ok()
+        });
+        producer.set_limits(QueueLimits { events_max: 2, bytes_max: 1 << 20 });
+        assert!(waiting.join().unwrap());
+        assert_eq!(consumer.pop().await.unwrap().len(), 1);
     }
 
     #[test]

@@ -2,39 +2,59 @@
 
 use tokio::sync::watch;
 
+/// What a source is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Run,
+    /// Another takes over: begin nothing new, and finish what was begun.
+    Retire,
+    Stop,
+}
+
 /// Gives the order to stop.
 #[derive(Debug)]
-pub struct Trigger(watch::Sender<bool>);
+pub struct Trigger(watch::Sender<Order>);
 
 /// Waits for the order to stop. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Shutdown(watch::Receiver<bool>);
+pub struct Shutdown(watch::Receiver<Order>);
 
 /// A trigger, and the first of those who listen to it.
 #[must_use]
 pub fn shutdown() -> (Trigger, Shutdown) {
-    let (sender, receiver) = watch::channel(false);
+    let (sender, receiver) = watch::channel(Order::Run);
     (Trigger(sender), Shutdown(receiver))
 }
 
 impl Trigger {
     /// Orders to stop. Further calls change nothing.
     pub fn stop(&self) {
-        self.0.send_replace(true);
+        self.0.send_replace(Order::Stop);
+    }
+
+    /// Orders to leave what is new to a successor, and to go on with what was begun. After
+    /// [`Self::stop`] it changes nothing.
+    pub fn retire(&self) {
+        self.0.send_modify(|order| *order = (*order).max(Order::Retire));
     }
 }
 
 impl Shutdown {
-    /// Returns once the order was given, or whoever could give it is gone. Cancel-safe.
+    /// Returns once the order to stop was given, or whoever could give it is gone. Cancel-safe.
     pub async fn ordered(&mut self) {
         // An error means that the trigger was dropped: nobody is left to wait for.
-        let _gone = self.0.wait_for(|stop| *stop).await;
+        let _gone = self.0.wait_for(|order| *order == Order::Stop).await;
     }
 
-    /// Whether the order was given.
+    /// Returns once either order was given. Cancel-safe.
+    pub async fn retired(&mut self) {
+        let _gone = self.0.wait_for(|order| *order != Order::Run).await;
+    }
+
+    /// Whether the order to stop was given.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        *self.0.borrow() == Order::Stop || self.0.has_changed().is_err()
     }
 }
 
@@ -50,5 +70,17 @@ mod tests {
         trigger.stop();
         early.ordered().await;
         assert!(late.is_ordered());
+    }
+
+    #[tokio::test]
+    async fn who_retires_may_still_be_stopped_but_not_the_other_way_round() {
+        let (trigger, mut shutdown) = shutdown();
+        trigger.retire();
+        shutdown.retired().await;
+        assert!(!shutdown.is_ordered());
+        trigger.stop();
+        trigger.retire();
+        shutdown.ordered().await;
+        shutdown.retired().await;
     }
 }

@@ -1,47 +1,35 @@
 //! Composition: from a configuration to a pipeline.
 
+mod application;
+mod check;
 mod plugins;
+mod settings;
+mod sources;
 
+pub use application::Application;
+pub use check::{Checked, check};
 pub use plugins::{Plugins, folders, load_plugins};
+pub use sources::Sources;
 
 use std::sync::Arc;
 
-use crate::component::BuildError;
-use crate::config::{Configuration, SinkConfig, SourceConfig};
+use crate::config::{Configuration, SinkConfig};
 use crate::decoders::Decoder;
-use crate::pipeline::{Blueprint, BuildSink};
+use crate::pipeline::{Blueprint, BuildSink, Next};
 use crate::sinks::QueueConfig;
-use crate::sources::Source;
 
-/// What replaces the sources of the configuration, or `None`.
-pub type Sources = Option<Vec<(String, Box<dyn Source>)>>;
-
-/// The blueprint of a configuration.
+/// The blueprint of a configuration, with these sources.
 ///
-/// # Errors
-/// Where a source cannot be built.
+/// # Panics
+/// Where the configuration was not checked.
+#[must_use]
 pub fn blueprint(
     configuration: Configuration,
     plugins: &Plugins,
-    sources: Sources,
-) -> Result<Blueprint, BuildError> {
+    sources: Vec<(String, Next)>,
+) -> Blueprint {
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, .. } = configuration;
-    let sources = match sources {
-        Some(sources) => sources,
-        None => {
-            let build = |source: &crate::config::Named<SourceConfig>| {
-                let name = source.name.clone();
-                let built = match &source.config {
-                    SourceConfig::File(config) => config.build(&name),
-                    SourceConfig::Stdin(config) => config.build(&name),
-                    SourceConfig::Syslog(config) => config.build(&name),
-                };
-                built.map(|built| (name, built))
-            };
-            configuration.sources.iter().map(build).collect::<Result<_, _>>()?
-        }
-    };
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, build): (QueueConfig, BuildSink) = match sink.config {
             SinkConfig::Atime(config) => {
@@ -57,12 +45,12 @@ pub fn blueprint(
         (sink.name, queue, build)
     });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Blueprint {
+    Blueprint {
         decoder: Decoder::new(&decoder).expect("the configuration was checked"),
         year: None,
         routing,
         workers: workers.map_or(threads, |workers| usize::from(workers.get())),
         sources,
         sinks: sinks.collect(),
-    })
+    }
 }

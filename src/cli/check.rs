@@ -1,13 +1,11 @@
 //! `qatime check`: is the configuration right?
 
 use clap::Args;
-use serde_json::json;
 
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
-use crate::app;
-use crate::config::{Configuration, Problem, Severity};
+use crate::app::Checked;
 
 /// Check the configuration, and run the tests in it
 ///
@@ -32,96 +30,10 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
-        let (configuration, problems) = examine(file)?;
-        let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
+        let Checked { diagnosis, .. } = file.check()?;
         let mut output = Output::default();
-        if self.json {
-            output.push_json(&report(file, ok, &problems, configuration.as_ref()));
-        } else {
-            for problem in &problems {
-                output.push(&format!("{problem}\n"));
-            }
-            output.push(&verdict(file, ok, &problems, configuration.as_ref()));
-        }
+        output.push_diagnosis(&diagnosis, self.json);
         output.flush()?;
-        Ok(if ok { Exit::Success } else { Exit::Configuration })
+        Ok(if diagnosis.ok { Exit::Success } else { Exit::Configuration })
     }
-}
-
-/// What is wrong; and the configuration, where that was found by running its tests.
-fn examine(file: &ConfigurationFile) -> Result<(Option<Configuration>, Vec<Problem>), CliError> {
-    let configuration = match file.examine()? {
-        Ok(configuration) => configuration,
-        Err(problems) => return Ok((None, problems.iter().cloned().collect())),
-    };
-    let mut problems = configuration.warnings.clone();
-    match app::load_plugins(&configuration, app::folders(&configuration)) {
-        Ok(plugins) => {
-            problems.extend(configuration.run_tests(&plugins.filters));
-            Ok((Some(configuration), problems))
-        }
-        Err(found) => {
-            problems.extend(found.iter().cloned());
-            Ok((None, problems))
-        }
-    }
-}
-
-fn report(
-    file: &ConfigurationFile,
-    ok: bool,
-    problems: &[Problem],
-    configuration: Option<&Configuration>,
-) -> serde_json::Value {
-    let count = |count: fn(&Configuration) -> usize| configuration.map(count);
-    json!({
-        "file": file.name(),
-        "ok": ok,
-        "problems": problems,
-        "sources": count(|configuration| configuration.sources.len()),
-        "filters": count(|configuration| configuration.filters.len()),
-        "rules": count(|configuration| configuration.rules.len()),
-        "sinks": count(|configuration| configuration.sinks.len()),
-        "tests": count(Configuration::test_count),
-    })
-}
-
-fn verdict(
-    file: &ConfigurationFile,
-    ok: bool,
-    problems: &[Problem],
-    configuration: Option<&Configuration>,
-) -> String {
-    let name = file.name();
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    let warnings = match problems.len() - errors {
-        0 => String::new(),
-        warnings => format!(", {}", counted(warnings, "warning")),
-    };
-    let found = counted(errors, "problem");
-    match configuration {
-        Some(configuration) if ok => {
-            let (sources, rules) = (configuration.sources.len(), configuration.rules.len());
-            let mut parts = vec![counted(sources, "source")];
-            if !configuration.filters.is_empty() {
-                parts.push(counted(configuration.filters.len(), "filter"));
-            }
-            parts.push(counted(rules, "rule"));
-            parts.push(counted(configuration.sinks.len(), "sink"));
-            let tests = match configuration.test_count() {
-                0 => "no tests".to_owned(),
-                tests => format!("{} passed", counted(tests, "test")),
-            };
-            format!("{name} is fine: {}, {tests}{warnings}\n", parts.join(", "))
-        }
-        Some(configuration) => {
-            let tests = counted(configuration.test_count(), "test");
-            format!("{name}: {found} in {tests}{warnings}\n")
-        }
-        None => format!("{name}: {found}{warnings}\n"),
-    }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -5,13 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
-use crate::app::{self, Plugins};
+use crate::app::{self, Checked, Plugins};
 use crate::config::{self, Configuration, Problems};
 
 const DEFAULT: &str = "qatime.toml";
 
 /// The file that `--config` names, or the default one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ConfigurationFile {
     path: PathBuf,
     is_default: bool,
@@ -30,8 +30,12 @@ impl ConfigurationFile {
 
     /// Reads and checks it; mistakes in it are an error.
     pub(super) fn load(&self) -> Result<Configuration, CliError> {
-        let text = read(&self.path)?;
-        self.parse(&text).map_err(|source| CliError::Configuration { file: self.name(), source })
+        self.parse_or_fail(&self.read()?)
+    }
+
+    /// Checks its text; mistakes in it are an error.
+    pub(super) fn parse_or_fail(&self, text: &str) -> Result<Configuration, CliError> {
+        self.parse(text).map_err(|source| CliError::Configuration { file: self.name(), source })
     }
 
     /// Loads the plugins of a configuration that was read from it.
@@ -40,9 +44,19 @@ impl ConfigurationFile {
             .map_err(|source| CliError::Configuration { file: self.name(), source })
     }
 
-    /// Reads and checks it; mistakes in it are the result.
-    pub(super) fn examine(&self) -> Result<Result<Configuration, Problems>, CliError> {
-        Ok(self.parse(&read(&self.path)?))
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its text.
+    pub(super) fn read(&self) -> Result<String, CliError> {
+        read(&self.path)
+    }
+
+    /// Reads it and checks all that can be checked; mistakes in it are the result.
+    pub(super) fn check(&self) -> Result<Checked, CliError> {
+        Ok(app::check(&self.read()?, &self.name()))
     }
 
     /// As [`Self::load`]; `None` where nobody named one, and there is none.

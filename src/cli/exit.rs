@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
+use crate::control::{AskError, TargetError};
 use crate::decoders;
 use crate::sources::file::ReadError;
 
@@ -36,6 +37,12 @@ impl From<Exit> for ExitCode {
 /// Why a verb could not be done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
+    /// The daemon said no.
+    #[error("the daemon refused: {0}")]
+    Answer(String),
+    /// No daemon answers.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// A part of the pipeline could not be built.
     #[error("{} cannot be set up", .0.component)]
     Build(#[source] BuildError),
@@ -59,6 +66,12 @@ pub(super) enum CliError {
     /// Something that a verb needs from the system failed.
     #[error("cannot {action}")]
     Io { action: String, source: io::Error },
+    /// There is no address at which a daemon could answer.
+    #[error(
+        "the configuration gives the daemon no address for this: name one with --admin, or in \
+         admin.listen; a reload needs one of unix://"
+    )]
+    NoAdmin,
     /// A daemon that hears nothing.
     #[error(
         "the configuration has no source, so there is nothing to do; add one: [sources.cluster]"
@@ -70,6 +83,15 @@ pub(super) enum CliError {
     /// Something cannot be done with a plugin.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// The daemon could not do it, and runs as before.
+    #[error("the daemon could not take over the configuration, and runs as before: {0}")]
+    Reload(String),
+    /// A daemon of another version, or none at all.
+    #[error("the answer is not that of a daemon of this version of qatime")]
+    Strange(#[source] serde_json::Error),
+    /// A variable of the environment has no use.
+    #[error("the environment variable {0} is not usable")]
+    Variable(&'static str, #[source] TargetError),
     /// The configuration cannot be read.
     #[error("cannot read the configuration {}; name one with --config FILE", path.display())]
     ReadConfiguration { path: PathBuf, source: io::Error },
@@ -80,6 +102,18 @@ impl CliError {
     pub(super) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Self::Io { action, source }
+    }
+
+    /// It and its causes on one line.
+    pub(super) fn one_line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
     }
 
     /// How the program ends with it.
@@ -93,11 +127,17 @@ impl CliError {
             | Self::NoSource
             | Self::ReadConfiguration { .. } => Exit::Configuration,
             Self::Plugin(error) => error.exit(),
-            Self::Demo(_)
+            Self::Variable(..) => Exit::Usage,
+            Self::Answer(_)
+            | Self::Ask(_)
+            | Self::Demo(_)
             | Self::Halted { .. }
             | Self::Input(_)
             | Self::Io { .. }
-            | Self::Output(_) => Exit::Failure,
+            | Self::NoAdmin
+            | Self::Output(_)
+            | Self::Reload(_)
+            | Self::Strange(_) => Exit::Failure,
         }
     }
 }

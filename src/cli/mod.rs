@@ -3,6 +3,7 @@
 //! Each verb's arguments are a type that `clap` reads, with a method that does it. Errors come back
 //! here, and are printed in one place (`exit`), as `error: …` and `caused by: …`.
 
+mod admin;
 mod check;
 mod configuration;
 mod decode;
@@ -13,9 +14,11 @@ mod generate;
 mod input;
 mod output;
 mod plugin;
+mod reload;
 mod replay;
 mod run;
 mod schema;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,6 +52,8 @@ Begin here:
   qatime check                            is qatime.toml right? says all that is not
   tail -n 100 audit.log | qatime explain  what would be done for these lines, and why
   QATIME_ROOT=/mnt/qumulo qatime run      do it
+  qatime status                           what the running daemon does
+  qatime reload                           have it take qatime.toml as it is now
 
 Exit codes: 0 success, 1 failure, 64 wrong usage, 65 wrong input (decode --strict),
 78 wrong configuration.";
@@ -61,9 +66,11 @@ enum Verb {
     Explain(explain::Explain),
     Generate(generate::Generate),
     Plugin(plugin::Plugin),
+    Reload(reload::Reload),
     Replay(replay::Replay),
     Run(run::Run),
     Schema(schema::Schema),
+    Status(status::Show),
 }
 
 /// Does what the arguments ask for. The first of them is the program's name.
@@ -89,9 +96,11 @@ impl Arguments {
             Verb::Explain(verb) => verb.run(&configuration),
             Verb::Generate(verb) => verb.run(),
             Verb::Plugin(verb) => verb.run(),
+            Verb::Reload(verb) => verb.run(&configuration),
             Verb::Replay(verb) => verb.run(&configuration),
             Verb::Run(verb) => verb.run(&configuration),
             Verb::Schema(verb) => verb.run(),
+            Verb::Status(verb) => verb.run(&configuration),
         }
     }
 }

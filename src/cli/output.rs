@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::exit::CliError;
+use crate::config::Diagnosis;
 
 /// So many bytes are worth a write.
 const PIECE_BYTES: usize = 64 << 10;
@@ -33,6 +34,15 @@ impl Output {
     pub(super) fn push_json(&mut self, value: &serde_json::Value) {
         self.push(&value.to_string());
         self.buffer.push(b'\n');
+    }
+
+    /// Appends what is said of a configuration file: for people, or as JSON.
+    pub(super) fn push_diagnosis(&mut self, diagnosis: &Diagnosis, json: bool) {
+        if json {
+            self.push_json(&serde_json::json!(diagnosis));
+        } else {
+            self.push(&diagnosis.to_string());
+        }
     }
 
     /// Writes what has come together, if it is much.

@@ -10,10 +10,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
-use crate::app::{self, Plugins};
+use crate::app::{Application, Checked, Plugins};
 use crate::config::Configuration;
+use crate::control::{
+    self, Admin, Command, Commands, ConfigurationState, Daemon, Digest, Reloaded,
+};
 use crate::encoders::ledger;
-use crate::pipeline::{Halt, Pipeline, RunningPipeline};
+use crate::pipeline::{Halt, Monitor};
 use crate::telemetry::LedgerReport;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE};
 
@@ -24,7 +27,8 @@ use crate::telemetry::logging::{self, LEVEL_VARIABLE};
 /// error what it does: as text on a terminal, as JSON lines otherwise.
 ///
 /// SIGTERM and SIGINT: stops reading, lets the sinks finish within `grace`, and reports the ledger.
-/// SIGHUP: opens the files of its sinks anew, after another program has moved them.
+/// SIGHUP: loads the configuration anew, as `qatime reload` does, and opens the files of its sinks
+/// anew, after another program has moved them.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -40,24 +44,39 @@ pub(super) struct Run {}
 /// What the operator may ask for.
 struct Signals {
     hangup: Signal,
+    stop: StopSignals,
+}
+
+/// What ends the daemon.
+struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        let stop = StopSignals { interrupt: signal(interrupt)?, terminate: signal(terminate)? };
+        Ok(Self { hangup: signal(SignalKind::hangup())?, stop })
+    }
+}
+
+impl StopSignals {
+    /// Returns when the daemon is to stop; says why. Cancel-safe.
+    async fn ordered(&mut self, halt: &mut Halt) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = halt.ordered() => "a filter failed that has on_fault = \"halt\"",
+        }
     }
 }
 
 impl Run {
     #[expect(clippy::unused_self, reason = "every verb is run the same way")]
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
-        let configuration = file.load()?;
+        let text = file.read()?;
+        let configuration = file.parse_or_fail(&text)?;
         let level = std::env::var(LEVEL_VARIABLE).ok();
         // It is kept to the end: when it goes, it says what was held back.
         let log = logging::start(&configuration.log, level.as_deref());
@@ -65,32 +84,57 @@ impl Run {
         for warning in &configuration.warnings {
             tracing::warn!("{warning}");
         }
+        let (commander, commands) = control::commands();
+        let digest = Digest::of(text.as_bytes());
+        let daemon = Daemon {
+            monitor: Monitor::default(),
+            configuration: ConfigurationState::new(file.path(), digest, configuration.watch),
+            commander,
+        };
+        let admin = Admin::start(&configuration.admin, &daemon).map_err(CliError::Build)?;
         let plugins = file.load_plugins(&configuration)?;
         for warning in &plugins.warnings {
             tracing::warn!("{warning}");
         }
         raise_descriptor_limit();
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
-        let ended = runtime.block_on(serve(configuration, &plugins));
+        let operated = Operated { file: file.clone(), daemon, commands };
+        runtime.spawn(control::watch_file(operated.daemon.clone()));
+        let ended = runtime.block_on(serve(configuration, &plugins, operated));
+        drop(admin);
         // A thread that hangs in a system call would hang this one as well.
         runtime.shutdown_timeout(Duration::ZERO);
         ended
     }
 }
 
-async fn serve(configuration: Configuration, plugins: &Plugins) -> Result<Exit, CliError> {
-    let grace = configuration.grace;
+/// What the operator has to do with a daemon.
+struct Operated {
+    file: ConfigurationFile,
+    daemon: Daemon,
+    commands: Commands,
+}
+
+async fn serve(
+    configuration: Configuration,
+    plugins: &Plugins,
+    mut operated: Operated,
+) -> Result<Exit, CliError> {
     let mut signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
     if configuration.sources.is_empty() {
         return Err(CliError::NoSource);
     }
-    let blueprint = app::blueprint(configuration, plugins, None).map_err(CliError::Build)?;
-    let mut running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();
+    let mut application = Application::start(configuration, plugins).map_err(CliError::Build)?;
+    operated.daemon.monitor.show(application.running().generation(), application.running().view());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
-    let mut halt = running.halt();
-    let why = watch(&mut running, &mut signals, &mut halt).await;
+    let mut halt = application.running().halt();
+    let why = watch(&mut application, &mut signals, &mut halt, &mut operated).await;
+    let grace = application.grace();
     tracing::info!(why, ?grace, "stopping");
-    let report = running.drain(grace).await;
+    operated.daemon.monitor.draining();
+    // Who waits for an answer is told that there will be none.
+    drop(operated.commands);
+    let report = application.drain().await;
     let exit = conclude(&report);
     let Some(filter) = halt.filter() else { return Ok(exit) };
     tracing::error!(
@@ -100,23 +144,94 @@ async fn serve(configuration: Configuration, plugins: &Plugins) -> Result<Exit, 
     Ok(Exit::Failure)
 }
 
-/// Does what signals ask for, until the daemon is to stop; says why.
+/// Does what signals and commands ask for, until the daemon is to stop; says why.
 async fn watch(
-    running: &mut RunningPipeline,
+    application: &mut Application,
     signals: &mut Signals,
     halt: &mut Halt,
+    operated: &mut Operated,
 ) -> &'static str {
+    let Operated { file, daemon, commands } = operated;
+    let Signals { hangup, stop } = signals;
     loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return "SIGTERM",
-            _ = signals.interrupt.recv() => return "SIGINT",
-            _ = signals.hangup.recv() => {
-                tracing::info!("SIGHUP: files are opened anew");
-                running.reopen();
+        let reply = tokio::select! {
+            why = stop.ordered(halt) => return why,
+            () = application.exhausted() => return "all sources have come to their end",
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: files are opened anew, and the configuration is reloaded");
+                application.running().reopen();
+                None
             }
-            _ = halt.ordered() => return "a filter failed that has on_fault = \"halt\"",
-            () = running.exhausted() => return "all sources have come to their end",
+            Some(Command::Reload { reply }) = commands.recv() => Some(reply),
+        };
+        let reloaded = tokio::select! {
+            biased;
+            // A file system that hangs must not keep the daemon from stopping.
+            why = stop.ordered(halt) => return why,
+            reloaded = reload(file, daemon, application) => reloaded,
+        };
+        if let Some(reply) = reply {
+            // Who asked may have gone away.
+            let _unheard = reply.send(reloaded);
         }
+    }
+}
+
+/// Loads the file anew; notes and logs what came of it.
+async fn reload(
+    file: &ConfigurationFile,
+    daemon: &Daemon,
+    application: &mut Application,
+) -> Reloaded {
+    let checked = {
+        let file = file.clone();
+        tokio::task::spawn_blocking(move || file.check()).await
+    };
+    let (digest, reloaded) = match checked {
+        Ok(Ok(checked)) => (Some(checked.digest), apply(checked, daemon, application).await),
+        Ok(Err(error)) => (None, Reloaded::Failed { message: error.one_line() }),
+        Err(error) => {
+            let message =
+                format!("the check of the file failed, by a fault of the program: {error}");
+            (None, Reloaded::Failed { message })
+        }
+    };
+    daemon.configuration.reloaded(digest, &reloaded);
+    match &reloaded {
+        Reloaded::Applied { generation, diagnosis } => {
+            diagnosis.problems.iter().for_each(|warning| tracing::warn!("{warning}"));
+            tracing::info!(generation, "the configuration was reloaded");
+        }
+        Reloaded::Failed { message } => {
+            tracing::error!("the reload failed, and the daemon runs as before: {message}");
+        }
+        Reloaded::Refused { diagnosis } => {
+            diagnosis.problems.iter().for_each(|problem| tracing::error!("{problem}"));
+            let problems = diagnosis.errors();
+            tracing::error!(problems, "the configuration was refused; the daemon runs as before");
+        }
+    }
+    reloaded
+}
+
+/// Runs with a file that was checked, if it can be used.
+async fn apply(checked: Checked, daemon: &Daemon, application: &mut Application) -> Reloaded {
+    let Checked { mut diagnosis, digest, usable } = checked;
+    let Some((configuration, plugins)) = usable else { return Reloaded::Refused { diagnosis } };
+    if configuration.sources.is_empty() {
+        return Reloaded::Failed { message: CliError::NoSource.one_line() };
+    }
+    let watch = configuration.watch;
+    match application.reload(configuration, &plugins).await {
+        Ok(left) => {
+            plugins.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            diagnosis.problems.extend(left);
+            let generation = application.running().generation();
+            daemon.configuration.applied(digest, watch);
+            daemon.monitor.show(generation, application.running().view());
+            Reloaded::Applied { generation, diagnosis }
+        }
+        Err(error) => Reloaded::Failed { message: CliError::Build(error).one_line() },
     }
 }
 

@@ -56,6 +56,18 @@ pub(super) fn parse<'a>(
     Some(Document { root, places })
 }
 
+/// What can be read of a text that may be no TOML, with what the environment gives.
+pub(super) fn salvage<'a>(text: &'a str, environment: Environment<'_>) -> DeTable<'a> {
+    let (root, _mistakes) = DeTable::parse_recoverable(text);
+    let mut root = root.into_inner();
+    let (mut findings, mut places) = (Findings::new("", text), Places::default());
+    for (key, value) in root.iter_mut() {
+        let path = KeyPath::top(key.get_ref());
+        substitute(value, &path, environment, &mut findings, &mut places);
+    }
+    root
+}
+
 /// The entries of a table in the order of the file.
 fn sorted_mut<'t, 'a>(
     table: &'t mut DeTable<'a>,

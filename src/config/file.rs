@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
+use super::admin::AdminConfig;
 use super::parts::{SinkConfig, SourceConfig};
 use super::schema::in_place;
 use super::test::Test;
@@ -46,6 +47,15 @@ pub(super) struct File {
     /// rule asks for are left out.
     #[serde(default)]
     pub(super) before_rules: OneOrMany<String>,
+    /// How often to look whether this file was changed; the daemon then reloads it, once it stays
+    /// the same for so long again. `"0s"` never looks: SIGHUP and `qatime reload` do it then.
+    #[serde(default = "File::default_watch")]
+    pub(super) watch: Duration,
+    /// Where the daemon says how it is, and is told to reload: `/healthz`, `/readyz`, `/metrics`
+    /// and `/status`, over HTTP.
+    #[serde(default)]
+    #[schemars(schema_with = "in_place::<AdminConfig>")]
+    pub(super) admin: AdminConfig,
     /// What the daemon says of itself, and how.
     #[serde(default)]
     #[schemars(schema_with = "in_place::<logging::Config>")]
@@ -82,6 +92,10 @@ pub(super) struct File {
 }
 
 impl File {
+    const fn default_watch() -> Duration {
+        Duration::from_secs(0)
+    }
+
     const fn default_grace() -> Duration {
         Duration::from_secs(8)
     }

@@ -95,9 +95,15 @@ impl Sections {
     }
 
     fn configure(self, rule_set: RuleSet, findings: &Findings<'_>) -> Option<Configuration> {
-        let File { grace, workers, unmatched, before_rules, log, decoder, plugins, .. } =
-            self.file?;
+        let file = self.file?;
+        let File { grace, workers, unmatched, before_rules, watch, .. } = file;
+        let File { admin, log, decoder, plugins, .. } = file;
         let place = |filter: &Entry<_>| FilterPlaces::new(&filter.path, &self.places, findings);
+        let top = |name: &str| {
+            let place = self.places.nearest(&KeyPath::top(name)).value.start;
+            (name.to_owned(), findings.position(place))
+        };
+        let top_places = ["admin", "log"].into_iter().map(top).collect();
         let filter_places = self.filters.iter().map(place).collect();
         let tests = self.tests.into_iter();
         let tests = tests.filter_map(|test| {
@@ -109,6 +115,8 @@ impl Sections {
             workers,
             unmatched,
             before_rules: before_rules.values().to_vec(),
+            watch: Some(watch.get()).filter(|interval| !interval.is_zero()),
+            admin,
             log,
             decoder,
             plugins,
@@ -120,6 +128,7 @@ impl Sections {
             tests: tests.collect(),
             warnings: Vec::new(),
             filter_places,
+            top_places,
             file: String::new(),
         })
     }

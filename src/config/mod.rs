@@ -10,7 +10,9 @@
 //! Nothing here touches what the configuration speaks of: no file, no socket, no mount. Plugins are
 //! loaded by whoever uses the configuration.
 
+mod admin;
 mod checks;
+mod diagnosis;
 mod document;
 mod file;
 mod keys;
@@ -32,6 +34,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admin::{AdminAddress, AdminAddressError, AdminConfig};
+pub use diagnosis::Diagnosis;
 pub use file::Unmatched;
 pub use load::load;
 pub use parts::{SinkConfig, SourceConfig};
@@ -56,6 +60,10 @@ pub struct Configuration {
     pub unmatched: Unmatched,
     /// The names of the filters that events go through before the rules, in this order.
     pub before_rules: Vec<String>,
+    /// How often the daemon looks whether the file was changed; `None`: never.
+    pub watch: Option<Duration>,
+    /// Where the daemon answers its operator.
+    pub admin: AdminConfig,
     /// What the daemon says of itself.
     pub log: logging::Config,
     /// How lines are read.
@@ -77,11 +85,13 @@ pub struct Configuration {
     tests: Vec<trial::TestEntry>,
     /// Where the keys of each filter stand, in the same order.
     filter_places: Vec<settings::FilterPlaces>,
+    /// Where the tables and keys of the top level stand.
+    top_places: Vec<(String, Position)>,
     file: String,
 }
 
 /// A source, a filter or a sink, and its name in the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Named<T> {
     /// The name: what stands behind the dot in `[sinks.atime]`.
     pub name: String,
@@ -140,6 +150,17 @@ impl Configuration {
         }
         let (file, key) = (self.file.clone(), key.to_string());
         Problem { file, line, column, key, severity: Severity::Error, message }
+    }
+
+    /// A warning at a table or key of the top level, or at the file's beginning where it is not
+    /// there.
+    #[must_use]
+    pub fn warning(&self, key: &str, message: &str) -> Problem {
+        let place = self.top_places.iter().find(|(known, _)| known == key);
+        let Position { line, column } =
+            place.map_or(Position { line: 1, column: 1 }, |(_, at)| *at);
+        let (file, key, message) = (self.file.clone(), key.to_owned(), message.to_owned());
+        Problem { file, line, column, key, severity: Severity::Warning, message }
     }
 
     /// Decodes the line of each of the `[[tests]]`, and takes it through filters and rules; gives

@@ -27,9 +27,9 @@ pub(super) trait Part: Sized {
 
 /// Declares the kinds of a shelf once: variant, configuration, `type` in the file.
 macro_rules! kinds {
-    ($(#[doc = $doc:literal])+ $name:ident: $($variant:ident($config:ty) = $kind:literal,)*) => {
+    ($(#[doc = $doc:literal])+ $name:ident $(($derive:ident))?: $($variant:ident($config:ty) = $kind:literal,)*) => {
         $(#[doc = $doc])+
-        #[derive(Debug, Clone)]
+        #[derive(Debug, Clone, $($derive)?)]
         pub enum $name {
             $(#[doc = concat!("`type = \"", $kind, "\"`")] $variant(Box<$config>),)*
         }
@@ -83,7 +83,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Where events come from: one `[sources.<name>]`.
-    SourceConfig:
+    SourceConfig (PartialEq):
     File(sources::file::Config) = "file",
     Stdin(sources::stdin::Config) = "stdin",
     Syslog(sources::syslog::Config) = "syslog",

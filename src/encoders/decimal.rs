@@ -17,7 +17,8 @@ pub(super) fn push(mut value: u64, out: &mut Vec<u8>) {
 }
 
 /// A number with a comma between each three digits: `1,234,567`.
-pub(super) fn grouped(value: u64) -> String {
+#[must_use]
+pub fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
@@ -27,6 +28,13 @@ pub(super) fn grouped(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// As [`grouped`], of what may be negative.
+#[must_use]
+pub fn signed(value: i128) -> String {
+    let magnitude = grouped(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX));
+    if value < 0 { format!("-{magnitude}") } else { magnitude }
 }
 
 #[cfg(test)]

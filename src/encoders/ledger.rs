@@ -1,8 +1,9 @@
 //! The ledger as a table for people: at the end of a run, a replay and a demo.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
-use super::decimal::grouped;
+use super::decimal::{grouped, signed};
+use super::table::Table;
 use crate::event::Reason;
 use crate::telemetry::{Counts, FaultKind, LedgerReport};
 
@@ -168,64 +169,13 @@ fn printable(name: &str) -> String {
     name.escape_debug().to_string()
 }
 
-fn signed(value: i128) -> String {
-    let magnitude = grouped(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX));
-    if value < 0 { format!("-{magnitude}") } else { magnitude }
-}
-
-/// Rows of cells that line up under a heading.
-struct Table {
-    heading: &'static [&'static str],
-    rows: Vec<Vec<String>>,
-    /// The columns that are set flush left; numbers are set flush right.
-    left: &'static [usize],
-}
-
-impl Table {
-    fn new(heading: &'static [&'static str]) -> Self {
-        Self { heading, rows: Vec::new(), left: &[0] }
-    }
-
-    /// Appends the table and an empty line; nothing where there are no rows.
-    fn write(&self, text: &mut String) {
-        if self.rows.is_empty() {
-            return;
-        }
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.fold(self.heading[column].len(), usize::max)
-        };
-        let widths: Vec<usize> = (0..self.heading.len()).map(width).collect();
-        self.write_row(self.heading, &widths, text);
-        for row in &self.rows {
-            self.write_row(row, &widths, text);
-        }
-        text.push('\n');
-    }
-
-    fn write_row(&self, cells: &[impl AsRef<str>], widths: &[usize], text: &mut String) {
-        let start = text.len();
-        for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
-            let (cell, gap) = (cell.as_ref(), if column == 0 { "" } else { "  " });
-            let written = if self.left.contains(&column) {
-                write!(text, "{gap}{cell:<width$}")
-            } else {
-                write!(text, "{gap}{cell:>width$}")
-            };
-            written.expect("a string takes every write");
-        }
-        text.truncate(start + text[start..].trim_end().len());
-        text.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::telemetry::Ledger;
 
     fn ledger() -> Ledger {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let source = ledger.open_source("cluster");
         let reads = ledger.open_rule("reads");
         let sink = ledger.open_sink("atime");
@@ -270,7 +220,7 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 
     #[test]
     fn filters_are_shown_where_there_are_any() {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let filter = ledger.open_filter("normalize");
         filter.received(1_010);
         filter.kept(1_000);
@@ -298,7 +248,7 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
 
     #[test]
     fn the_last_line_says_how_it_stands() {
-        let mut ledger = ledger();
+        let ledger = ledger();
         assert_eq!(table(&Ledger::default().report()), "Every event is accounted for.\n");
         let other = ledger.open_sink("file\n");
         other.delivered(1);

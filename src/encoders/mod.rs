@@ -1,12 +1,13 @@
 //! Events as bytes: JSON lines, a template, or text for people. Nothing here fails, allocates per
 //! event, reads a clock or touches a file.
 
+pub mod decimal;
 pub mod json;
 pub mod ledger;
+pub mod table;
 pub mod template;
 pub mod text;
 
-mod decimal;
 mod format;
 mod lines;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod record;
 mod reference;
 mod selection;
 mod span;
+mod ticket;
 mod timestamp;
 
 pub use batch::Batch;
@@ -32,4 +33,5 @@ pub use record::{IoSizes, Record};
 pub use reference::EventRef;
 pub use selection::Selection;
 pub use span::{Side, Span};
+pub use ticket::{Ticket, TicketEnd};
 pub use timestamp::{Civil, Timestamp, TimestampError};

@@ -92,6 +92,9 @@ reasons! {
     ReadOnly = "read_only",
     /// The daemon stopped, at the end of its grace period, before the sink had it.
     ShutDown = "shut_down",
+    /// The sink was taken out of the configuration, or replaced, while it failed, and did not take
+    /// what it had within the grace period.
+    SinkGone = "sink_gone",
     /// The path lies in a snapshot, which is read-only.
     Snapshot = "snapshot",
     /// A symbolic link stands on the way to the file.

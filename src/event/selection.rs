@@ -2,27 +2,40 @@
 
 use std::sync::Arc;
 
-use super::{Batch, EventRef, Record};
+use super::{Batch, EventRef, Record, Ticket};
 
 /// The events of a batch that go to one sink.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Selection {
     batch: Arc<Batch>,
     events: Vec<u32>,
+    ticket: Option<Ticket>,
 }
 
 impl Selection {
     /// Some events of a batch, by their index.
     #[must_use]
     pub fn new(batch: Arc<Batch>, events: Vec<u32>) -> Self {
-        Self { batch, events }
+        Self { batch, events, ticket: None }
     }
 
     /// All events of a batch.
     #[must_use]
     pub fn all(batch: Arc<Batch>) -> Self {
         let events = (0..u32::try_from(batch.len()).unwrap_or(u32::MAX)).collect();
-        Self { batch, events }
+        Self { batch, events, ticket: None }
+    }
+
+    /// The same events, with the ticket of the work that they came with. Whoever has them at last
+    /// takes it and settles it.
+    #[must_use]
+    pub fn with_ticket(self, ticket: Option<Ticket>) -> Self {
+        Self { ticket, ..self }
+    }
+
+    /// Takes the ticket, where there is one.
+    pub fn take_ticket(&mut self) -> Option<Ticket> {
+        self.ticket.take()
     }
 
     /// How many events there are.
@@ -55,6 +68,6 @@ impl Selection {
         if needed * 2 > self.batch.memory_bytes() {
             return self;
         }
-        Self::all(Arc::new(self.batch.compact(&self.events)))
+        Self::all(Arc::new(self.batch.compact(&self.events))).with_ticket(self.ticket)
     }
 }

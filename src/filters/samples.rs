@@ -51,7 +51,7 @@ pub(crate) fn loaded_with(name: &str, keys: &str, folders: Folders) -> Loaded {
 
 /// A filter with an account of its own.
 pub(crate) fn filter(loaded: Loaded) -> (Filter, Ledger) {
-    let mut ledger = Ledger::default();
+    let ledger = Ledger::default();
     let account = ledger.open_filter(&loaded.name);
     (Filter::new(Arc::new(loaded), account), ledger)
 }

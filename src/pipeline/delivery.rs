@@ -1,13 +1,17 @@
-//! The lane of one sink: takes batches from its queue and delivers them. All retrying is here.
+//! The delivery of one lane: takes batches from its queue and hands them to its sink. All retrying
+//! is here.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::event::Selection;
+use super::lanes::{Lane, Order, Orders, Turn};
+use crate::event::{Reason, Selection};
 use crate::queue::Consumer;
 use crate::sinks::{DeliverError, Sink};
 use crate::telemetry::{SinkAccount, Throttle};
@@ -19,23 +23,56 @@ const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
 /// A queue that stays empty for so long has run empty: what the sink holds back is written out.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// Those who wait to hear of their events wait so long at most, if the sink can.
+const SETTLE_INTERVAL_MAX: Duration = Duration::from_secs(5);
+/// A sink that could not settle everything takes further events for so long before it is asked
+/// again.
+const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// A sink, and what brings its events to it.
 pub(super) struct Delivery {
     sink: Box<dyn Sink>,
-    consumer: Consumer,
+    turn: Turn,
+    /// Lanes that have to end before this one begins, since their sinks may work on the same files.
+    after: Vec<Turn>,
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
+    orders: Orders,
     outage: Outage,
+    /// When the sink may be asked to settle again.
+    settle_after: Instant,
+    /// When the order came that has an end.
+    ordered_at: Option<Instant>,
+    /// How many events the sink has taken.
+    given: u64,
+    /// How many events of this lane were settled before it began.
+    settled_before: u64,
 }
 
+/// The sink was given up.
+#[derive(Debug)]
+struct GivenUp;
+
 impl Delivery {
-    pub(super) fn new(
-        sink: Box<dyn Sink>,
-        consumer: Consumer,
-        account: Arc<SinkAccount>,
-        reopen: watch::Receiver<u64>,
-    ) -> Self {
-        Self { sink, consumer, account, reopen, outage: Outage::default() }
+    pub(super) fn new(lane: &Lane, sink: Box<dyn Sink>, reopen: watch::Receiver<u64>) -> Self {
+        Self {
+            sink,
+            turn: Arc::clone(&lane.turn),
+            after: Vec::new(),
+            account: Arc::clone(&lane.account),
+            reopen,
+            orders: lane.orders(),
+            outage: Outage::default(),
+            settle_after: Instant::now(),
+            ordered_at: None,
+            given: 0,
+            settled_before: 0,
+        }
+    }
+
+    /// Begins only after the deliveries of other lanes have ended.
+    pub(super) fn after(&mut self, lanes: Vec<Turn>) {
+        self.after = lanes;
     }
 
     /// Runs on a thread of its own, so that the sink may block. Called within a tokio runtime,
@@ -49,49 +86,163 @@ impl Delivery {
     }
 
     async fn run(mut self) {
-        self.insist(Step::Connect).await;
+        let turn = Arc::clone(&self.turn);
+        let consumer = tokio::select! {
+            biased;
+            // The successor waits for the same turn.
+            () = self.orders.hand_over() => return,
+            consumer = wait_for_turn(&self.after, &turn) => consumer,
+        };
+        let mut consumer = consumer;
+        self.settled_before = self.account.settled();
+        let served = self.serve(&mut consumer).await;
+        let closed = match served {
+            Ok(()) => self.insist(Step::Close).await,
+            Err(GivenUp) => Err(GivenUp),
+        };
+        match closed {
+            Ok(()) => consumer.acknowledge(),
+            Err(GivenUp) => self.abandon(&mut consumer),
+        }
+    }
+
+    /// Delivers until the queue ends, or another delivery takes over.
+    async fn serve(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
+        if let Err(GivenUp) = self.insist(Step::Connect).await {
+            return self.leave();
+        }
         let interval = self.sink.flush_interval();
-        let mut flushed = tokio::time::Instant::now();
+        let mut flushed = Instant::now();
         let mut holds_back = false;
         loop {
             let patience = if holds_back { QUIET.min(interval) } else { interval };
-            tokio::select! {
+            let step = tokio::select! {
                 biased;
-                Ok(()) = self.reopen.changed() => {
-                    self.insist(Step::Reopen).await;
-                    continue;
-                }
-                popped = tokio::time::timeout(patience, self.consumer.pop()) => match popped {
+                () = self.orders.hand_over() => return Ok(()),
+                Ok(()) = self.reopen.changed() => self.insist(Step::Reopen).await,
+                popped = tokio::time::timeout(patience, consumer.pop()) => match popped {
                     Ok(Some(events)) => {
-                        self.insist(Step::Deliver(&events)).await;
+                        if let ControlFlow::Break(left) = self.deliver(events, consumer).await {
+                            return left;
+                        }
                         holds_back = true;
                         if flushed.elapsed() < interval {
                             continue;
                         }
+                        self.flush(consumer).await
                     }
-                    Ok(None) => break,
-                    Err(_quiet) => {}
+                    Ok(None) => return Ok(()),
+                    Err(_quiet) => self.flush(consumer).await,
                 }
+            };
+            if step.is_err() {
+                return self.leave();
             }
-            self.insist(Step::Flush).await;
-            flushed = tokio::time::Instant::now();
+            flushed = Instant::now();
             holds_back = false;
         }
-        self.insist(Step::Close).await;
     }
 
-    /// Makes a step, again and again until it succeeds. At the end of the grace period the
-    /// process ends while it tries; the ledger has what was left.
-    async fn insist(&mut self, step: Step<'_>) {
+    async fn deliver(
+        &mut self,
+        events: Selection,
+        consumer: &mut Consumer,
+    ) -> ControlFlow<Result<(), GivenUp>> {
+        if self.insist(Step::Deliver(&events)).await.is_ok() {
+            self.given += events.len() as u64;
+            consumer.delivered();
+            return ControlFlow::Continue(());
+        }
+        consumer.put_back(events);
+        ControlFlow::Break(self.leave())
+    }
+
+    /// Lets the sink write out what it holds back, and acknowledges its events where somebody
+    /// waits for that, and has waited for long enough.
+    async fn flush(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
+        let interval = self.sink.settle_interval().min(SETTLE_INTERVAL_MAX);
+        let is_due = consumer.unacknowledged_for().is_some_and(|waited| waited >= interval);
+        if !is_due || Instant::now() < self.settle_after {
+            return self.insist(Step::Flush).await;
+        }
+        self.insist(Step::Settle).await?;
+        if self.sink.is_behind() {
+            self.settle_after = Instant::now() + SETTLE_PAUSE;
+        } else {
+            consumer.acknowledge();
+        }
+        Ok(())
+    }
+
+    /// After a step was given up: whoever takes over goes on with what waits.
+    fn leave(&self) -> Result<(), GivenUp> {
+        match self.orders.current() {
+            Order::HandOver(_) => Ok(()),
+            Order::Deliver | Order::Finish(_) => Err(GivenUp),
+        }
+    }
+
+    /// Makes a step, again and again until it succeeds, or the orders say to give up. At the end
+    /// of the grace period the process ends while it tries; the ledger has what was left.
+    async fn insist(&mut self, step: Step<'_>) -> Result<(), GivenUp> {
         let mut step = Attempt { step, needs_connection: false };
         while let Err(error) = step.attempt(self.sink.as_mut()).await {
             self.account.retried();
-            let wait = self.outage.failed(self.account.name(), &error);
+            let mut wait = self.outage.failed(self.account.name(), &error);
             step.needs_connection |= matches!(error, DeliverError::Disconnected(_));
-            tokio::time::sleep(wait).await;
+            match self.patience_left(step.step) {
+                Some(left) if left.is_zero() => return Err(GivenUp),
+                Some(left) => wait = wait.min(left),
+                None => {}
+            }
+            tokio::select! {
+                biased;
+                () = self.orders.changed(), if self.ordered_at.is_none() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
         }
         self.outage.ended(self.account.name());
+        Ok(())
     }
+
+    /// For how long to go on with a step that fails; for ever, unless there is an order that ends.
+    fn patience_left(&mut self, step: Step<'_>) -> Option<Duration> {
+        let order = self.orders.current();
+        let patience = match (order, step) {
+            (Order::Deliver, _) => return None,
+            (Order::HandOver(patience), Step::Close) | (Order::Finish(patience), _) => patience,
+            (Order::HandOver(_), _) => Duration::ZERO,
+        };
+        let ordered_at = *self.ordered_at.get_or_insert_with(Instant::now);
+        Some(patience.saturating_sub(ordered_at.elapsed()))
+    }
+
+    /// Counts what the sink has kept and cannot finish; where nobody takes over, also what waits.
+    fn abandon(&mut self, consumer: &mut Consumer) {
+        let settled = self.account.settled() - self.settled_before;
+        let mut lost = self.given.saturating_sub(settled);
+        if matches!(self.orders.current(), Order::Finish(_)) {
+            lost += consumer.close() as u64;
+        }
+        self.account.count_rejected(Reason::SinkGone, lost);
+        tracing::error!(
+            component = self.account.name(),
+            events = lost,
+            "the sink was taken out of the configuration, or replaced, while it failed: what it \
+             did not take within the grace period is rejected as sink_gone"
+        );
+    }
+}
+
+/// Returns once all others have ended, and it is this delivery's turn.
+async fn wait_for_turn<'a>(
+    others: &[Turn],
+    turn: &'a Turn,
+) -> tokio::sync::MutexGuard<'a, Consumer> {
+    for other in others {
+        drop(other.lock().await);
+    }
+    turn.lock().await
 }
 
 /// What a lane does with its sink.
@@ -102,6 +253,7 @@ enum Step<'a> {
     Deliver(&'a Selection),
     Flush,
     Reopen,
+    Settle,
 }
 
 /// A step, and whether the sink has to be connected before.
@@ -122,6 +274,7 @@ impl Attempt<'_> {
             Step::Deliver(events) => sink.deliver(events).await,
             Step::Flush => sink.flush().await,
             Step::Reopen => sink.reopen().await,
+            Step::Settle => sink.settle().await,
         }
     }
 }

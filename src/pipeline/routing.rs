@@ -197,7 +197,7 @@ impl Router {
     /// A router whose counts nobody reads: to try what becomes of an event.
     #[must_use]
     pub fn for_trial(routing: Arc<Routing>) -> Self {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let filters = &routing.filtering.filters;
         let accounts: Vec<_> =
             filters.iter().map(|filter| ledger.open_filter(&filter.name)).collect();

@@ -1,10 +1,11 @@
 //! Whole pipelines, on real sources and on sinks that fail in chosen ways.
 
 mod filters;
+mod succession;
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::component::{Intake, SinkContext};
 use crate::decoders::{self, Decoder};
-use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Timestamp};
+use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Ticket, TicketEnd, Timestamp};
 use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{DeliverError, QueueConfig, Sink};
@@ -33,9 +34,12 @@ final = true
 "#;
 
 /// Sends so many lines of each kind, in frames of ten.
+#[derive(Default)]
 struct Lines {
     rounds: usize,
     patient: bool,
+    /// Where tickets end, if they are wanted.
+    ends: Option<Arc<Mutex<Vec<TicketEnd>>>>,
 }
 
 #[async_trait]
@@ -57,9 +61,12 @@ impl Source for Lines {
                 frames.frames.push(Frame { offset, length, end: FrameEnd::Delimited });
             }
             frames.received = Timestamp::from_nanos(0);
-            if intake.send(frames).await.is_err() {
-                return;
-            }
+            let ticket = self
+                .ends
+                .clone()
+                .map(|ends| Ticket::new(move |end| ends.lock().unwrap().push(end)));
+            let Ok(room) = intake.reserve().await else { return };
+            room.send_with(frames, ticket);
         }
     }
 }
@@ -103,15 +110,21 @@ fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
 }
 
 fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline {
+    let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
+    let good = ("good".to_owned(), queue, moody(0, Arc::default()));
+    let source = Next::Begin(Box::new(lines));
+    Pipeline::build(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)])).unwrap()
+}
+
+/// A blueprint of two workers with these rules and sinks, and one source.
+fn blueprint(rules: &str, source: Next, sinks: Vec<(String, QueueConfig, BuildSink)>) -> Blueprint {
     #[derive(serde::Deserialize)]
     struct File {
         rules: Vec<Rule>,
     }
-    let file: File = toml::from_str(RULES).unwrap();
-    let names = ["good".to_owned(), "bad".to_owned()];
-    let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
-    let good = moody(0, Arc::default());
-    Pipeline::build(Blueprint {
+    let file: File = toml::from_str(rules).unwrap();
+    let names: Vec<String> = sinks.iter().map(|(name, _, _)| name.clone()).collect();
+    Blueprint {
         decoder: Decoder::new(&decoders::Config::default()).unwrap(),
         year: None,
         routing: Arc::new(Routing::new(
@@ -121,10 +134,9 @@ fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline
             Filtering::default(),
         )),
         workers: 2,
-        sources: vec![("lines".to_owned(), Box::new(lines))],
-        sinks: vec![("good".to_owned(), queue, good), ("bad".to_owned(), queue, bad)],
-    })
-    .unwrap()
+        sources: vec![("lines".to_owned(), source)],
+        sinks,
+    }
 }
 
 async fn play(mut running: RunningPipeline, grace: Duration) -> LedgerReport {
@@ -136,7 +148,7 @@ const GRACE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn every_event_has_its_place_in_the_ledger() {
-    let lines = Lines { rounds: 100, patient: true };
+    let lines = Lines { rounds: 100, patient: true, ends: None };
     let bad = moody(7, Arc::default());
     let report = play(pipeline(lines, bad, units::Duration::from_secs(5)).start(), GRACE).await;
     assert!(report.is_settled(), "{report:?}");
@@ -151,7 +163,7 @@ async fn every_event_has_its_place_in_the_ledger() {
 #[tokio::test]
 async fn a_hung_sink_holds_up_nobody_and_its_losses_have_a_name() {
     let hangs = Arc::new(AtomicBool::new(true));
-    let lines = Lines { rounds: 100, patient: false };
+    let lines = Lines { rounds: 100, patient: false, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
     let mut running = pipeline(lines, bad, units::Duration::from_millis(10)).start();
     running.exhausted().await;
@@ -173,10 +185,10 @@ async fn a_hung_sink_holds_up_nobody_and_its_losses_have_a_name() {
 #[tokio::test]
 async fn a_patient_source_waits_for_a_slow_sink_and_loses_nothing() {
     let hangs = Arc::new(AtomicBool::new(true));
-    let lines = Lines { rounds: 100, patient: true };
+    let lines = Lines { rounds: 100, patient: true, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
     let running = pipeline(lines, bad, units::Duration::from_millis(1)).start();
-    while running.lanes()[1].1.depth().events < 10 {
+    while running.view().lanes[1].gauge.depth().events < 10 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(running.report().sources[0].received < 400);
@@ -189,11 +201,51 @@ async fn a_patient_source_waits_for_a_slow_sink_and_loses_nothing() {
 #[tokio::test]
 async fn what_is_left_at_the_end_of_the_grace_period_is_reported() {
     let hangs = Arc::new(AtomicBool::new(true));
-    let lines = Lines { rounds: 5, patient: true };
+    let lines = Lines { rounds: 5, patient: true, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
     let running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
     let report = play(running, Duration::from_millis(200)).await;
     assert!(report.balances() && !report.is_settled(), "{report:?}");
     assert_eq!((report.sinks[0].delivered, report.sinks[1].in_flight), (5, 5));
     hangs.store(false, Ordering::Relaxed);
+}
+
+#[tokio::test]
+async fn a_source_hears_when_all_sinks_have_what_it_sent() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let lines = Lines { rounds: 5, patient: true, ends: Some(Arc::clone(&ends)) };
+    let bad = moody(3, Arc::clone(&hangs));
+    let mut running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
+    running.exhausted().await;
+    while running.report().sinks[0].delivered < 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(ends.lock().unwrap().is_empty(), "the other sink has them not yet");
+    hangs.store(false, Ordering::Relaxed);
+    while ends.lock().unwrap().len() < 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(running.drain(GRACE).await.is_settled());
+    assert_eq!(*ends.lock().unwrap(), [TicketEnd::Settled; 5]);
+}
+
+#[tokio::test]
+async fn a_source_hears_of_what_a_full_queue_refused() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let lines = Lines { rounds: 100, patient: false, ends: Some(Arc::clone(&ends)) };
+    let bad = moody(0, Arc::clone(&hangs));
+    let mut running = pipeline(lines, bad, units::Duration::from_millis(1)).start();
+    running.exhausted().await;
+    while !ends.lock().unwrap().contains(&TicketEnd::Dropped) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    hangs.store(false, Ordering::Relaxed);
+    let report = running.drain(GRACE).await;
+    assert!(report.is_settled(), "{report:?}");
+    let lost = report.sinks[1].rejected.of(Reason::QueueFull);
+    let ends = ends.lock().unwrap();
+    assert_eq!(ends.len(), 100);
+    assert_eq!(ends.iter().filter(|end| **end == TicketEnd::Dropped).count() as u64, lost);
 }

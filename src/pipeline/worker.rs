@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::halt::Halting;
+use super::lanes::Lane;
 use super::routing::{Routed, Router};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
-use crate::queue::{Gauge, Producer};
+use crate::queue::Producer;
 use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
 
 /// How frames are read, by all workers alike.
@@ -35,16 +36,13 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(producer: Producer, account: Arc<SinkAccount>, wait_max: Duration) -> Self {
-        Self { producer, account, wait_max, stalled: Arc::default() }
+    pub(super) fn new(lane: &Lane, wait_max: Duration) -> Self {
+        let Lane { producer, account, stalled, .. } = lane.clone();
+        Self { producer, account, wait_max, stalled }
     }
 
-    pub(super) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         self.account.name()
-    }
-
-    pub(super) fn gauge(&self) -> Gauge {
-        self.producer.gauge()
     }
 
     /// Hands a selection to the lane. A patient source has waited for room before; others lose
@@ -129,14 +127,14 @@ impl Worker {
     }
 
     fn work(&mut self, work: Work) {
-        let Work { frames, account, patient, spares } = work;
+        let Work { frames, account, patient, spares, ticket } = work;
         let (batch, unwanted) = self.decode(frames, &account);
         let Routed { batch, selected, fates, halted_by, .. } =
             self.router.route(batch, Instant::now());
         for (outlet, events) in self.outlets.iter().zip(selected) {
             if !events.is_empty() {
                 let selection = Selection::new(Arc::clone(&batch), events);
-                outlet.offer(selection.compacted(), patient);
+                outlet.offer(selection.compacted().with_ticket(ticket.clone()), patient);
             }
         }
         // A lane that keeps a whole batch keeps its buffer; as a rule it has a copy of its part.
@@ -155,6 +153,9 @@ impl Worker {
         }
         if let Some(filter) = halted_by {
             self.halting.halt(self.router.name(filter));
+        }
+        if let Some(ticket) = ticket {
+            ticket.settle();
         }
     }
 

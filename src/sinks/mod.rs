@@ -61,7 +61,8 @@ pub enum DeliverError {
     },
 }
 
-/// A sink, driven by its lane: `connect`, then `deliver` and `flush` in any order, then `close`.
+/// A sink, driven by its lane: `connect`, then `deliver`, `flush` and `settle` in any order, then
+/// `close`.
 ///
 /// The lane has a thread of its own, so that any method may block for a while; none sleeps, loops
 /// or retries by itself. A future may be dropped at the end of the grace period: what is not
@@ -69,6 +70,11 @@ pub enum DeliverError {
 ///
 /// Every event that was given is settled once in the sink's account: delivered, superseded, or
 /// rejected with a reason. It may be settled after `deliver` has returned.
+///
+/// Where somebody waits to hear of that (a spool on disk, a source that acknowledges), the lane
+/// calls `settle` now and then instead of `flush`, and acknowledges all that was given before once
+/// it has returned. What was not acknowledged when the process dies is given again by the next one:
+/// a sink may see events twice, and in the order in which it saw them first.
 #[async_trait]
 pub trait Sink: Send {
     /// Opens what the sink needs. Called before the first batch, and after
@@ -86,6 +92,26 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// Brings every event that was given so far to its end: delivered, superseded or rejected in
+    /// the account. The lane calls it only where somebody waits to hear of that. Where some events
+    /// need long (another attempt after a failure, a server that hangs), it returns without them,
+    /// and [`Sink::is_behind`] says so.
+    async fn settle(&mut self) -> Result<(), DeliverError> {
+        self.flush().await
+    }
+
+    /// Whether the last [`Sink::settle`] has left events that are not settled. The lane delivers
+    /// further ones meanwhile, and asks again later.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// How long those who wait to hear of their events should wait for others to come, so that
+    /// they are settled together. The lane waits for 5 seconds at most.
+    fn settle_interval(&self) -> Duration {
+        self.flush_interval()
+    }
+
     /// How often [`Sink::flush`] is wanted.
     fn flush_interval(&self) -> Duration {
         Duration::from_millis(200)
@@ -94,6 +120,11 @@ pub trait Sink: Send {
     /// The operator asked to open files anew (SIGHUP), after an outside tool has moved them.
     async fn reopen(&mut self) -> Result<(), DeliverError> {
         Ok(())
+    }
+
+    /// Its gauges, for the sinks that keep events back in a map of files.
+    fn watch(&self) -> Option<atime::Watch> {
+        None
     }
 
     /// No event will come any more: finish everything. Called again after an error, until the

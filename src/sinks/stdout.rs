@@ -140,7 +140,7 @@ mod tests {
     use crate::telemetry::Ledger;
 
     fn sink(output: impl Into<std::os::fd::OwnedFd>) -> (Stdout, Ledger, Arc<SinkAccount>) {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("out");
         let format = Format::Template("{path}\n".parse().unwrap());
         let output = File::from(output.into());

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Source;
-use crate::component::{Intake, Work};
+use crate::component::{Inlets, Intake, Switch, Work};
 use crate::event::{FrameEnd, Reason, Timestamp};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
 use crate::telemetry::{Ledger, SourceReport};
@@ -47,10 +47,11 @@ impl Harness {
     }
 
     fn run_until(source: Box<dyn Source>, trigger: Trigger, shutdown: Shutdown) -> Self {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_source("tested");
         let (sender, work) = mpsc::channel(4);
-        let intake = Intake::new([sender].into(), Arc::new([]), account, source.is_patient());
+        let inlets = Inlets { workers: [sender].into(), lanes: Arc::new([]) };
+        let intake = Intake::new(Switch::new(inlets), account, source.is_patient());
         let running = tokio::spawn(source.run(intake, shutdown));
         Self { ledger, work, running, trigger, frames: 0 }
     }

@@ -7,6 +7,7 @@ pub mod stdin;
 pub mod syslog;
 mod thread;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -31,6 +32,17 @@ use crate::units::Size;
 pub trait Source: Send {
     /// Whether it can wait while a sink is full (a file), rather than lose what it does not read.
     fn is_patient(&self) -> bool;
+
+    /// Whether a successor under the same name may begin before this one has ended. Then, at the
+    /// order to retire, it begins nothing new (connections), and goes on with what it has begun.
+    fn shares(&self) -> bool {
+        false
+    }
+
+    /// Counters of its connections, where it has such; they stay readable while it runs.
+    fn connections(&self) -> Option<Arc<syslog::Connections>> {
+        None
+    }
 
     /// Reads to the end of the input, or until `shutdown`.
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown);

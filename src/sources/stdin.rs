@@ -14,7 +14,7 @@ use crate::shutdown::Shutdown;
 use crate::units::Size;
 
 /// Reads standard input to its end: `type = "stdin"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `stdin`.

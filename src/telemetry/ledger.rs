@@ -9,8 +9,8 @@
 //! its source's account. An event that passes two filters stands in both filters' accounts.
 
 use std::fmt::Display;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -102,6 +102,18 @@ pub struct SourceAccount {
 }
 
 impl SourceAccount {
+    fn new(name: &str) -> Self {
+        Self {
+            account: Account::new(name),
+            received: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            filtered: AtomicU64::new(0),
+            unmatched: AtomicU64::new(0),
+            dead_lettered: AtomicU64::new(0),
+            routed: AtomicU64::new(0),
+        }
+    }
+
     /// Counts frames that came in, whatever becomes of them, and their bytes.
     pub fn received(&self, frames: u64, bytes: u64) {
         self.received.fetch_add(frames, Ordering::Relaxed);
@@ -171,6 +183,16 @@ pub struct SinkAccount {
 }
 
 impl SinkAccount {
+    fn new(name: &str) -> Self {
+        Self {
+            account: Account::new(name),
+            routed: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            superseded: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        }
+    }
+
     /// Counts events that rules sent to this sink.
     pub fn routed(&self, events: u64) {
         self.routed.fetch_add(events, Ordering::Relaxed);
@@ -189,6 +211,15 @@ impl SinkAccount {
     /// Counts an attempt that failed and is tried again.
     pub fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many events came to their end in the sink: all but those that its queue refused.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        let rejected = self.account.reasons.report();
+        let by_queue = rejected.of(Reason::QueueFull);
+        let delivered = self.delivered.load(Ordering::Acquire);
+        delivered + self.superseded.load(Ordering::Acquire) + rejected.total() - by_queue
     }
 
     fn report(&self) -> SinkReport {
@@ -217,70 +248,95 @@ impl std::ops::Deref for SinkAccount {
     }
 }
 
-/// All accounts of a pipeline.
+/// All accounts of a daemon. They outlive the rules that opened them: whoever opens an account
+/// under a name that has one goes on with it. Cheap to clone; the clones are one ledger.
+#[derive(Debug, Default, Clone)]
+pub struct Ledger(Arc<Mutex<Accounts>>);
+
 #[derive(Debug, Default)]
-pub struct Ledger {
+struct Accounts {
     sources: Vec<Arc<SourceAccount>>,
-    rules: Vec<Arc<(String, AtomicU64)>>,
+    rules: Vec<RuleCount>,
     filters: Vec<Arc<FilterAccount>>,
     sinks: Vec<Arc<SinkAccount>>,
 }
 
+/// The one of them that has the name; where there is none, a new one.
+fn open<T: Clone>(
+    accounts: &mut Vec<T>,
+    name_of: impl Fn(&T) -> &str,
+    name: &str,
+    new: impl FnOnce(&str) -> T,
+) -> T {
+    if let Some(known) = accounts.iter().find(|account| name_of(account) == name) {
+        return known.clone();
+    }
+    let account = new(name);
+    accounts.push(account.clone());
+    account
+}
+
 impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
+        // Nothing panics while it is held, and lists of accounts are valid at any time.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the account of a source.
-    pub fn open_source(&mut self, name: &str) -> Arc<SourceAccount> {
-        let account = Arc::new(SourceAccount {
-            account: Account::new(&format!("sources.{name}")),
-            received: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            filtered: AtomicU64::new(0),
-            unmatched: AtomicU64::new(0),
-            dead_lettered: AtomicU64::new(0),
-            routed: AtomicU64::new(0),
-        });
-        self.sources.push(Arc::clone(&account));
-        account
+    #[must_use]
+    pub fn open_source(&self, name: &str) -> Arc<SourceAccount> {
+        let new = |name: &str| Arc::new(SourceAccount::new(name));
+        open(&mut self.lock().sources, |account| account.name(), &format!("sources.{name}"), new)
+    }
+
+    /// The account of a sink: the one that is open, or one that [`Self::enter_sink`] opens once it
+    /// is sure that the sink will be there.
+    #[must_use]
+    pub fn draft_sink(&self, name: &str) -> Arc<SinkAccount> {
+        let name = format!("sinks.{name}");
+        let accounts = self.lock();
+        let known = accounts.sinks.iter().find(|account| account.name() == name);
+        known.map_or_else(|| Arc::new(SinkAccount::new(&name)), Arc::clone)
+    }
+
+    /// Opens the account that [`Self::draft_sink`] gave.
+    pub fn enter_sink(&self, account: &Arc<SinkAccount>) {
+        let new = |_: &str| Arc::clone(account);
+        let _known = open(&mut self.lock().sinks, |account| account.name(), account.name(), new);
     }
 
     /// Opens the account of a sink.
-    pub fn open_sink(&mut self, name: &str) -> Arc<SinkAccount> {
-        let account = Arc::new(SinkAccount {
-            account: Account::new(&format!("sinks.{name}")),
-            routed: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            superseded: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-        });
-        self.sinks.push(Arc::clone(&account));
-        account
+    #[must_use]
+    pub fn open_sink(&self, name: &str) -> Arc<SinkAccount> {
+        let new = |name: &str| Arc::new(SinkAccount::new(name));
+        open(&mut self.lock().sinks, |account| account.name(), &format!("sinks.{name}"), new)
     }
 
     /// Opens the account of a filter.
-    pub fn open_filter(&mut self, name: &str) -> Arc<FilterAccount> {
-        let account = Arc::new(FilterAccount::new(&format!("filters.{name}")));
-        self.filters.push(Arc::clone(&account));
-        account
+    #[must_use]
+    pub fn open_filter(&self, name: &str) -> Arc<FilterAccount> {
+        let new = |name: &str| Arc::new(FilterAccount::new(name));
+        open(&mut self.lock().filters, |account| account.name(), &format!("filters.{name}"), new)
     }
 
     /// Opens the counter of a rule's matches.
-    pub fn open_rule(&mut self, name: &str) -> RuleCount {
-        let count = Arc::new((name.to_owned(), AtomicU64::new(0)));
-        self.rules.push(Arc::clone(&count));
-        RuleCount(count)
+    #[must_use]
+    pub fn open_rule(&self, name: &str) -> RuleCount {
+        let new = |name: &str| RuleCount(Arc::new((name.to_owned(), AtomicU64::new(0))));
+        open(&mut self.lock().rules, |count| &count.0.0, name, new)
     }
 
     /// All accounts as they stand. Sinks and filters are read before sources: an event seen to have
     /// arrived is never missing at its source.
     #[must_use]
     pub fn report(&self) -> LedgerReport {
-        let sinks = self.sinks.iter().map(|sink| sink.report()).collect();
-        let filters = self.filters.iter().map(|filter| filter.report()).collect();
-        let rules = self
-            .rules
-            .iter()
-            .map(|rule| (rule.0.clone(), rule.1.load(Ordering::Relaxed)))
-            .collect();
-        let sources = self.sources.iter().map(|source| source.report()).collect();
+        let accounts = self.lock();
+        let sinks = accounts.sinks.iter().map(|sink| sink.report()).collect();
+        let filters = accounts.filters.iter().map(|filter| filter.report()).collect();
+        let rules = accounts.rules.iter();
+        let rules =
+            rules.map(|rule| (rule.0.0.clone(), rule.0.1.load(Ordering::Relaxed))).collect();
+        let sources = accounts.sources.iter().map(|source| source.report()).collect();
         LedgerReport { sources, rules, filters, sinks }
     }
 }
@@ -420,7 +476,7 @@ mod tests {
 
     #[test]
     fn accounts_balance() {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let source = ledger.open_source("cluster");
         let sink = ledger.open_sink("atime");
         source.received(5, 1000);
@@ -441,8 +497,23 @@ mod tests {
     }
 
     #[test]
+    fn an_account_goes_on_under_its_name() {
+        let ledger = Ledger::default();
+        ledger.open_source("cluster").received(1, 10);
+        ledger.clone().open_source("cluster").received(2, 20);
+        ledger.open_source("other").received(4, 40);
+        ledger.open_rule("reads").matched(1);
+        ledger.open_rule("reads").matched(1);
+        ledger.open_sink("cluster").routed(8);
+        let report = ledger.report();
+        let received: Vec<_> = report.sources.iter().map(|source| source.received).collect();
+        assert_eq!((received, report.sinks[0].routed), (vec![3, 4], 8));
+        assert_eq!(report.rules, [("reads".to_owned(), 2)]);
+    }
+
+    #[test]
     fn filters_have_accounts_too() {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let source = ledger.open_source("cluster");
         let filter = ledger.open_filter("normalize");
         source.received(2, 10);

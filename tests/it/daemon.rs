@@ -69,6 +69,8 @@ impl Daemon {
             .arg(&file)
             // Compiled plugins are kept between tests, and nowhere else.
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            // Its admin socket is its own. The port is that of whichever test comes first.
+            .env("RUNTIME_DIRECTORY", directory.path().join("run"))
             .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -90,6 +92,14 @@ impl Daemon {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Puts another configuration in the place of its file, as an editor does.
+    pub(crate) fn configure(&self, config: &str) {
+        let config = config.replace("{dir}", self.directory.path().to_str().unwrap());
+        let new = self.path("qatime.toml.new");
+        fs::write(&new, config).unwrap();
+        fs::rename(new, self.path("qatime.toml")).unwrap();
     }
 
     /// A path in the daemon's directory.
@@ -121,6 +131,11 @@ impl Daemon {
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// How much memory it holds, in bytes: now (`VmRSS`), or at most so far (`VmHWM`).

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod daemon;
 mod decoders;
 #[cfg(test)]
@@ -21,6 +23,8 @@ mod plugin;
 mod plugin_examples;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

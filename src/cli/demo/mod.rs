@@ -24,8 +24,7 @@ use crate::config::{self, Configuration, SourceConfig};
 use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
-use crate::pipeline::{Pipeline, RunningPipeline};
-use crate::sources::Source;
+use crate::pipeline::{Next, Pipeline, RunningPipeline};
 use crate::sources::syslog::ListenAddress;
 use crate::telemetry::LedgerReport;
 
@@ -250,9 +249,8 @@ fn start(
         _ => None,
     });
     let address = address.expect("it listens on TCP");
-    let sources: Vec<(String, Box<dyn Source>)> = vec![(name, Box::new(source))];
-    let blueprint =
-        app::blueprint(configuration, plugins, Some(sources)).map_err(CliError::Build)?;
+    let sources = vec![(name, Next::Begin(Box::new(source)))];
+    let blueprint = app::blueprint(configuration, plugins, sources);
     let pipeline = Pipeline::build(blueprint).map_err(CliError::Build)?;
     Ok((address, pipeline.start()))
 }

@@ -18,8 +18,7 @@ use super::output::Output;
 use crate::app;
 use crate::config::SinkConfig;
 use crate::encoders::ledger;
-use crate::pipeline::{Blueprint, Pipeline, RunningPipeline};
-use crate::sources::Source;
+use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
 use crate::telemetry::LedgerReport;
 
 /// How often the progress is looked at.
@@ -74,9 +73,8 @@ impl Replay {
         let grace = configuration.grace;
         let (archive, total_bytes) = Archive::open(self.files)?;
         let position = archive.position();
-        let sources: Vec<(String, Box<dyn Source>)> = vec![("replay".into(), Box::new(archive))];
-        let blueprint =
-            app::blueprint(configuration, &plugins, Some(sources)).map_err(CliError::Build)?;
+        let sources = vec![("replay".into(), Next::Begin(Box::new(archive)))];
+        let blueprint = app::blueprint(configuration, &plugins, sources);
         let blueprint = Blueprint { year: self.year, ..blueprint };
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let summary = runtime.block_on(async {

@@ -183,7 +183,7 @@ fn a_fault_leaves_a_file_from_which_it_can_be_run_again() {
     let folders = Folders { faults: Some(faults.clone()), faults_max: 2, ..Folders::default() };
     let keys = "settings = { do = 'panic', every = 7, note = 'a' }\ndeadline = '30ms'";
     let loaded = Arc::new(loaded_with("x", keys, folders));
-    let mut ledger = Ledger::default();
+    let ledger = Ledger::default();
     let mut fails = Filter::new(Arc::clone(&loaded), ledger.open_filter("x"));
     let batch = batch(20);
     fails.run(&batch, &[3, 5, 14, 16], "reads, writes", Instant::now());

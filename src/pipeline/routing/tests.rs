@@ -55,7 +55,7 @@ impl Plan<'_> {
 
     fn trial_with(&self, unmatched: SinkSet) -> Trial {
         let routing = Arc::new(self.routing(unmatched));
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let filters = &routing.filtering.filters;
         let accounts: Vec<_> =
             filters.iter().map(|filter| ledger.open_filter(&filter.name)).collect();

@@ -51,6 +51,9 @@ use crate::event::{Selection, Timestamp};
 const TICK: Duration = Duration::from_millis(200);
 /// It is never worth looking more often than this.
 const TICK_MIN: Duration = Duration::from_millis(10);
+/// So long [`Sink::settle`] waits at most: what a hung server or a failing disk keeps for longer
+/// must not keep the other files.
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// More repetitions than this are not made.
 const RETRY_MAX: u8 = 16;
 
@@ -64,6 +67,8 @@ pub struct Atime {
     tally: Tally,
     /// How often the lane looks whether something is due.
     tick: Duration,
+    /// How long a file waits for further events.
+    flush_interval: Duration,
     /// The least room that is worth waking up for, in files.
     room_step: usize,
 }
@@ -114,6 +119,7 @@ impl Atime {
             admission: Admission::default(),
             tally: Tally::default(),
             tick: config.flush_interval.get().clamp(TICK_MIN, TICK),
+            flush_interval: config.flush_interval.get(),
             room_step: (files_max / 16).max(1),
         };
         for number in 0..threads {
@@ -191,8 +197,34 @@ impl Sink for Atime {
         Ok(())
     }
 
+    async fn settle(&mut self) -> Result<(), DeliverError> {
+        self.flush().await?;
+        let begun = Instant::now();
+        while !self.shared.is_settled() && begun.elapsed() < SETTLE_WAIT_MAX {
+            // Each time anew: a file that was held back or in flight waits again afterwards.
+            self.shared.lock().force(usize::MAX);
+            self.serve();
+            if !self.shared.is_settled() {
+                self.wait().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        !self.shared.is_settled()
+    }
+
+    fn settle_interval(&self) -> Duration {
+        self.flush_interval
+    }
+
     fn flush_interval(&self) -> Duration {
         self.tick
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        Some(self.watch())
     }
 
     async fn reopen(&mut self) -> Result<(), DeliverError> {

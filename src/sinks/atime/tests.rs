@@ -91,7 +91,7 @@ impl Rig {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
         fs::create_dir(&root).unwrap();
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("atime");
         let config = config(
             root.to_str().unwrap(),
@@ -689,4 +689,26 @@ async fn a_refusing_file_system_degrades_the_health() {
     let report = rig.close().await;
     assert_eq!((report.delivered, rejections(&report)), (1, vec![(Reason::PermissionDenied, 1)]));
     assert_eq!(rig.sink.watch().status().degraded, None);
+}
+
+#[tokio::test]
+async fn settling_sets_everything_and_leaves_the_sink_open() {
+    // An hour of waiting, and changes of names that are kept for as long.
+    let mut rig = Rig::new("reorder_window = '1h'");
+    let files: Vec<_> = (0..100).map(|number| rig.file(format!("d/{number}"))).collect();
+    for round in 1..3 {
+        let paths: Vec<_> = (0..100).map(|number| format!("/d/{number}")).collect();
+        let lines: Vec<_> = paths.iter().map(|path| read(path, round)).collect();
+        rig.send(&lines).await;
+        rig.sink.settle().await.unwrap();
+        assert!(!rig.sink.is_behind());
+        assert!(rig.ledger.report().is_settled());
+        assert!(files.iter().all(|file| seconds(file) == round));
+    }
+    rig.send(&[rename("/d/1", "/d/x", 5), read("/d/1", 4)]).await;
+    fs::rename(rig.path("d/1"), rig.path("d/x")).unwrap();
+    rig.sink.settle().await.unwrap();
+    assert!(rig.ledger.report().is_settled());
+    assert_eq!(seconds(&rig.path("d/x")), 4);
+    rig.close().await;
 }

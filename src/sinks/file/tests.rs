@@ -46,7 +46,7 @@ impl Rig {
     }
 
     fn at(directory: TempDir, path: &Path, more: &str) -> Self {
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("audit");
         let now = Arc::new(AtomicI64::new(START_NANOS));
         let sink = Self::sink(&config(path, more), &account, &now);

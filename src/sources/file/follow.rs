@@ -74,6 +74,16 @@ impl Follower {
         self
     }
 
+    /// Reads the positions again, which another source may have written since this one was built.
+    pub(super) fn recall(&mut self) {
+        if let Some(positions) = &mut self.positions
+            && let Err(error) = positions.reopen()
+        {
+            let cause = std::error::Error::source(&error);
+            tracing::error!(component = self.component, cause, "{error}; older ones count");
+        }
+    }
+
     /// Follows until the order to stop. What is not finished then stays in its file, and is read
     /// again by the next start.
     pub(super) fn run(&mut self, feed: &Feed, poll_interval: Duration) -> Result<(), Closed> {

@@ -30,7 +30,7 @@ use crate::shutdown::Shutdown;
 use crate::units::{Duration as Span, OneOrMany, Size};
 
 /// Reads files: `type = "file"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `file`.
@@ -198,7 +198,11 @@ impl Source for Files {
         let read = move |feed: &Feed| {
             // Closed: nobody takes frames any more, and nobody misses the rest.
             let _closed = match follower {
-                Some(mut follower) => follower.run(feed, poll_interval.get()),
+                Some(mut follower) => {
+                    // A source that this one follows has written them since it was built.
+                    follower.recall();
+                    follower.run(feed, poll_interval.get())
+                }
                 None => read_once(feed, &component, &patterns, limits),
             };
         };

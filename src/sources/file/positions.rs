@@ -102,6 +102,12 @@ impl Positions {
         Ok(positions)
     }
 
+    /// Reads them anew.
+    pub(super) fn reopen(&mut self) -> Result<(), FileError> {
+        *self = Self::open(&self.path)?;
+        Ok(())
+    }
+
     /// Takes the position of a file out of those remembered, if it is still that file.
     pub(super) fn recall(&mut self, identity: Identity, file: &File) -> Option<Position> {
         let index = self.remembered.iter().position(|position| position.identity == identity)?;

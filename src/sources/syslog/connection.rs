@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -23,6 +24,11 @@ const READ_BYTES: std::ops::RangeInclusive<usize> = 4 << 10..=128 << 10;
 const SPARE_BYTES_MIN: usize = 32 << 10;
 /// Room in such a buffer beyond what is read at once, in bytes.
 const SPARE_SLACK: usize = 4 << 10;
+
+/// After the order to stop, a peer from which nothing comes for so long has nothing on its way.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long a peer that goes on sending is read after the order to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// A connection that was accepted.
 #[derive(Debug)]
@@ -131,20 +137,31 @@ impl Connection {
         }
     }
 
-    /// Reads what has arrived, without waiting for more.
+    /// Reads what was sent before the peer could know that the daemon stops.
     async fn drain(&mut self) -> End {
+        self.stream.half_close();
+        // A peer that sends all the time must not hold up the end.
+        match timeout(DRAIN_MAX, self.drain_until_quiet()).await {
+            Ok(end) => end,
+            Err(_elapsed) => End::ShutDown,
+        }
+    }
+
+    async fn drain_until_quiet(&mut self) -> End {
         let Self { stream, reader, intake, .. } = self;
-        let mut left = stream.waiting_bytes();
         loop {
             let Ok(room) = intake.reserve().await else { return End::WorkersGone };
             match stream.read_now(reader.buffer(intake.spares())) {
                 Ok(0) => return End::Finished,
-                Ok(bytes) if !reader.hand_on(bytes, intake, room) => return End::BufferFull,
-                // A peer that sends all the time must not hold up the end.
-                Ok(bytes) if bytes as u64 >= left => return End::ShutDown,
-                Ok(bytes) => left -= bytes as u64,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return End::ShutDown,
+                Ok(bytes) if reader.hand_on(bytes, intake, room) => continue,
+                Ok(_) => return End::BufferFull,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return End::Broken(error),
+            }
+            match timeout(QUIET, stream.wait_readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return End::Broken(error),
+                Err(_quiet) => return End::ShutDown,
             }
         }
     }

@@ -126,7 +126,8 @@ impl Drops {
     }
 }
 
-/// Receives until the order to stop, and then what has arrived by then.
+/// Receives until the order to stop, and then what has arrived by then; or until the order to
+/// retire.
 pub(super) async fn receive(
     socket: Datagrams,
     intake: Intake,
@@ -139,7 +140,7 @@ pub(super) async fn receive(
     loop {
         let readable = tokio::select! {
             biased;
-            () = shutdown.ordered() => break,
+            () = shutdown.retired() => break,
             _ = look.tick() => {
                 drops.look(&socket, &state);
                 continue;
@@ -158,7 +159,9 @@ pub(super) async fn receive(
             }
         }
     }
-    drain(&socket, &intake, &state).await;
+    if shutdown.is_ordered() {
+        drain(&socket, &intake, &state).await;
+    }
     drops.look(&socket, &state);
 }
 

@@ -95,12 +95,16 @@ pub struct SocketOptions {
     pub socket_mode: Option<u32>,
 }
 
-/// A bound socket.
+/// A bound socket, which does not block.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub enum Socket {
+    /// A TCP port.
     Tcp(TcpListener),
+    /// A UDP port.
     Udp(UdpSocket),
+    /// A stream socket in the file system.
     Unix(UnixListener),
+    /// A datagram socket in the file system.
     UnixDatagram(UnixDatagram),
 }
 
@@ -144,23 +148,97 @@ impl Listeners {
     }
 
     /// Each socket, and what must be kept for as long as it is used.
-    pub(super) fn into_sockets(
+    pub fn into_sockets(
         self,
     ) -> impl Iterator<Item = (ListenAddress, Socket, Option<Arc<SocketFile>>)> {
         self.0.into_iter().map(|listener| (listener.address, listener.socket, listener.file))
     }
 }
 
+/// Bound sockets that outlive the sources that listen on them: a source that takes over from
+/// another gets the same sockets, and no sender notices.
+#[derive(Debug, Default)]
+pub struct Sockets(Vec<Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    /// The address that was asked for.
+    asked: ListenAddress,
+    listener: Listener,
+    /// Whether a source of the configuration that is being built has it.
+    is_taken: bool,
+}
+
+impl Sockets {
+    /// As [`Listeners::bind`], but an address that is bound already is not bound anew.
+    ///
+    /// # Errors
+    /// [`BindError`] for the first address that cannot be had, or that another source of the same
+    /// configuration has.
+    pub fn bind(
+        &mut self,
+        addresses: &[ListenAddress],
+        options: SocketOptions,
+    ) -> Result<Listeners, BindError> {
+        addresses
+            .iter()
+            .map(|address| self.bind_one(address, options))
+            .collect::<Result<_, _>>()
+            .map(Listeners)
+    }
+
+    fn bind_one(
+        &mut self,
+        asked: &ListenAddress,
+        options: SocketOptions,
+    ) -> Result<Listener, BindError> {
+        let system = |error| BindError::new(asked, error);
+        if let Some(kept) = self.0.iter_mut().find(|kept| kept.asked == *asked) {
+            if std::mem::replace(&mut kept.is_taken, true) {
+                return Err(BindError::InUse(asked.clone()));
+            }
+            kept.listener.adjust(options).map_err(system)?;
+            return kept.listener.try_clone().map_err(system);
+        }
+        let listener = Listener::bind(asked, options)?;
+        let copy = listener.try_clone().map_err(system)?;
+        self.0.push(Kept { asked: asked.clone(), listener, is_taken: true });
+        Ok(copy)
+    }
+
+    /// Marks addresses as those of a source that goes on as it is.
+    pub fn hold(&mut self, addresses: &[ListenAddress]) {
+        for kept in &mut self.0 {
+            kept.is_taken |= addresses.contains(&kept.asked);
+        }
+    }
+
+    /// Ends the building of a configuration: closes the sockets that are not among these.
+    pub fn keep_only(&mut self, addresses: &[ListenAddress]) {
+        self.0.retain(|kept| addresses.contains(&kept.asked));
+        self.0.iter_mut().for_each(|kept| kept.is_taken = false);
+    }
+}
+
 impl Listener {
+    /// Gives a bound socket other options.
+    fn adjust(&self, options: SocketOptions) -> io::Result<()> {
+        if let Socket::Udp(socket) = &self.socket {
+            enlarge_buffer(socket, &self.address, options.udp_buffer_bytes);
+        }
+        match (options.socket_mode, &self.file) {
+            (Some(mode), Some(file)) => {
+                fs::set_permissions(&file.path, fs::Permissions::from_mode(mode))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn bind(address: &ListenAddress, options: SocketOptions) -> Result<Self, BindError> {
         let system = |source| BindError::new(address, source);
         let (socket, file) = match address {
             ListenAddress::Tcp(at) => (Socket::Tcp(TcpListener::bind(at).map_err(system)?), None),
-            ListenAddress::Udp(at) => {
-                let socket = UdpSocket::bind(at).map_err(system)?;
-                enlarge_buffer(&socket, address, options.udp_buffer_bytes);
-                (Socket::Udp(socket), None)
-            }
+            ListenAddress::Udp(at) => (Socket::Udp(UdpSocket::bind(at).map_err(system)?), None),
             ListenAddress::Unix(path) => {
                 let is_alive = || UnixStream::connect(path).map(drop);
                 make_way(address, path, is_alive)?;
@@ -174,13 +252,11 @@ impl Listener {
                 (Socket::UnixDatagram(socket), Some(SocketFile::new(path)))
             }
         };
-        if let (Some(mode), Some(file)) = (options.socket_mode, &file) {
-            let permissions = fs::Permissions::from_mode(mode);
-            fs::set_permissions(&file.path, permissions).map_err(system)?;
-        }
-        let address = socket.address(address).map_err(system)?;
         socket.set_nonblocking().map_err(system)?;
-        Ok(Self { address, socket, file: file.map(Arc::new) })
+        let bound = socket.address(address).map_err(system)?;
+        let listener = Self { address: bound, socket, file: file.map(Arc::new) };
+        listener.adjust(options).map_err(system)?;
+        Ok(listener)
     }
 
     fn try_clone(&self) -> io::Result<Self> {
@@ -258,7 +334,7 @@ fn make_way(
 
 /// The file of a bound socket, removed at the end unless another socket has its place.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
 }

@@ -5,8 +5,10 @@
 //! events keep their order. A task reads only once its worker has room: while the workers are
 //! busy, bytes wait in the system's buffers, and memory stays bounded.
 //!
-//! At the order to stop, connections that wait are accepted and what has arrived is read, but
-//! nobody is waited for; a message that is not finished is treated as at the end of the stream.
+//! At the order to stop, connections that wait are accepted, and each peer is told by a half-close
+//! that it will not be read for long. What was sent until then is read; a peer that looks before it
+//! writes, as rsyslog does, loses nothing. A message that is not finished is treated as at the end
+//! of the stream.
 
 mod address;
 mod budget;
@@ -32,13 +34,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 pub use address::{AddressError, ListenAddress};
-pub use listeners::{BindError, Listeners, SocketOptions};
+pub use listeners::{BindError, Listeners, Socket, SocketFile, SocketOptions, Sockets};
 pub use state::Connections;
 
 use self::budget::Budget;
 use self::connection::Connection;
 use self::datagram::Datagrams;
-use self::listeners::Socket;
 use self::state::{State, Throttles};
 use self::stream::{Acceptor, Stream};
 use super::Source;
@@ -51,7 +52,7 @@ use crate::units::{Duration as Span, OneOrMany, Size};
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Listens for syslog messages: `type = "syslog"`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `syslog`.
@@ -136,11 +137,15 @@ fn socket_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>
 }
 
 impl Config {
-    /// Binds the sockets.
+    /// Binds the sockets, for nobody else.
     ///
     /// # Errors
-    /// [`BuildError`] where no address is given or one cannot be had; it says what to do.
+    /// As [`Self::build`].
     pub fn bind(&self, name: &str) -> Result<Syslog, BuildError> {
+        self.bind_with(name, &mut Sockets::default())
+    }
+
+    fn bind_with(&self, name: &str, sockets: &mut Sockets) -> Result<Syslog, BuildError> {
         let component = || format!("sources.{name}");
         if self.listen.values().is_empty() {
             let cause = "listen names no address; add one such as \"tcp://0.0.0.0:1514\"".into();
@@ -150,7 +155,8 @@ impl Config {
             udp_buffer_bytes: self.udp_buffer_bytes.bytes_usize(),
             socket_mode: self.socket_mode,
         };
-        let listeners = Listeners::bind(self.listen.values(), options)
+        let listeners = sockets
+            .bind(self.listen.values(), options)
             .map_err(|cause| BuildError { component: component(), cause: cause.into() })?;
         Ok(self.with_listeners(name, listeners))
     }
@@ -174,12 +180,12 @@ impl Config {
         Syslog { listeners, state: Arc::new(state) }
     }
 
-    /// As [`Self::bind`], for callers that take any source.
+    /// Binds the sockets, or takes them from those that are bound already.
     ///
     /// # Errors
-    /// As [`Self::bind`].
-    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
-        Ok(Box::new(self.bind(name)?))
+    /// [`BuildError`] where no address is given or one cannot be had; it says what to do.
+    pub fn build(&self, name: &str, sockets: &mut Sockets) -> Result<Box<dyn Source>, BuildError> {
+        Ok(Box::new(self.bind_with(name, sockets)?))
     }
 }
 
@@ -214,6 +220,14 @@ impl Syslog {
 impl Source for Syslog {
     fn is_patient(&self) -> bool {
         false
+    }
+
+    fn shares(&self) -> bool {
+        true
+    }
+
+    fn connections(&self) -> Option<Arc<Connections>> {
+        Some(self.connections())
     }
 
     async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
@@ -262,14 +276,14 @@ impl Endpoint {
     }
 }
 
-/// Accepts connections until the order to stop, and returns once all have ended.
+/// Accepts connections until the order to stop or to retire, and returns once all have ended.
 async fn accept_all(acceptor: Acceptor, intake: Intake, state: Arc<State>, mut shutdown: Shutdown) {
     let listening = shutdown.clone();
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = shutdown.ordered() => break,
+            () = shutdown.retired() => break,
             Some(ended) = connections.join_next() => {
                 report_panic(&state, ended);
                 continue;
@@ -288,8 +302,10 @@ async fn accept_all(acceptor: Acceptor, intake: Intake, state: Arc<State>, mut s
             }
         }
     }
-    // Who is in the queue has sent already, as far as it can tell.
-    while let Ok(stream) = acceptor.accept_now() {
+    // Who is in the queue has sent already, as far as it can tell; a successor takes them.
+    while shutdown.is_ordered()
+        && let Ok(stream) = acceptor.accept_now()
+    {
         serve(stream, &mut connections, &intake, &state, &listening);
     }
     drop(acceptor);

@@ -5,7 +5,7 @@ use std::net::Shutdown as Direction;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::{SocketFlags, sockopt};
+use rustix::net::{RecvFlags, SocketFlags, sockopt};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -100,6 +100,26 @@ impl Stream {
         }
     }
 
+    /// Returns when something has come since the last read, or the stream has ended, even where
+    /// the runtime remembers an earlier arrival. Cancel-safe.
+    pub(super) async fn wait_readable(&self) -> io::Result<()> {
+        let peek = || match rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(io::Error::from(error)),
+        };
+        loop {
+            self.readable().await?;
+            let peeked = match self {
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, peek),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, peek),
+            };
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                peeked => return peeked,
+            }
+        }
+    }
+
     /// Reads into the spare room of `buffer`; 0 at the end of the stream.
     pub(super) fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let read = || self.read_now(buffer);
@@ -120,9 +140,11 @@ impl Stream {
         }
     }
 
-    /// How many bytes wait in the system's buffer.
-    pub(super) fn waiting_bytes(&self) -> u64 {
-        rustix::io::ioctl_fionread(self).unwrap_or(0)
+    /// Tells the peer that its words will soon fall on deaf ears: it sees the end of what it can
+    /// read, while what it writes still arrives.
+    pub(super) fn half_close(&self) {
+        // An error means that it is gone already.
+        let _gone = rustix::net::shutdown(self, rustix::net::Shutdown::Write);
     }
 }
 

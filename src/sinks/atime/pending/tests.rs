@@ -34,7 +34,7 @@ impl Rig {
             threads: 1,
         };
         change(&mut limits);
-        let mut ledger = Ledger::default();
+        let ledger = Ledger::default();
         let account = ledger.open_sink("atime");
         let (pending, tally) = (Pending::new(limits), Tally::default());
         Self { pending, tally, ledger, account, start: Instant::now(), clock: 0 }

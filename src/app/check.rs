@@ -1,0 +1,47 @@
+//! Everything that can be found out about a configuration file without running it.
+
+use super::plugins::{Plugins, folders, load_plugins};
+use crate::config::{self, Configuration, Diagnosis, Problem, Problems};
+use crate::control::Digest;
+
+/// A file, checked.
+#[derive(Debug)]
+pub struct Checked {
+    /// What is said of it: what is wrong, or that nothing is.
+    pub diagnosis: Diagnosis,
+    /// Tells its text.
+    pub digest: Digest,
+    /// What can be run; `None` where anything is wrong.
+    pub usable: Option<(Configuration, Plugins)>,
+}
+
+/// Reads a text as the daemon would, loads the plugins that it names, and runs its tests. `file` is
+/// its name in messages. No socket is bound, no mount touched.
+#[must_use]
+pub fn check(text: &str, file: &str) -> Checked {
+    let digest = Digest::of(text.as_bytes());
+    let environment = |name: &str| std::env::var(name).ok();
+    let wrong = |problems: &Problems| Checked {
+        diagnosis: Diagnosis::new(file, problems.iter().cloned().collect(), None),
+        digest,
+        usable: None,
+    };
+    let configuration = match config::load(text, file, &environment) {
+        Ok(configuration) => configuration,
+        Err(problems) => return wrong(&problems),
+    };
+    let plugins = match load_plugins(&configuration, folders(&configuration)) {
+        Ok(plugins) => plugins,
+        Err(found) => {
+            let warnings = configuration.warnings.iter();
+            let problems: Vec<Problem> = warnings.chain(found.iter()).cloned().collect();
+            let diagnosis = Diagnosis::new(file, problems, None);
+            return Checked { diagnosis, digest, usable: None };
+        }
+    };
+    let mut problems = configuration.warnings.clone();
+    problems.extend(configuration.run_tests(&plugins.filters));
+    let diagnosis = Diagnosis::new(file, problems, Some(&configuration));
+    let usable = diagnosis.ok.then_some((configuration, plugins));
+    Checked { diagnosis, digest, usable }
+}

@@ -1,0 +1,103 @@
+//! `qatime status`: what the running daemon does, for people.
+
+mod tables;
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use hyper::{Method, StatusCode};
+
+use super::admin::AdminArguments;
+use super::configuration::ConfigurationFile;
+use super::exit::{CliError, Exit};
+use super::output::Output;
+use crate::control::Status;
+use crate::units::Duration as Span;
+
+/// The daemon answers at once, or something is wrong.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// It is asked no more often than this.
+const WATCH_MIN: Duration = Duration::from_millis(100);
+
+/// Show what the running daemon does
+///
+/// Whether it is ready, which configuration it runs with and whether the file is newer, and what
+/// became of the events of each source, filter, rule and sink.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  qatime status
+  qatime status --watch                   every 2 seconds, with events a second
+  qatime status --ready                   for health checks: says nothing unless it is not ready
+  qatime status --json | jq '.sinks[] | {name, queue}'
+  qatime status --admin tcp://127.0.0.1:9514
+
+Exit codes: 0 ready, 1 not ready, or no daemon answers.")]
+pub(super) struct Show {
+    /// Print the object of /status
+    #[arg(long, conflicts_with_all = ["ready", "watch"])]
+    json: bool,
+
+    /// Print nothing unless it is not ready; then why
+    #[arg(long, conflicts_with = "watch")]
+    ready: bool,
+
+    /// Go on showing it at this interval, with rates
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
+    watch: Option<Span>,
+
+    #[command(flatten)]
+    admin: AdminArguments,
+}
+
+impl Show {
+    pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
+        let mut output = Output::default();
+        if self.ready {
+            let answer = self.admin.ask(file, (Method::GET, "/readyz"), PATIENCE)?;
+            if answer.code == StatusCode::OK {
+                return Ok(Exit::Success);
+            }
+            output.push(&String::from_utf8_lossy(&answer.body));
+            output.flush()?;
+            return Ok(Exit::Failure);
+        }
+        let Some(interval) = self.watch else {
+            let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
+            let status: Status = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+            if self.json {
+                output.push(&String::from_utf8_lossy(&answer.body));
+                output.push("\n");
+            } else {
+                output.push(&tables::text(&status, None));
+            }
+            output.flush()?;
+            return Ok(if status.ready { Exit::Success } else { Exit::Failure });
+        };
+        self.watch(file, interval.get().max(WATCH_MIN), output)
+    }
+
+    /// Shows it until the daemon or the reader goes away.
+    fn watch(
+        self,
+        file: &ConfigurationFile,
+        interval: Duration,
+        mut output: Output,
+    ) -> Result<Exit, CliError> {
+        let mut before: Option<(Status, Instant)> = None;
+        loop {
+            let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
+            let asked = Instant::now();
+            let status: Status = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+            let since = before.as_ref().map(|(before, at)| (before, asked.duration_since(*at)));
+            if Output::is_terminal() {
+                // To the top, and clear what is there.
+                output.push("\x1b[H\x1b[2J");
+            }
+            output.push(&tables::text(&status, since));
+            output.flush()?;
+            before = Some((status, asked));
+            std::thread::sleep(interval);
+        }
+    }
+}

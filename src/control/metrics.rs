@@ -1,0 +1,376 @@
+//! The status as metrics, in the text format of OpenMetrics, which Prometheus reads. Nothing is
+//! counted here: each scrape reads the ledger.
+
+use std::fmt::Error;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, GaugeValueEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::status::{
+    AtimeStatus, ConnectionsStatus, FilterStatus, QueueStatus, SinkStatus, SourceStatus, Status,
+};
+use crate::event::{Reason, Timestamp};
+use crate::telemetry::FaultKind;
+
+/// What [`text()`] gives, as HTTP names it.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics.
+pub(super) fn text(status: Status) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(status)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry).expect("a string takes every write");
+    page
+}
+
+#[derive(Debug)]
+struct Scrape(Status);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut page = Page(encoder);
+        page.daemon(&self.0)?;
+        page.configuration(&self.0)?;
+        page.sources(&self.0.sources)?;
+        let rules = self.0.rules.iter();
+        let rules = rules.map(|rule| (vec![("rule", rule.name.as_str())], rule.matched));
+        page.counter("qatime_rule_matched", "Events that a rule matched", rules)?;
+        page.filters(&self.0.filters)?;
+        page.accounts(&self.0)?;
+        page.sinks(&self.0.sinks)
+    }
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// The value of a gauge.
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Fraction(f64),
+    Whole(i64),
+}
+
+impl EncodeGaugeValue for Value {
+    fn encode(&self, encoder: &mut GaugeValueEncoder<'_>) -> Result<(), Error> {
+        match self {
+            Self::Fraction(value) => value.encode(encoder),
+            Self::Whole(value) => value.encode(encoder),
+        }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Whole(i64::from(value))
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Fraction(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Whole(value)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Whole(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<usize> for Value {
+    fn from(value: usize) -> Self {
+        Self::Whole(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    /// A counter, whose name is given without its `_total`; nothing where it has no samples.
+    fn counter<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Labels<'s>, u64)>,
+    ) -> Result<(), Error> {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let none: Option<&Exemplar<Labels<'_>, u64>> = None;
+        for (labels, count) in samples {
+            if labels.is_empty() {
+                metric.encode_counter(&count, none)?;
+            } else {
+                metric.encode_family(&labels)?.encode_counter(&count, none)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A gauge, whose name is given without its unit.
+    fn gauge<'s, V: Into<Value>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        samples: impl IntoIterator<Item = (Labels<'s>, V)>,
+    ) -> Result<(), Error> {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return Ok(());
+        }
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            let value = value.into();
+            if labels.is_empty() {
+                metric.encode_gauge(&value)?;
+            } else {
+                metric.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn daemon(&mut self, status: &Status) -> Result<(), Error> {
+        let build = [("version", status.version.as_str())];
+        self.0
+            .encode_descriptor("qatime_build", "The program", None, MetricType::Info)?
+            .encode_info(&build)?;
+        let started = [(vec![], seconds(&status.started))];
+        let help = "When the daemon was started, in Unix time";
+        self.gauge("qatime_start_time", help, Some(&Unit::Seconds), started)?;
+        let help = "Whether the daemon takes events and loses none";
+        self.gauge("qatime_ready", help, None, [(vec![], status.ready)])?;
+        let phases = ["starting", "running", "draining"];
+        let phases = phases.map(|phase| (vec![("phase", phase)], status.phase == phase));
+        self.gauge("qatime_phase", "What the daemon is about", None, phases)?;
+        let help = "The generation of the configuration that takes events";
+        self.gauge("qatime_generation", help, None, [(vec![], status.generation)])
+    }
+
+    fn configuration(&mut self, status: &Status) -> Result<(), Error> {
+        let configuration = &status.configuration;
+        let help = "Whether the running rules are older than the file, or it cannot be read";
+        let stale = [(vec![], configuration.stale)];
+        self.gauge("qatime_configuration_stale", help, None, stale)?;
+        let help = "When the running rules were loaded, in Unix time";
+        let loaded = [(vec![], seconds(&configuration.loaded))];
+        let unit = Some(&Unit::Seconds);
+        self.gauge("qatime_configuration_loaded_timestamp", help, unit, loaded)?;
+        let help = "When a reload was applied last, in Unix time";
+        let good = configuration.last_good_reload.iter().map(|time| (vec![], seconds(time)));
+        self.gauge("qatime_configuration_last_good_reload_timestamp", help, unit, good)?;
+        let help = "When a reload was refused or failed last, in Unix time";
+        let failed = configuration.last_failed_reload.iter();
+        let failed = failed.map(|refusal| (vec![], seconds(&refusal.time)));
+        self.gauge("qatime_configuration_last_failed_reload_timestamp", help, unit, failed)?;
+        let reloads = configuration.reloads;
+        let results = [
+            ("applied", reloads.applied),
+            ("failed", reloads.failed),
+            ("refused", reloads.refused),
+        ];
+        let results = results.map(|(result, count)| (vec![("result", result)], count));
+        self.counter("qatime_reloads", "Reloads of the configuration", results)
+    }
+
+    fn sources(&mut self, sources: &[SourceStatus]) -> Result<(), Error> {
+        let counters: [(&str, &str, fn(&SourceStatus) -> u64); 6] = [
+            ("qatime_events_received", "Frames that came in", |source| source.received),
+            ("qatime_received_bytes", "Bytes of the frames that came in", |source| source.bytes),
+            ("qatime_events_routed", "Events that went to at least one sink", |source| {
+                source.routed
+            }),
+            ("qatime_events_filtered", "Events that a filter discarded", |source| source.filtered),
+            ("qatime_events_unmatched", "Events that no rule asked for", |source| source.unmatched),
+            (
+                "qatime_events_dead_lettered",
+                "Events that went only to the dead letters of a filter",
+                |source| source.dead_lettered,
+            ),
+        ];
+        for (name, help, count) in counters {
+            self.counter(
+                name,
+                help,
+                sources.iter().map(|source| (of_source(source), count(source))),
+            )?;
+        }
+        let connected = |value: fn(&ConnectionsStatus) -> u64| {
+            let some = move |source: &'_ SourceStatus| source.connections.as_ref().map(value);
+            let some = move |source| Some((of_source(source), some(source)?));
+            sources.iter().filter_map(some)
+        };
+        let open = connected(|connections| connections.open);
+        self.gauge("qatime_connections_open", "Connections that are open", None, open)?;
+        let refused = connected(|connections| connections.refused);
+        let help = "Connections that were refused, because connections_max were open";
+        self.counter("qatime_connections_refused", help, refused)?;
+        let dropped = connected(|connections| connections.datagrams_dropped);
+        let help = "Datagrams that the system dropped because a buffer was full; not in the ledger";
+        self.counter("qatime_datagrams_dropped", help, dropped)
+    }
+
+    fn filters(&mut self, filters: &[FilterStatus]) -> Result<(), Error> {
+        let counters: [(&str, &str, fn(&FilterStatus) -> u64); 8] = [
+            (
+                "qatime_filter_received",
+                "Events that a filter was to decide on; one that passes it for two rules is two",
+                |filter| filter.received,
+            ),
+            ("qatime_filter_kept", "Events that went on", |filter| filter.kept),
+            ("qatime_filter_discarded", "Events that ended there", |filter| filter.discarded),
+            (
+                "qatime_filter_bypassed",
+                "Events treated by on_fault without a try of their own",
+                |filter| filter.bypassed,
+            ),
+            ("qatime_filter_edits", "Texts that a filter replaced", |filter| filter.edits),
+            ("qatime_filter_labels", "Labels that a filter gave", |filter| filter.labels),
+            (
+                "qatime_filter_restarts",
+                "Instances of a plugin that took the place of another",
+                |filter| filter.restarts,
+            ),
+            (
+                "qatime_filter_breaker_openings",
+                "How often a plugin was left alone for a while",
+                |filter| filter.breaker_openings,
+            ),
+        ];
+        for (name, help, count) in counters {
+            let samples = filters.iter().map(|filter| (of_filter(filter), count(filter)));
+            self.counter(name, help, samples)?;
+        }
+        let faulted = filters.iter().flat_map(|filter| {
+            FaultKind::ALL.iter().map(|kind| {
+                let labels = vec![("filter", &*filter.name), ("kind", kind.as_str())];
+                (labels, filter.faulted.get(kind.as_str()).copied().unwrap_or_default())
+            })
+        });
+        self.counter("qatime_filter_faulted", "Events on which a plugin failed", faulted)
+    }
+
+    /// What sources, filters and sinks have in common.
+    fn accounts(&mut self, status: &Status) -> Result<(), Error> {
+        let Status { sources, filters, sinks, .. } = status;
+        let rejected = sources.iter().map(|source| (of_source(source), &source.rejected));
+        let rejected = rejected.chain(sinks.iter().map(|sink| (of_sink(sink), &sink.rejected)));
+        let rejected = rejected.flat_map(|(labels, counts)| {
+            Reason::ALL.iter().map(move |reason| {
+                let labels = labels.iter().copied().chain([("reason", reason.as_str())]).collect();
+                (labels, counts.get(reason.as_str()).copied().unwrap_or_default())
+            })
+        });
+        let help = "Frames that gave no event, and events that a sink could not do";
+        self.counter("qatime_events_rejected", help, rejected)?;
+        let on_way = sources.iter().map(|source| (of_source(source), source.in_flight));
+        let filters = filters.iter().map(|filter| (of_filter(filter), filter.in_flight));
+        let on_way = on_way.chain(filters);
+        let on_way = on_way.chain(sinks.iter().map(|sink| (of_sink(sink), sink.in_flight)));
+        self.gauge("qatime_events_in_flight", "Events that are on their way", None, on_way)
+    }
+
+    fn sinks(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
+        let counters: [(&str, &str, fn(&SinkStatus) -> u64); 4] = [
+            ("qatime_sink_routed", "Events that rules sent to a sink", |sink| sink.routed),
+            ("qatime_events_delivered", "Events that a sink has done", |sink| sink.delivered),
+            ("qatime_events_superseded", "Events that something newer made needless", |sink| {
+                sink.superseded
+            }),
+            ("qatime_sink_retries", "Attempts that failed and were made again", |sink| {
+                sink.retries
+            }),
+        ];
+        for (name, help, count) in counters {
+            self.counter(name, help, sinks.iter().map(|sink| (of_sink(sink), count(sink))))?;
+        }
+        let up = |sink: &SinkStatus| sink.outage.is_none() && !sink.stalled;
+        let help = "Whether a sink takes events: it is neither stalled nor in an outage";
+        self.gauge(
+            "qatime_sink_up",
+            help,
+            None,
+            sinks.iter().map(|sink| (of_sink(sink), up(sink))),
+        )?;
+        let stalled = sinks.iter().map(|sink| (of_sink(sink), sink.stalled));
+        let help = "Whether a sink's queue is full, and what comes for it is lost";
+        self.gauge("qatime_sink_stalled", help, None, stalled)?;
+        let outages = sinks.iter().filter_map(|sink| {
+            let outage = sink.outage.as_ref()?;
+            Some((vec![("sink", &*sink.name), ("reason", &*outage.reason)], true))
+        });
+        self.gauge("qatime_sink_outage", "Why a sink cannot deliver", None, outages)?;
+        self.queues(sinks)?;
+        let atime = |value: fn(&AtimeStatus) -> usize| {
+            let some = move |sink: &'_ SinkStatus| sink.atime.as_ref().map(value);
+            let some = move |sink| Some((of_sink(sink), some(sink)?));
+            sinks.iter().filter_map(some)
+        };
+        let help = "Files whose access time is to be set";
+        self.gauge("qatime_atime_pending_files", help, None, atime(|atime| atime.pending_files))?;
+        let help = "Files whose access time a thread is setting";
+        self.gauge(
+            "qatime_atime_in_flight_files",
+            help,
+            None,
+            atime(|atime| atime.in_flight_files),
+        )?;
+        let help = "Whether updates are refused for a reason that calls for the operator";
+        let degraded = atime(|atime| usize::from(atime.degraded.is_some()));
+        self.gauge("qatime_atime_degraded", help, None, degraded)
+    }
+
+    fn queues(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
+        let queue = |value: fn(&QueueStatus) -> Value| {
+            let some = move |sink: &'_ SinkStatus| sink.queue.as_ref().map(value);
+            let some = move |sink| Some((of_sink(sink), some(sink)?));
+            sinks.iter().filter_map(some)
+        };
+        let bytes = Some(&Unit::Bytes);
+        let events = queue(|queue| queue.events.into());
+        self.gauge("qatime_queue_events", "Events in the queue of a sink", None, events)?;
+        let limit = queue(|queue| queue.events_max.into());
+        self.gauge("qatime_queue_events_max", "How many there may be", None, limit)?;
+        let memory = queue(|queue| queue.bytes.into());
+        self.gauge("qatime_queue", "Memory of the events in the queue of a sink", bytes, memory)?;
+        let limit = queue(|queue| queue.bytes_max.into());
+        self.gauge("qatime_queue_max", "How much it may be", bytes, limit)?;
+        let age = queue(|queue| queue.oldest_age_seconds.into());
+        let help = "How long the oldest event has waited in the queue of a sink";
+        self.gauge("qatime_queue_oldest_age", help, Some(&Unit::Seconds), age)
+    }
+}
+
+fn of_source(source: &SourceStatus) -> Labels<'_> {
+    vec![("source", &source.name)]
+}
+
+fn of_filter(filter: &FilterStatus) -> Labels<'_> {
+    vec![("filter", &filter.name)]
+}
+
+fn of_sink(sink: &SinkStatus) -> Labels<'_> {
+    vec![("sink", &sink.name)]
+}
+
+/// A time of the status in Unix time.
+fn seconds(time: &str) -> f64 {
+    let time: Option<Timestamp> = time.parse().ok();
+    time.map_or(0.0, |time| {
+        Duration::from_nanos(u64::try_from(time.as_nanos()).unwrap_or_default()).as_secs_f64()
+    })
+}

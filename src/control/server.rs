@@ -1,0 +1,215 @@
+//! The admin listener: a thread and a runtime of its own, so that it answers while every worker and
+//! every sink hangs.
+//!
+//! Nobody can hold it: a request has its time and its size, each answer ends its connection, and
+//! where too many are open, the oldest is closed.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::Daemon;
+use super::pages::Pages;
+use crate::component::BuildError;
+use crate::config::{AdminAddress, AdminConfig};
+use crate::shutdown::{Shutdown, Trigger, shutdown};
+use crate::sources::syslog::{ListenAddress, Listeners, Socket, SocketFile, SocketOptions};
+
+/// How long the head of a request may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long all of a request and its answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The same on unix sockets, where a reload may be asked for: it compiles plugins.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
+/// The longest head of a request.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long to wait after an error of the listening socket (no descriptors left, say).
+const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Who may use the unix socket: the daemon's own user.
+const SOCKET_MODE: u32 = 0o600;
+
+/// A running admin listener. When it is dropped, it ends, and its socket's file goes.
+#[derive(Debug)]
+pub struct Admin {
+    trigger: Trigger,
+    thread: Option<JoinHandle<()>>,
+    addresses: Vec<ListenAddress>,
+}
+
+/// A bound socket, and its file.
+type Bound = (ListenAddress, Socket, Option<std::sync::Arc<SocketFile>>);
+
+impl Admin {
+    /// Listens where the configuration says; where it says nothing, as far as the defaults can be
+    /// had. `None` where there is nowhere to listen.
+    ///
+    /// # Errors
+    /// The first address of the configuration that cannot be had, or a system without room for
+    /// another thread.
+    pub fn start(config: &AdminConfig, daemon: &Daemon) -> Result<Option<Self>, BuildError> {
+        let error = |cause: Box<dyn std::error::Error + Send + Sync>| BuildError {
+            component: "admin".to_owned(),
+            cause,
+        };
+        let is_root = rustix::process::geteuid().is_root();
+        let (addresses, is_named) = config.addresses(&|name| std::env::var(name).ok(), is_root);
+        let options = SocketOptions { udp_buffer_bytes: 0, socket_mode: Some(SOCKET_MODE) };
+        let mut bound: Vec<Bound> = Vec::new();
+        for address in &addresses {
+            make_room(address, is_root);
+            match Listeners::bind(std::slice::from_ref(address.listen()), options) {
+                Ok(listeners) => bound.extend(listeners.into_sockets()),
+                Err(cause) if is_named => return Err(error(cause.into())),
+                Err(cause) => {
+                    let cause = BuildError { component: "admin".to_owned(), cause: cause.into() };
+                    tracing::warn!(%address, "no admin listener here: {}", cause.cause);
+                }
+            }
+        }
+        if bound.is_empty() {
+            return Ok(None);
+        }
+        let addresses = bound.iter().map(|(address, ..)| address.clone()).collect();
+        let connections_max = usize::from(config.connections_max.get());
+        let (trigger, order) = shutdown();
+        let daemon = daemon.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|cause| error(cause.into()))?;
+        let work = move || {
+            runtime.block_on(serve_all(bound, connections_max, &daemon, order));
+            // A read of the file that hangs would hold it.
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(work);
+        let thread = Some(thread.map_err(|cause| error(cause.into()))?);
+        Ok(Some(Self { trigger, thread, addresses }))
+    }
+
+    /// Where it listens; where port 0 was asked for, the port that was given.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenAddress] {
+        &self.addresses
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.trigger.stop();
+        // A panic there was logged, and ends nothing here.
+        let _panic = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Makes the directory of a socket, if its parent is there. Where that fails, the socket cannot be
+/// bound, and its error says what to do.
+fn make_room(address: &AdminAddress, is_root: bool) {
+    let ListenAddress::Unix(path) = address.listen() else { return };
+    let Some(directory) = path.parent() else { return };
+    let mode = if is_root { 0o755 } else { 0o700 };
+    let _there_already = DirBuilder::new().mode(mode).create(directory);
+}
+
+/// Answers on all sockets until the order to stop.
+async fn serve_all(bound: Vec<Bound>, connections_max: usize, daemon: &Daemon, order: Shutdown) {
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    let mut files = Vec::new();
+    for (address, socket, file) in bound {
+        files.push(file);
+        let acceptor = match socket {
+            Socket::Tcp(socket) => TcpListener::from_std(socket).map(Acceptor::Tcp),
+            Socket::Unix(socket) => UnixListener::from_std(socket).map(Acceptor::Unix),
+            Socket::Udp(_) | Socket::UnixDatagram(_) => Err(io::ErrorKind::Unsupported.into()),
+        };
+        match acceptor {
+            Ok(acceptor) => {
+                let pages = Pages::new(daemon.clone(), started, acceptor.may_reload());
+                tasks.spawn(serve(acceptor, connections_max, pages, order.clone()));
+                tracing::info!(%address, "answering the operator");
+            }
+            Err(error) => tracing::error!(%address, %error, "the runtime refused a bound socket"),
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Whoever may write to the socket's file may ask for a reload; a port is anybody's.
+    const fn may_reload(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Takes a connection, and starts its task.
+    async fn accept(&self, pages: &Pages, open: &mut JoinSet<()>) -> io::Result<AbortHandle> {
+        let pages = pages.clone();
+        Ok(match self {
+            Self::Tcp(listener) => {
+                open.spawn(connection(listener.accept().await?.0, pages, TIMEOUT))
+            }
+            Self::Unix(listener) => {
+                open.spawn(connection(listener.accept().await?.0, pages, RELOAD_TIMEOUT))
+            }
+        })
+    }
+}
+
+/// Answers on one socket until the order to stop.
+async fn serve(acceptor: Acceptor, connections_max: usize, pages: Pages, mut order: Shutdown) {
+    let mut open = JoinSet::new();
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = order.ordered() => break,
+            accepted = acceptor.accept(&pages, &mut open) => accepted,
+        };
+        while open.try_join_next().is_some() {}
+        by_age.retain(|task| !task.is_finished());
+        match accepted {
+            Ok(task) => by_age.push_back(task),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(component = "admin", %error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
+            }
+        }
+        if by_age.len() > connections_max
+            && let Some(oldest) = by_age.pop_front()
+        {
+            oldest.abort();
+        }
+    }
+}
+
+/// One request and its answer.
+async fn connection<S>(stream: S, pages: Pages, timeout: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(|request| {
+        let pages = &pages;
+        async move { Ok::<_, Infallible>(pages.answer(&request).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    http.keep_alive(false).max_buf_size(HEAD_BYTES_MAX);
+    let answering = http.serve_connection(TokioIo::new(stream), service);
+    // Whoever sends no request, or takes no answer, hears no more.
+    let _gone = tokio::time::timeout(timeout, answering).await;
+}

@@ -1,0 +1,407 @@
+//! What a daemon says of itself: the object at `/status`, which `/readyz`, `/metrics` and `qatime
+//! status` are made of as well. Keys are added to it, and keep their meaning.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigurationReport, Refusal, ReloadCounts};
+use crate::event::{Reason, Timestamp};
+use crate::pipeline::{LaneReport, Phase, PipelineReport};
+use crate::telemetry::{Counts, FilterReport, SinkReport, SourceReport};
+
+/// A daemon at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The number of its process.
+    pub pid: u32,
+    /// `starting`, `running` or `draining`.
+    pub phase: String,
+    /// Whether it takes events and loses none.
+    pub ready: bool,
+    /// Why it is not ready.
+    pub reasons: Vec<String>,
+    /// What the operator should know, though it is ready.
+    pub remarks: Vec<String>,
+    /// When it started (RFC 3339).
+    pub started: String,
+    /// How long it has been running, in seconds.
+    pub uptime_seconds: f64,
+    /// The generation of the configuration that takes events, from 1; 0 before the first.
+    pub generation: u64,
+    /// The configuration file.
+    pub configuration: ConfigurationStatus,
+    /// Each source and its account.
+    pub sources: Vec<SourceStatus>,
+    /// Each rule in the order of the file.
+    pub rules: Vec<RuleStatus>,
+    /// Each filter and its account.
+    pub filters: Vec<FilterStatus>,
+    /// Each sink, its account and its queue.
+    pub sinks: Vec<SinkStatus>,
+}
+
+/// The configuration file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigurationStatus {
+    /// Its name, as it was given to the daemon.
+    pub file: String,
+    /// The SHA-256 of the bytes that the daemon runs with.
+    pub sha256: String,
+    /// When they were loaded (RFC 3339).
+    pub loaded: String,
+    /// How often the daemon looks for changes, in seconds; null: never.
+    pub watch_seconds: Option<f64>,
+    /// Whether the running rules are not those of the file.
+    pub stale: bool,
+    /// Why they are not.
+    pub stale_because: Option<String>,
+    /// When a reload was applied last (RFC 3339).
+    pub last_good_reload: Option<String>,
+    /// The last reload that changed nothing.
+    pub last_failed_reload: Option<Refusal>,
+    /// How many reloads ended how.
+    pub reloads: ReloadCounts,
+}
+
+/// A source and its account, whose fields are those of the ledger.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Frames that came in.
+    pub received: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that gave no event, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Events that a filter discarded.
+    pub filtered: u64,
+    /// Events that no rule asked for.
+    pub unmatched: u64,
+    /// Events that went only to the dead letters of a filter.
+    pub dead_lettered: u64,
+    /// Events that went to at least one sink.
+    pub routed: u64,
+    /// What is on its way.
+    pub in_flight: i64,
+    /// Its connections; null for sources that have none.
+    pub connections: Option<ConnectionsStatus>,
+}
+
+/// The connections of a source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConnectionsStatus {
+    /// Open now.
+    pub open: u64,
+    /// Refused so far, because `connections_max` were open.
+    pub refused: u64,
+    /// Datagrams that the system dropped so far. They are not in the ledger.
+    pub datagrams_dropped: u64,
+}
+
+/// A rule.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RuleStatus {
+    /// Its name.
+    pub name: String,
+    /// Events that it matched.
+    pub matched: u64,
+}
+
+/// A filter and its account, whose fields are those of the ledger.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilterStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Events that it was to decide on.
+    pub received: u64,
+    /// Events that went on.
+    pub kept: u64,
+    /// Events that ended there.
+    pub discarded: u64,
+    /// Events on which its plugin failed, by kind.
+    pub faulted: BTreeMap<String, u64>,
+    /// Events treated by `on_fault` without a try of their own.
+    pub bypassed: u64,
+    /// Texts that it replaced.
+    pub edits: u64,
+    /// Labels that it gave.
+    pub labels: u64,
+    /// Instances of its plugin that took the place of another.
+    pub restarts: u64,
+    /// How often its breaker opened.
+    pub breaker_openings: u64,
+    /// What is on its way.
+    pub in_flight: i64,
+}
+
+/// A sink: its account, whose fields are those of the ledger, and its lane.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SinkStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Events that rules sent to it.
+    pub routed: u64,
+    /// Events that it has done.
+    pub delivered: u64,
+    /// Events that something newer made needless.
+    pub superseded: u64,
+    /// Events that it could not do, by reason.
+    pub rejected: BTreeMap<String, u64>,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// What is on its way.
+    pub in_flight: i64,
+    /// Whether its queue is full, and what comes for it is lost.
+    pub stalled: bool,
+    /// Why it cannot deliver at the moment.
+    pub outage: Option<OutageStatus>,
+    /// Its queue; null for a sink that the running generation does not have.
+    pub queue: Option<QueueStatus>,
+    /// The gauges of an atime sink.
+    pub atime: Option<AtimeStatus>,
+}
+
+/// Why a sink cannot deliver.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutageStatus {
+    /// In one word: `unreachable`.
+    pub reason: String,
+    /// What the last attempt met with.
+    pub cause: String,
+    /// Since when (RFC 3339).
+    pub since: String,
+}
+
+/// The queue in front of a sink.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QueueStatus {
+    /// Events in it.
+    pub events: usize,
+    /// How many there may be.
+    pub events_max: usize,
+    /// Their memory.
+    pub bytes: usize,
+    /// How much it may be.
+    pub bytes_max: usize,
+    /// How long the oldest has waited, in seconds; 0 where none waits.
+    pub oldest_age_seconds: f64,
+}
+
+/// The gauges of an atime sink.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AtimeStatus {
+    /// Files that have an update waiting or in flight.
+    pub pending_files: usize,
+    /// Files whose update a thread is making.
+    pub in_flight_files: usize,
+    /// Why the last update was refused, where that calls for the operator.
+    pub degraded: Option<String>,
+}
+
+impl Status {
+    /// The status of this process, which has been running for `uptime`.
+    #[must_use]
+    pub fn new(
+        pipeline: &PipelineReport,
+        configuration: &ConfigurationReport,
+        uptime: Duration,
+    ) -> Self {
+        let ledger = &pipeline.ledger;
+        let rule =
+            |(name, matched): &(String, u64)| RuleStatus { name: name.clone(), matched: *matched };
+        let started = SystemTime::now().checked_sub(uptime).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut status = Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            phase: pipeline.phase.as_str().to_owned(),
+            started: Timestamp::from_system(started).to_string(),
+            uptime_seconds: uptime.as_secs_f64(),
+            generation: pipeline.generation,
+            configuration: ConfigurationStatus::new(configuration),
+            sources: ledger.sources.iter().map(|report| source(report, pipeline)).collect(),
+            rules: ledger.rules.iter().map(rule).collect(),
+            filters: ledger.filters.iter().map(filter).collect(),
+            sinks: ledger.sinks.iter().map(|report| sink(report, pipeline)).collect(),
+            ..Self::default()
+        };
+        status.judge(pipeline.phase);
+        status
+    }
+
+    /// Says whether it is ready, and what is to be said beside.
+    fn judge(&mut self, phase: Phase) {
+        match phase {
+            Phase::Draining => self.reasons.push("it is stopping".to_owned()),
+            Phase::Running => {}
+            Phase::Starting => self.reasons.push("it is starting".to_owned()),
+        }
+        for sink in &self.sinks {
+            let name = &sink.name;
+            if sink.stalled {
+                self.reasons.push(format!(
+                    "the sink {name} is stalled: its queue is full, and what comes for it is lost"
+                ));
+            }
+            if let Some(OutageStatus { reason, cause, since }) = &sink.outage {
+                let text = format!("the sink {name} retries since {since}: {reason}: {cause}");
+                self.remarks.push(text);
+            }
+            if let Some(degraded) = sink.atime.as_ref().and_then(|atime| atime.degraded.as_ref()) {
+                let meaning = Reason::ALL.iter().find(|reason| reason.as_str() == degraded);
+                let meaning = meaning.map_or("", |reason| reason.meaning());
+                let text = format!("the sink {name} is refused its updates: {degraded}: {meaning}");
+                self.remarks.push(text.trim_end_matches(['.', ' ', ':']).to_owned());
+            }
+        }
+        self.remarks.extend(self.configuration.remark());
+        self.ready = self.reasons.is_empty();
+    }
+
+    /// As `/readyz` has it: `ready`, or why it is not, and what else is to be said; a line each.
+    #[must_use]
+    pub fn readiness(&self) -> String {
+        let verdict = if self.ready { "ready" } else { "not ready" };
+        let lines = self.reasons.iter().chain(&self.remarks);
+        let lines = lines.map(|line| format!("- {}\n", line.replace('\n', "\n  ")));
+        std::iter::once(format!("{verdict}\n")).chain(lines).collect()
+    }
+}
+
+impl ConfigurationStatus {
+    fn new(report: &ConfigurationReport) -> Self {
+        Self {
+            file: report.file.display().to_string(),
+            sha256: report.digest.to_string(),
+            loaded: report.loaded.to_string(),
+            watch_seconds: report.watch.map(|watch| watch.as_secs_f64()),
+            stale: report.stale.is_some(),
+            stale_because: report.stale.clone(),
+            last_good_reload: report.last_good_reload.map(|time| time.to_string()),
+            last_failed_reload: report.last_failed_reload.clone(),
+            reloads: report.reloads,
+        }
+    }
+
+    /// That the daemon runs with older rules than the operator may think.
+    fn remark(&self) -> Option<String> {
+        let because = self.stale_because.as_ref()?;
+        let (file, loaded) = (&self.file, &self.loaded);
+        let what = format!(
+            "the running rules are older than the file {file}: they were loaded at {loaded}, and \
+             {because}"
+        );
+        // A failure before the last success is history.
+        let last_good = self.last_good_reload.as_deref().unwrap_or_default();
+        let failed = self.last_failed_reload.as_ref();
+        let failed = failed.filter(|failed| failed.time.as_str() >= last_good);
+        let why = match failed {
+            None => "; `qatime reload` takes it".to_owned(),
+            Some(Refusal { time, message: Some(message), .. }) => {
+                format!("; the reload at {time} failed: {message}")
+            }
+            Some(Refusal { time, diagnosis, .. }) => {
+                let problems = diagnosis.iter().flat_map(|diagnosis| &diagnosis.problems);
+                let lines: String = problems.map(|problem| format!("\n{problem}")).collect();
+                format!("; the reload at {time} was refused:{lines}")
+            }
+        };
+        Some(what + &why)
+    }
+}
+
+/// A component's name without its shelf.
+fn short(name: &str) -> String {
+    name.split_once('.').map_or(name, |(_, name)| name).to_owned()
+}
+
+fn by_kind<K: Copy + Eq + Display>(counts: &Counts<K>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(kind, count)| (kind.to_string(), count)).collect()
+}
+
+fn narrow(in_flight: i128) -> i64 {
+    i64::try_from(in_flight).unwrap_or(if in_flight < 0 { i64::MIN } else { i64::MAX })
+}
+
+fn source(report: &SourceReport, pipeline: &PipelineReport) -> SourceStatus {
+    let connections = pipeline.connections.iter().find(|other| other.name == report.name);
+    SourceStatus {
+        name: short(&report.name),
+        received: report.received,
+        bytes: report.bytes,
+        rejected: by_kind(&report.rejected),
+        filtered: report.filtered,
+        unmatched: report.unmatched,
+        dead_lettered: report.dead_lettered,
+        routed: report.routed,
+        in_flight: narrow(report.in_flight),
+        connections: connections.map(|connections| ConnectionsStatus {
+            open: connections.open,
+            refused: connections.refused,
+            datagrams_dropped: connections.datagrams_dropped,
+        }),
+    }
+}
+
+fn filter(report: &FilterReport) -> FilterStatus {
+    FilterStatus {
+        name: short(&report.name),
+        received: report.received,
+        kept: report.kept,
+        discarded: report.discarded,
+        faulted: by_kind(&report.faulted),
+        bypassed: report.bypassed,
+        edits: report.edits,
+        labels: report.labels,
+        restarts: report.restarts,
+        breaker_openings: report.breaker_openings,
+        in_flight: narrow(report.in_flight),
+    }
+}
+
+fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
+    let lane = pipeline.lanes.iter().find(|lane| lane.name == report.name);
+    let atime = lane.and_then(|lane| lane.atime);
+    SinkStatus {
+        name: short(&report.name),
+        routed: report.routed,
+        delivered: report.delivered,
+        superseded: report.superseded,
+        rejected: by_kind(&report.rejected),
+        retries: report.retries,
+        in_flight: narrow(report.in_flight),
+        stalled: lane.is_some_and(|lane| lane.stalled),
+        outage: None,
+        queue: lane.map(queue),
+        atime: atime.map(|atime| AtimeStatus {
+            pending_files: atime.pending_files,
+            in_flight_files: atime.in_flight_files,
+            degraded: atime.degraded.map(|reason| reason.to_string()),
+        }),
+    }
+}
+
+fn queue(lane: &LaneReport) -> QueueStatus {
+    QueueStatus {
+        events: lane.depth.events,
+        events_max: lane.limits.events_max,
+        bytes: lane.depth.bytes,
+        bytes_max: lane.limits.bytes_max,
+        oldest_age_seconds: lane.oldest_age.unwrap_or_default().as_secs_f64(),
+    }
+}

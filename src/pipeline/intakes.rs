@@ -1,0 +1,143 @@
+//! The sources at work. They outlive the generations of rules.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::blueprint::Next;
+use crate::component::{Intake, Switch};
+use crate::shutdown::{Trigger, shutdown};
+use crate::sources::Source;
+use crate::sources::syslog::Connections;
+use crate::telemetry::Ledger;
+
+/// The sources at work, and those that take in nothing new but have not ended.
+#[derive(Default)]
+pub(super) struct Intakes {
+    live: Vec<Live>,
+    /// Keeps those running that serve the connections they have.
+    retired: Vec<Retired>,
+    tasks: JoinSet<()>,
+}
+
+/// A source at work.
+struct Live {
+    name: String,
+    trigger: Trigger,
+    /// Whether a successor may begin before it has ended.
+    shares: bool,
+    /// Closed when it has ended.
+    ended: oneshot::Receiver<Infallible>,
+    connections: Option<Arc<Connections>>,
+}
+
+/// A source that has a successor, and serves the connections it has.
+struct Retired {
+    name: String,
+    trigger: Trigger,
+    connections: Option<Arc<Connections>>,
+}
+
+impl fmt::Debug for Intakes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.live.iter().map(|live| &live.name)).finish()
+    }
+}
+
+impl Intakes {
+    /// Starts what is new, keeps what stays, and ends what is in neither.
+    pub(super) fn succeed(
+        &mut self,
+        sources: Vec<(String, Next)>,
+        switch: &Switch,
+        ledger: &Ledger,
+    ) {
+        let mut before = std::mem::take(&mut self.live);
+        let mut take = |name: &str| {
+            let place = before.iter().position(|live| live.name == name)?;
+            Some(before.swap_remove(place))
+        };
+        for (name, next) in sources {
+            let known = take(&name);
+            match (next, known) {
+                (Next::Keep, Some(live)) => self.live.push(live),
+                (Next::Keep, None) => {
+                    tracing::error!(source = name, "a source to keep is not there")
+                }
+                (Next::Begin(source), before) => {
+                    let predecessor = before.and_then(|live| self.replace(live));
+                    let intake =
+                        Intake::new(switch.clone(), ledger.open_source(&name), source.is_patient());
+                    self.start(name, source, intake, predecessor);
+                }
+            }
+        }
+        for gone in before {
+            gone.trigger.stop();
+        }
+    }
+
+    /// Ends a source that has a successor; gives what the successor has to wait for.
+    fn replace(&mut self, live: Live) -> Option<oneshot::Receiver<Infallible>> {
+        if live.shares {
+            live.trigger.retire();
+            let Live { name, trigger, connections, .. } = live;
+            self.retired.push(Retired { name, trigger, connections });
+            return None;
+        }
+        live.trigger.stop();
+        Some(live.ended)
+    }
+
+    fn start(
+        &mut self,
+        name: String,
+        source: Box<dyn Source>,
+        intake: Intake,
+        predecessor: Option<oneshot::Receiver<Infallible>>,
+    ) {
+        let (trigger, order) = shutdown();
+        let (running, ended) = oneshot::channel();
+        let shares = source.shares();
+        let connections = source.connections();
+        self.tasks.spawn(async move {
+            if let Some(predecessor) = predecessor {
+                // Nothing is ever sent: it is the end of the one before.
+                let _ended = predecessor.await;
+            }
+            source.run(intake, order).await;
+            drop::<oneshot::Sender<Infallible>>(running);
+        });
+        self.live.push(Live { name, trigger, shares, ended, connections });
+    }
+
+    /// Orders all to stop.
+    pub(super) fn stop(&self) {
+        let live = self.live.iter().map(|live| &live.trigger);
+        let retired = self.retired.iter().map(|retired| &retired.trigger);
+        live.chain(retired).for_each(Trigger::stop);
+    }
+
+    /// The connections of each source that has such, by the name of its component; those of
+    /// predecessors under the same name.
+    pub(super) fn connections(&self) -> Vec<(String, Arc<Connections>)> {
+        let live = self.live.iter().map(|live| (&live.name, &live.connections));
+        let retired = self.retired.iter().map(|retired| (&retired.name, &retired.connections));
+        let some = |(name, connections): (&String, &Option<Arc<Connections>>)| {
+            Some((format!("sources.{name}"), Arc::clone(connections.as_ref()?)))
+        };
+        live.chain(retired).filter_map(some).collect()
+    }
+
+    /// Returns when all have come to their end; at once where there are none. Cancel-safe.
+    pub(super) async fn exhausted(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a source failed; this is a fault of the program");
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The lanes: a queue for each sink. A queue outlives the rules and the sink itself: where another
+//! configuration takes over, the next sink of the same name delivers what waits there.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+
+use super::monitor::LaneView;
+use crate::queue::{Consumer, Gauge, Producer, QueueLimits, queue};
+use crate::sinks::atime;
+use crate::telemetry::SinkAccount;
+
+/// What the delivery of a lane is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Deliver.
+    Deliver,
+    /// Another sink takes over the queue: finish what the sink has, and leave the rest. A sink
+    /// that fails to finish is given up after this time.
+    HandOver(Duration),
+    /// The sink is gone from the configuration: deliver what is left, at most for this time.
+    Finish(Duration),
+}
+
+/// The end of a queue from which one delivery at a time takes, in the order in which they came.
+pub(super) type Turn = Arc<Mutex<Consumer>>;
+
+/// A sink's queue, and the way to whoever delivers from it now.
+#[derive(Debug, Clone)]
+pub(super) struct Lane {
+    pub(super) name: String,
+    pub(super) producer: Producer,
+    pub(super) account: Arc<SinkAccount>,
+    /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
+    pub(super) stalled: Arc<AtomicBool>,
+    pub(super) turn: Turn,
+    /// The gauges of an atime sink.
+    pub(super) atime: Option<atime::Watch>,
+    orders: Arc<watch::Sender<Order>>,
+}
+
+impl Lane {
+    pub(super) fn new(name: &str, limits: QueueLimits, account: Arc<SinkAccount>) -> Self {
+        let (producer, consumer) = queue(limits);
+        Self {
+            name: name.to_owned(),
+            producer,
+            account,
+            stalled: Arc::default(),
+            turn: Arc::new(Mutex::new(consumer)),
+            atime: None,
+            orders: Arc::new(watch::Sender::new(Order::Deliver)),
+        }
+    }
+
+    /// The same queue, for the delivery that takes over.
+    pub(super) fn again(&self) -> Self {
+        Self { orders: Arc::new(watch::Sender::new(Order::Deliver)), ..self.clone() }
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        self.orders.send_replace(order);
+    }
+
+    pub(super) fn orders(&self) -> Orders {
+        Orders(self.orders.subscribe())
+    }
+
+    /// What can be seen of it from outside.
+    pub(super) fn view(&self) -> LaneView {
+        let (name, stalled) = (self.account.name().to_owned(), Arc::clone(&self.stalled));
+        LaneView { name, gauge: self.gauge(), stalled, atime: self.atime.clone() }
+    }
+
+    pub(super) fn gauge(&self) -> Gauge {
+        self.producer.gauge()
+    }
+}
+
+/// The orders to a delivery.
+#[derive(Debug)]
+pub(super) struct Orders(watch::Receiver<Order>);
+
+impl Orders {
+    /// The order that counts now.
+    pub(super) fn current(&self) -> Order {
+        *self.0.borrow()
+    }
+
+    /// Returns once the delivery is to hand over. Cancel-safe.
+    pub(super) async fn hand_over(&mut self) {
+        self.wait(|order| matches!(order, Order::HandOver(_))).await;
+    }
+
+    /// Returns once there is another order than to deliver. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        self.wait(|order| order != Order::Deliver).await;
+    }
+
+    async fn wait(&mut self, wanted: impl Fn(Order) -> bool) {
+        if self.0.wait_for(|order| wanted(*order)).await.is_err() {
+            // The daemon stops: the end of the queue is the end of the delivery.
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The configuration is changed while events flow.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::daemon::{Daemon, free_port, lines, send};
+
+/// One source on a port, and what else there is to say.
+fn source(port: u16, keys: &str) -> String {
+    format!(
+        "grace = \"2m\"\n[sources.cluster]\ntype = \"syslog\"\n\
+         listen = \"tcp://127.0.0.1:{port}\"\n{keys}\n"
+    )
+}
+
+/// A rule for all events, and its sink, a file of paths.
+fn rule(rule: &str, file: &str, keys: &str) -> String {
+    format!(
+        r#"
+        [[rules]]
+        name = "{rule}"
+        sinks = "paths"
+        [sinks.paths]
+        type = "file"
+        path = "{{dir}}/{file}"
+        format = {{ template = "{{path}}\n" }}
+        queue = {{ wait_max = "2m", {keys} }}
+        "#
+    )
+}
+
+fn message(path: &str) -> String {
+    let head = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - ";
+    format!("{head}10.0.0.9,\"ann\",nfs3,fs_read_data,ok,7,\"{path}\",\"\"\n")
+}
+
+/// A connection over which numbered messages go until it is stopped.
+struct Sender {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<usize>,
+}
+
+impl Sender {
+    fn start(port: u16, number: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let thread = std::thread::spawn(move || {
+            let mut sent = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let some = (sent..sent + 20).map(|next| message(&format!("/{number}/{next}")));
+                // A dropped connection shows here.
+                stream.write_all(some.collect::<String>().as_bytes()).unwrap();
+                sent += 20;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            sent
+        });
+        Self { stop, thread }
+    }
+
+    fn finish(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn reloads(daemon: &Daemon, what: &str) -> usize {
+    daemon.log().matches(what).count()
+}
+
+const APPLIED: &str = "the configuration was reloaded";
+const REFUSED: &str = "the configuration was refused";
+
+#[test]
+fn a_hundred_reloads_good_and_bad_lose_nothing_and_drop_no_connection() {
+    let port = free_port();
+    let mut daemon = Daemon::start(&(source(port, "") + &rule("all", "paths", "")), &[port]);
+    let senders: Vec<_> = (0..4).map(|number| Sender::start(port, number)).collect();
+    for reload in 0..100 {
+        let (said, config) = match reload % 4 {
+            0 => (REFUSED, source(port, "") + &rule("all", "paths", "events_max = \"many\"")),
+            1 => (APPLIED, source(port, "") + &rule(&format!("r{reload}"), "paths", "")),
+            2 => (REFUSED, "this is no TOML".to_owned()),
+            _ => {
+                let keys = format!("connections_max = {}", 100 + reload);
+                let queue = format!("events_max = {}", 1000 + reload);
+                (APPLIED, source(port, &keys) + &rule("all", "others", &queue))
+            }
+        };
+        let before = reloads(&daemon, said);
+        daemon.configure(&config);
+        daemon.signal(Signal::HUP);
+        daemon.wait_until("the answer to a reload", || reloads(&daemon, said) > before);
+    }
+    assert!(daemon.is_running());
+    let sent: Vec<_> = senders.into_iter().map(Sender::finish).collect();
+    let total: usize = sent.iter().sum();
+    let (paths, others) = (daemon.path("paths"), daemon.path("others"));
+    let written = || lines(&paths).len() + lines(&others).len();
+    daemon.wait_until("all events", || written() >= total);
+    let ended = daemon.stop();
+    ended.assert_settled();
+    let account = ended.account("sources.cluster");
+    assert_eq!(account["received"], total);
+    assert_eq!(account["rejected"], serde_json::json!({}));
+    assert_eq!(ended.account("sinks.paths")["delivered"], total);
+    let mut seen: Vec<_> = ["paths", "others"]
+        .iter()
+        .flat_map(|name| lines(&ended.directory.path().join(name)))
+        .collect();
+    seen.sort();
+    let expected = sent
+        .iter()
+        .enumerate()
+        .flat_map(|(number, sent)| (0..*sent).map(move |next| format!("/{number}/{next}")));
+    let mut expected: Vec<_> = expected.collect();
+    expected.sort();
+    assert!(seen == expected, "{} lines of {} events", seen.len(), expected.len());
+}
+
+#[test]
+fn sources_sinks_and_rules_come_and_go() {
+    let (first, second) = (free_port(), free_port());
+    let daemon = Daemon::start(&(source(first, "") + &rule("all", "paths", "")), &[first]);
+    send(first, message("/one").as_bytes());
+    daemon.wait_for_lines("paths", 1);
+    let both = source(first, "").replace("[sources.cluster]", "[sources.other]\ntype = \"syslog\"\nlisten = \"tcp://127.0.0.1:SECOND\"\n[sources.cluster]");
+    let both = both.replace("SECOND", &second.to_string());
+    let sinks = rule("all", "paths", "")
+        + "[[rules]]\nname = \"more\"\nsinks = \"more\"\n[sinks.more]\ntype = \"file\"\npath = \"{dir}/more\"\n";
+    daemon.configure(&(both + &sinks));
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("the reload", || reloads(&daemon, APPLIED) == 1);
+    send(second, message("/two").as_bytes());
+    daemon.wait_for_lines("more", 1);
+    daemon.wait_for_lines("paths", 2);
+    // The first source goes, with its sink.
+    let keys = "[[rules]]\nname = \"more\"\nsinks = \"more\"\n[sinks.more]\ntype = \"file\"\npath = \"{dir}/more\"\n";
+    let other = format!(
+        "[sources.other]\ntype = \"syslog\"\nlisten = \"tcp://127.0.0.1:{second}\"\n{keys}"
+    );
+    daemon.configure(&other);
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("the reload", || reloads(&daemon, APPLIED) == 2);
+    daemon.wait_until("the port to be free", || TcpStream::connect(("127.0.0.1", first)).is_err());
+    send(second, message("/three").as_bytes());
+    daemon.wait_for_lines("more", 2);
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert_eq!(ended.account("sinks.paths")["delivered"], 2);
+    assert_eq!(ended.account("sinks.more")["delivered"], 2);
+    assert_eq!(ended.account("sources.other")["received"], 2);
+}
+
+#[test]
+fn what_cannot_be_built_changes_nothing() {
+    let port = free_port();
+    let daemon = Daemon::start(&(source(port, "") + &rule("all", "paths", "")), &[port]);
+    let broken = source(port, "") + &rule("all", "no/such/directory/paths", "");
+    daemon.configure(&broken);
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("the refusal", || reloads(&daemon, "the reload failed") == 1);
+    assert!(daemon.log().contains("no/such/directory"), "{}", daemon.log());
+    send(port, message("/after").as_bytes());
+    assert_eq!(daemon.wait_for_lines("paths", 1), ["/after"]);
+    daemon.stop().assert_settled();
+}
+
+#[test]
+fn a_followed_file_is_read_on_where_its_source_is_changed() {
+    let follow = |keys: &str| {
+        format!(
+            "[sources.log]\ntype = \"file\"\npaths = \"{{dir}}/audit.log\"\nfollow = true\n\
+             positions = \"{{dir}}/positions\"\npoll_interval = \"10ms\"\n{keys}\n"
+        )
+    };
+    let daemon = Daemon::start(&(follow("") + &rule("all", "paths", "")), &[]);
+    let log = daemon.path("audit.log");
+    let append = |path: &str| {
+        let mut file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        file.write_all(message(path).as_bytes()).unwrap();
+    };
+    append("/one");
+    daemon.wait_for_lines("paths", 1);
+    daemon.configure(&(follow("frame_bytes_max = \"100 KiB\"") + &rule("all", "paths", "")));
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("the reload", || reloads(&daemon, APPLIED) == 1);
+    append("/two");
+    daemon.wait_for_lines("paths", 2);
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert_eq!(lines(&ended.directory.path().join("paths")), ["/one", "/two"]);
+}

@@ -127,7 +127,7 @@ fn kill(project: &Project, files: &Files, service: &str, from: usize) -> Kill {
 }
 
 /// Waits until access times move no more, and returns which events have not come.
-fn settle(project: &Project, files: &Files, numbers: Range<usize>) -> Vec<usize> {
+pub(crate) fn settle(project: &Project, files: &Files, numbers: Range<usize>) -> Vec<usize> {
     let mut missing = files.missing(numbers.clone());
     let mut changed = Instant::now();
     project.wait_until("access times settle", || {

@@ -12,3 +12,4 @@ mod images;
 mod kills;
 mod load;
 mod project;
+mod reloads;

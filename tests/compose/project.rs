@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -154,6 +155,12 @@ impl Project {
     /// The port that rsyslog is published on.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Sends one line.
+    pub(crate) fn send(&self, line: &str) {
+        let mut stream = TcpStream::connect(self.address()).unwrap();
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
     /// The directory that qatime sees as the cluster's root.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use crate::event::{Frames, Reason, Ticket};
+use crate::event::{Batch, Frames, Reason, Ticket};
 use crate::queue::Gauge;
 use crate::telemetry::{SinkAccount, SourceAccount};
 
@@ -65,8 +65,10 @@ impl Spares {
 /// Frames on their way to a worker.
 #[derive(Debug)]
 pub struct Work {
-    /// What came in.
+    /// What came in, to be decoded.
     pub frames: Frames,
+    /// Events that came in as such; there are no frames then.
+    pub events: Option<Batch>,
     /// The account of where it came from.
     pub account: Arc<SourceAccount>,
     /// Whether the source can wait for as long as a full sink takes (a file), or loses what it
@@ -181,6 +183,12 @@ impl Intake {
         Ok(Room { permit, intake: self })
     }
 
+    /// The source's account, where it notes its outages.
+    #[must_use]
+    pub fn account(&self) -> &SourceAccount {
+        &self.account
+    }
+
     /// The buffers that its workers have done with.
     #[must_use]
     pub fn spares(&self) -> &Spares {
@@ -214,7 +222,17 @@ impl Room<'_> {
         let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
         account.received(frames.frames.len() as u64, bytes);
         let (account, spares) = (Arc::clone(account), spares.clone());
-        drop(self.permit.send(Work { frames, account, patient: *patient, spares, ticket }));
+        let patient = *patient;
+        drop(self.permit.send(Work { frames, events: None, account, patient, spares, ticket }));
+    }
+
+    /// Counts events that came in as such, of so many bytes, and hands them to the worker.
+    pub fn send_events(self, events: Batch, bytes: u64, ticket: Option<Ticket>) {
+        let Intake { account, patient, spares, .. } = self.intake;
+        account.received(events.len() as u64, bytes);
+        let (account, spares) = (Arc::clone(account), spares.clone());
+        let (frames, events, patient) = (Frames::default(), Some(events), *patient);
+        drop(self.permit.send(Work { frames, events, account, patient, spares, ticket }));
     }
 }
 

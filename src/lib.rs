@@ -10,9 +10,10 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod units;
 
-// 1: what joins parts together.
+// 1: what joins parts together, and to servers.
 pub mod component;
 pub mod queue;
+pub mod redis;
 
 // 2: synchronous cores; no tokio, no clock, no file system.
 pub mod decoders;

@@ -9,6 +9,71 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
+/// Whether a part is used: `true` or `false`; as a text, which may come from the environment, also
+/// `"yes"` or `"no"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enabled(pub bool);
+
+impl Default for Enabled {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for Enabled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = Enabled;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("true, false, \"yes\" or \"no\"")
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Enabled, E> {
+                Ok(Enabled(value))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Enabled, E> {
+                match text {
+                    "true" | "yes" => Ok(Enabled(true)),
+                    "false" | "no" => Ok(Enabled(false)),
+                    _ => Err(E::custom(format_args!("{text:?} is neither \"yes\" nor \"no\""))),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Serialize for Enabled {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(self.0)
+    }
+}
+
+impl JsonSchema for Enabled {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Enabled".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "boolean" },
+                { "enum": ["yes", "no", "true", "false"] },
+                { "type": "string", "pattern": "^\\$\\{.*\\}$" }
+            ]
+        })
+    }
+}
+
 /// A number of bytes: `65536`, `"64 KiB"`, `"1.5 GB"`. Powers of 1024 are KiB, MiB, GiB, TiB;
 /// powers of 1000 are kB (or KB), MB, GB, TB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -55,8 +55,7 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Crates that only some files may name, and those files.
-const ONLY_IMPORTERS: &[(&str, &[&str])] =
-    &[("wasmtime", &["wasm/"]), ("redis", &["sinks/redis", "sources/redis"])];
+const ONLY_IMPORTERS: &[(&str, &[&str])] = &[("wasmtime", &["wasm/"]), ("redis", &["redis/"])];
 
 /// What the synchronous cores (group 2) may not name, and why.
 const BANNED_IN_CORES: &[(&str, &str)] = &[

@@ -28,6 +28,7 @@ pub fn blueprint(
     plugins: &Plugins,
     sources: Vec<(String, Next)>,
 ) -> Blueprint {
+    let configuration = configuration.without_disabled_sinks();
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
@@ -36,6 +37,9 @@ pub fn blueprint(
                 (config.queue, Box::new(move |context| config.build(context)))
             }
             SinkConfig::File(config) => {
+                (config.queue, Box::new(move |context| config.build(context)))
+            }
+            SinkConfig::Redis(config) => {
                 (config.queue, Box::new(move |context| config.build(context)))
             }
             SinkConfig::Stdout(config) => {

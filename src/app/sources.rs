@@ -34,6 +34,7 @@ impl Sources {
             }
             let built = match &source.config {
                 SourceConfig::File(config) => config.build(&name),
+                SourceConfig::Redis(config) => config.build(&name),
                 SourceConfig::Stdin(config) => config.build(&name),
                 SourceConfig::Syslog(config) => config.build(&name, &mut self.sockets),
             };
@@ -63,6 +64,6 @@ impl Sources {
 fn addresses(source: &Named<SourceConfig>) -> &[ListenAddress] {
     match &source.config {
         SourceConfig::Syslog(config) => config.listen.values(),
-        SourceConfig::File(_) | SourceConfig::Stdin(_) => &[],
+        SourceConfig::File(_) | SourceConfig::Redis(_) | SourceConfig::Stdin(_) => &[],
     }
 }

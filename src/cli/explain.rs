@@ -70,7 +70,7 @@ impl Explain {
             kind: sink.config.kind(),
             planner: match &sink.config {
                 SinkConfig::Atime(config) => Some(config.planner()),
-                SinkConfig::File(_) | SinkConfig::Stdout(_) => None,
+                SinkConfig::File(_) | SinkConfig::Redis(_) | SinkConfig::Stdout(_) => None,
             },
         });
         let decoder = Decoder::new(&configuration.decoder)?;
@@ -149,6 +149,9 @@ impl Explainer<'_> {
             if delivery.is_dead_letter {
                 words.push_str(", as a dead letter");
             }
+            if !self.configuration.sinks[delivery.sink].config.is_enabled() {
+                words.push_str(", were it enabled");
+            }
             let head = format!("  > {name}: ");
             self.line(&head, words.as_bytes());
         }
@@ -191,8 +194,9 @@ impl Explainer<'_> {
                 let Sink { name, kind, .. } = &self.sinks[delivery.sink];
                 let changed = (delivery.event != decoded).then(|| event_json(&delivery.event));
                 let plan = self.plan(delivery).as_ref().map(plan_json);
+                let enabled = self.configuration.sinks[delivery.sink].config.is_enabled();
                 json!({ "name": name, "type": kind, "plan": plan, "event": changed,
-                        "dead_letter": delivery.is_dead_letter })
+                        "enabled": enabled, "dead_letter": delivery.is_dead_letter })
             })
             .collect();
         let steps = self.steps_json(&trace.before_rules.steps);

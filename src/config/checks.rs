@@ -70,7 +70,7 @@ impl<'r> Checks<'r, '_, '_> {
                         addresses.push((address, &source.path));
                     }
                 }
-                None => {}
+                Some(SourceConfig::Redis(_)) | None => {}
             }
         }
     }
@@ -137,7 +137,8 @@ impl<'r> Checks<'r, '_, '_> {
                 Some(SinkConfig::Atime(config)) => ("root", config.root.clone()),
                 Some(SinkConfig::File(config)) => ("path", config.path.clone()),
                 Some(SinkConfig::Stdout(_)) => ("type", "stdout".into()),
-                None => continue,
+                // Many may write to one stream, from one machine or several.
+                Some(SinkConfig::Redis(_)) | None => continue,
             };
             let key = sink.path.key(key);
             if let Some(other) = taken.insert(place, &sink.path) {

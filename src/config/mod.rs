@@ -112,6 +112,29 @@ impl Configuration {
         &self.file
     }
 
+    /// The same without the sinks that are not enabled: what runs. Tests and explanations go on
+    /// with all of them, so that what they say does not depend on where they are run.
+    ///
+    /// # Panics
+    /// Where the configuration was not checked.
+    #[must_use]
+    pub fn without_disabled_sinks(mut self) -> Self {
+        if self.sinks.iter().all(|sink| sink.config.is_enabled()) {
+            return self;
+        }
+        self.sinks.retain(|sink| sink.config.is_enabled());
+        let names: Vec<String> = self.sinks.iter().map(|sink| sink.name.clone()).collect();
+        for rule in &mut self.rules {
+            let sinks = rule.sinks.values().iter();
+            rule.sinks = sinks.filter(|sink| names.contains(sink)).cloned().collect();
+        }
+        // One that discards goes on to do so; another would do nothing.
+        self.rules.retain(|rule| rule.r#final || !rule.sinks.values().is_empty());
+        let compiled = RuleSet::compile(&self.rules, &names);
+        self.rule_set = Arc::new(compiled.expect("the rules were compiled with more sinks"));
+        self
+    }
+
     /// What becomes of events: by the rules, and by filters. These are those of [`Self::filters`],
     /// in the same order; events pass by what is not among them.
     #[must_use]

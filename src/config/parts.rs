@@ -27,7 +27,8 @@ pub(super) trait Part: Sized {
 
 /// Declares the kinds of a shelf once: variant, configuration, `type` in the file.
 macro_rules! kinds {
-    ($(#[doc = $doc:literal])+ $name:ident $(($derive:ident))?: $($variant:ident($config:ty) = $kind:literal,)*) => {
+    ($(#[doc = $doc:literal])+ $name:ident $(($derive:ident))?:
+     $($variant:ident($config:ty) = $kind:literal,)*) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, $($derive)?)]
         pub enum $name {
@@ -85,6 +86,7 @@ kinds! {
     /// Where events come from: one `[sources.<name>]`.
     SourceConfig (PartialEq):
     File(sources::file::Config) = "file",
+    Redis(sources::redis::Config) = "redis",
     Stdin(sources::stdin::Config) = "stdin",
     Syslog(sources::syslog::Config) = "syslog",
 }
@@ -94,5 +96,18 @@ kinds! {
     SinkConfig:
     Atime(sinks::atime::Config) = "atime",
     File(sinks::file::Config) = "file",
+    Redis(sinks::redis::Config) = "redis",
     Stdout(sinks::stdout::Config) = "stdout",
+}
+
+impl SinkConfig {
+    /// Whether it gets events.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        match self {
+            Self::Atime(config) => config.enabled.0,
+            Self::File(config) => config.enabled.0,
+            Self::Stdout(config) => config.enabled.0,
+        }
+    }
 }

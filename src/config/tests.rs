@@ -292,6 +292,42 @@ fn the_conditions_are_all_named_in_the_shipped_file() {
 }
 
 #[test]
+fn what_runs_leaves_out_the_sinks_that_are_not_enabled() {
+    let text = |off: &str| {
+        format!(
+            "[[rules]]\nname = 'a'\nsinks = ['out', 'off']\n\
+             [[rules]]\nname = 'b'\nsinks = 'off'\n\
+             [[rules]]\nname = 'c'\nfinal = true\nsinks = 'off'\n\
+             [sinks.off]\ntype = 'file'\npath = '/x'\nenabled = {off}\n\
+             [sinks.out]\ntype = 'stdout'\n"
+        )
+    };
+    let running = |off: &str, variable: &str| {
+        let environment = |_: &str| Some(variable.to_owned());
+        let configuration = load(&text(off), "x", &environment).unwrap().without_disabled_sinks();
+        let sinks: Vec<_> = configuration.sinks.into_iter().map(|sink| sink.name).collect();
+        let rules: Vec<_> = configuration
+            .rules
+            .iter()
+            .map(|rule| format!("{} {}", rule.name, rule.sinks.values().join(" ")))
+            .collect();
+        format!("{} | {}", sinks.join(" "), rules.join(", "))
+    };
+    let all = "off out | a out off, b off, c off";
+    let without = "out | a out, c ";
+    for (off, variable, expected) in [
+        ("true", "", all),
+        ("false", "", without),
+        ("'${OFF}'", "yes", all),
+        ("'${OFF}'", "no", without),
+    ] {
+        assert_eq!(running(off, variable), expected, "{off} {variable}");
+    }
+    let problems = load(&text("'perhaps'"), "x", &|_| None).unwrap_err();
+    assert!(problems.to_string().contains("neither \"yes\" nor \"no\""), "{problems}");
+}
+
+#[test]
 fn the_schema_in_the_repository_is_this_one() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/config/qatime.schema.json");
     let current = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());

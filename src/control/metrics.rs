@@ -1,6 +1,7 @@
 //! The status as metrics, in the text format of OpenMetrics, which Prometheus reads. Nothing is
 //! counted here: each scrape reads the ledger.
 
+use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ impl Collector for Scrape {
 }
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
+/// A counter of a component: name, help, value.
+type Count<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// The value of a gauge.
 #[derive(Debug, Clone, Copy)]
@@ -188,7 +191,7 @@ impl Page<'_> {
     }
 
     fn sources(&mut self, sources: &[SourceStatus]) -> Result<(), Error> {
-        let counters: [(&str, &str, fn(&SourceStatus) -> u64); 6] = [
+        let counters: [Count<SourceStatus>; 6] = [
             ("qatime_events_received", "Frames that came in", |source| source.received),
             ("qatime_received_bytes", "Bytes of the frames that came in", |source| source.bytes),
             ("qatime_events_routed", "Events that went to at least one sink", |source| {
@@ -209,6 +212,15 @@ impl Page<'_> {
                 sources.iter().map(|source| (of_source(source), count(source))),
             )?;
         }
+        let outages = sources.iter().filter_map(|source| {
+            let outage = source.outage.as_ref()?;
+            Some((vec![("source", &*source.name), ("reason", &*outage.reason)], true))
+        });
+        self.gauge("qatime_source_outage", "Why a source takes nothing in", None, outages)?;
+        let failures = sources.iter();
+        let failures = failures.flat_map(|source| by_reason(of_source(source), &source.failures));
+        let help = "Attempts of a source that failed and were made again, by reason";
+        self.counter("qatime_source_failures", help, failures)?;
         let connected = |value: fn(&ConnectionsStatus) -> u64| {
             let some = move |source: &'_ SourceStatus| source.connections.as_ref().map(value);
             let some = move |source| Some((of_source(source), some(source)?));
@@ -225,7 +237,7 @@ impl Page<'_> {
     }
 
     fn filters(&mut self, filters: &[FilterStatus]) -> Result<(), Error> {
-        let counters: [(&str, &str, fn(&FilterStatus) -> u64); 8] = [
+        let counters: [Count<FilterStatus>; 8] = [
             (
                 "qatime_filter_received",
                 "Events that a filter was to decide on; one that passes it for two rules is two",
@@ -285,7 +297,7 @@ impl Page<'_> {
     }
 
     fn sinks(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
-        let counters: [(&str, &str, fn(&SinkStatus) -> u64); 4] = [
+        let counters: [Count<SinkStatus>; 4] = [
             ("qatime_sink_routed", "Events that rules sent to a sink", |sink| sink.routed),
             ("qatime_events_delivered", "Events that a sink has done", |sink| sink.delivered),
             ("qatime_events_superseded", "Events that something newer made needless", |sink| {
@@ -314,6 +326,9 @@ impl Page<'_> {
             Some((vec![("sink", &*sink.name), ("reason", &*outage.reason)], true))
         });
         self.gauge("qatime_sink_outage", "Why a sink cannot deliver", None, outages)?;
+        let failures = sinks.iter().flat_map(|sink| by_reason(of_sink(sink), &sink.failures));
+        let help = "Attempts of a sink that failed and were made again, by reason";
+        self.counter("qatime_sink_failures", help, failures)?;
         self.queues(sinks)?;
         let atime = |value: fn(&AtimeStatus) -> usize| {
             let some = move |sink: &'_ SinkStatus| sink.atime.as_ref().map(value);
@@ -365,6 +380,17 @@ fn of_filter(filter: &FilterStatus) -> Labels<'_> {
 
 fn of_sink(sink: &SinkStatus) -> Labels<'_> {
     vec![("sink", &sink.name)]
+}
+
+/// A sample for each reason that there was.
+fn by_reason<'s>(
+    labels: Labels<'s>,
+    counts: &'s BTreeMap<String, u64>,
+) -> impl Iterator<Item = (Labels<'s>, u64)> {
+    counts.iter().map(move |(reason, count)| {
+        let labels = labels.iter().copied().chain([("reason", reason.as_str())]);
+        (labels.collect(), *count)
+    })
 }
 
 /// A time of the status in Unix time.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{ConfigurationReport, Refusal, ReloadCounts};
 use crate::event::{Reason, Timestamp};
 use crate::pipeline::{LaneReport, Phase, PipelineReport};
-use crate::telemetry::{Counts, FilterReport, SinkReport, SourceReport};
+use crate::telemetry::{Counts, FilterReport, OutageReport, SinkReport, SourceReport};
 
 /// A daemon at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -92,6 +92,10 @@ pub struct SourceStatus {
     pub routed: u64,
     /// What is on its way.
     pub in_flight: i64,
+    /// Why it takes nothing in at the moment.
+    pub outage: Option<OutageStatus>,
+    /// Attempts that failed and were made again, by reason.
+    pub failures: BTreeMap<String, u64>,
     /// Its connections; null for sources that have none.
     pub connections: Option<ConnectionsStatus>,
 }
@@ -168,13 +172,15 @@ pub struct SinkStatus {
     pub stalled: bool,
     /// Why it cannot deliver at the moment.
     pub outage: Option<OutageStatus>,
+    /// Attempts that failed and were made again, by reason.
+    pub failures: BTreeMap<String, u64>,
     /// Its queue; null for a sink that the running generation does not have.
     pub queue: Option<QueueStatus>,
     /// The gauges of an atime sink.
     pub atime: Option<AtimeStatus>,
 }
 
-/// Why a sink cannot deliver.
+/// Why a sink cannot deliver, or a source takes nothing in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OutageStatus {
@@ -251,6 +257,10 @@ impl Status {
             Phase::Running => {}
             Phase::Starting => self.reasons.push("it is starting".to_owned()),
         }
+        for SourceStatus { name, outage, .. } in &self.sources {
+            let remark = |outage: &OutageStatus| outage.remark(&format!("source {name}"));
+            self.remarks.extend(outage.as_ref().map(remark));
+        }
         for sink in &self.sinks {
             let name = &sink.name;
             if sink.stalled {
@@ -258,10 +268,8 @@ impl Status {
                     "the sink {name} is stalled: its queue is full, and what comes for it is lost"
                 ));
             }
-            if let Some(OutageStatus { reason, cause, since }) = &sink.outage {
-                let text = format!("the sink {name} retries since {since}: {reason}: {cause}");
-                self.remarks.push(text);
-            }
+            let remark = |outage: &OutageStatus| outage.remark(&format!("sink {name}"));
+            self.remarks.extend(sink.outage.as_ref().map(remark));
             if let Some(degraded) = sink.atime.as_ref().and_then(|atime| atime.degraded.as_ref()) {
                 let meaning = Reason::ALL.iter().find(|reason| reason.as_str() == degraded);
                 let meaning = meaning.map_or("", |reason| reason.meaning());
@@ -280,6 +288,21 @@ impl Status {
         let lines = self.reasons.iter().chain(&self.remarks);
         let lines = lines.map(|line| format!("- {}\n", line.replace('\n', "\n  ")));
         std::iter::once(format!("{verdict}\n")).chain(lines).collect()
+    }
+}
+
+impl OutageStatus {
+    fn new(report: &OutageReport) -> Self {
+        Self {
+            reason: report.reason.to_owned(),
+            cause: report.cause.clone(),
+            since: report.since.to_string(),
+        }
+    }
+
+    fn remark(&self, component: &str) -> String {
+        let Self { reason, cause, since } = self;
+        format!("the {component} has been retrying since {since}: {reason}: {cause}")
     }
 }
 
@@ -350,6 +373,8 @@ fn source(report: &SourceReport, pipeline: &PipelineReport) -> SourceStatus {
         dead_lettered: report.dead_lettered,
         routed: report.routed,
         in_flight: narrow(report.in_flight),
+        outage: report.outage.as_ref().map(OutageStatus::new),
+        failures: by_kind(&report.failures),
         connections: connections.map(|connections| ConnectionsStatus {
             open: connections.open,
             refused: connections.refused,
@@ -386,7 +411,8 @@ fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
         retries: report.retries,
         in_flight: narrow(report.in_flight),
         stalled: lane.is_some_and(|lane| lane.stalled),
-        outage: None,
+        outage: report.outage.as_ref().map(OutageStatus::new),
+        failures: by_kind(&report.failures),
         queue: lane.map(queue),
         atime: atime.map(|atime| AtimeStatus {
             pending_files: atime.pending_files,

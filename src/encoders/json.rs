@@ -97,7 +97,7 @@ fn push_time(key: &[u8], time: Timestamp, out: &mut Vec<u8>) {
 }
 
 /// Appends the names of flags as an array.
-pub(super) fn push_flags(flags: Flags, out: &mut Vec<u8>) {
+pub(crate) fn push_flags(flags: Flags, out: &mut Vec<u8>) {
     out.push(b'[');
     for (position, name) in flags.names().enumerate() {
         out.extend_from_slice(if position == 0 { b"\"" } else { b",\"" });
@@ -108,7 +108,7 @@ pub(super) fn push_flags(flags: Flags, out: &mut Vec<u8>) {
 }
 
 /// Appends the labels as an object.
-pub(super) fn push_labels(event: EventRef<'_>, out: &mut Vec<u8>) {
+pub(crate) fn push_labels(event: EventRef<'_>, out: &mut Vec<u8>) {
     out.push(b'{');
     for (position, (key, value)) in event.labels().enumerate() {
         if position > 0 {

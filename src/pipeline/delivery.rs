@@ -14,7 +14,7 @@ use super::lanes::{Lane, Order, Orders, Turn};
 use crate::event::{Reason, Selection};
 use crate::queue::Consumer;
 use crate::sinks::{DeliverError, Sink};
-use crate::telemetry::{SinkAccount, Throttle};
+use crate::telemetry::SinkAccount;
 
 /// The first wait after a failure; each further one in a row is twice as long.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
@@ -38,7 +38,8 @@ pub(super) struct Delivery {
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
     orders: Orders,
-    outage: Outage,
+    /// How many attempts have failed in a row.
+    failures: u32,
     /// When the sink may be asked to settle again.
     settle_after: Instant,
     /// When the order came that has an end.
@@ -62,7 +63,7 @@ impl Delivery {
             account: Arc::clone(&lane.account),
             reopen,
             orders: lane.orders(),
-            outage: Outage::default(),
+            failures: 0,
             settle_after: Instant::now(),
             ordered_at: None,
             given: 0,
@@ -187,9 +188,8 @@ impl Delivery {
     async fn insist(&mut self, step: Step<'_>) -> Result<(), GivenUp> {
         let mut step = Attempt { step, needs_connection: false };
         while let Err(error) = step.attempt(self.sink.as_mut()).await {
-            self.account.retried();
-            let mut wait = self.outage.failed(self.account.name(), &error);
-            step.needs_connection |= matches!(error, DeliverError::Disconnected(_));
+            let mut wait = self.failed(&error);
+            step.needs_connection |= matches!(error, DeliverError::Disconnected { .. });
             match self.patience_left(step.step) {
                 Some(left) if left.is_zero() => return Err(GivenUp),
                 Some(left) => wait = wait.min(left),
@@ -201,8 +201,34 @@ impl Delivery {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.outage.ended(self.account.name());
+        let failures = std::mem::take(&mut self.failures);
+        if self.account.recovered() {
+            tracing::info!(component = self.account.name(), failures, "delivers again");
+        }
         Ok(())
+    }
+
+    /// Notes a failure, and says how long to wait before the next attempt. The log has it once,
+    /// until there is another reason.
+    fn failed(&mut self, error: &DeliverError) -> Duration {
+        self.account.retried();
+        let wished = match error {
+            DeliverError::Disconnected { .. } => None,
+            DeliverError::Retry { after, .. } => *after,
+        };
+        let wait = wished.unwrap_or_else(|| {
+            RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX)
+        });
+        self.failures = self.failures.saturating_add(1);
+        let (component, reason) = (self.account.name(), error.reason());
+        if self.account.failed(reason, error.to_string()) {
+            tracing::warn!(
+                component,
+                reason,
+                "cannot deliver: {error}; events wait in the queue, and it is tried again"
+            );
+        }
+        wait
     }
 
     /// For how long to go on with a step that fails; for ever, unless there is an order that ends.
@@ -275,45 +301,6 @@ impl Attempt<'_> {
             Step::Flush => sink.flush().await,
             Step::Reopen => sink.reopen().await,
             Step::Settle => sink.settle().await,
-        }
-    }
-}
-
-/// A row of failures: how long to wait, and what to say.
-#[derive(Debug, Default)]
-struct Outage {
-    failures: u32,
-    throttle: Throttle,
-}
-
-impl Outage {
-    /// Notes a failure, and says how long to wait before the next attempt.
-    fn failed(&mut self, component: &str, error: &DeliverError) -> Duration {
-        let wished = match error {
-            DeliverError::Disconnected(_) => None,
-            DeliverError::Retry { after, .. } => *after,
-        };
-        let wait = wished.unwrap_or_else(|| {
-            RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX)
-        });
-        self.failures = self.failures.saturating_add(1);
-        if let Some(suppressed) = self.throttle.pass() {
-            tracing::warn!(
-                component,
-                suppressed,
-                failures = self.failures,
-                retry_after = ?wait,
-                "cannot deliver: {error}; events wait in the queue"
-            );
-        }
-        wait
-    }
-
-    /// Notes a success.
-    fn ended(&mut self, component: &str) {
-        let failures = std::mem::take(&mut self.failures);
-        if failures > 0 {
-            tracing::info!(component, failures, "delivers again");
         }
     }
 }

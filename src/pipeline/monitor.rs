@@ -42,8 +42,8 @@ pub struct View {
     pub ledger: Ledger,
     /// Each sink's lane.
     pub lanes: Vec<LaneView>,
-    /// The connections of each source that has such, with its component's name; the same name stands
-    /// for a source and those before it that still serve connections.
+    /// The connections of each source that has such, with its component's name; the same name
+    /// stands for a source and those before it that still serve connections.
     pub connections: Vec<(String, Arc<Connections>)>,
 }
 

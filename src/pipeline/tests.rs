@@ -89,8 +89,8 @@ impl Sink for Moody {
             self.failures.store(left - 1, Ordering::Relaxed);
             let after = Some(Duration::ZERO);
             return Err(match left % 2 {
-                0 => DeliverError::Disconnected("gone".to_owned()),
-                _ => DeliverError::Retry { after, cause: "full".to_owned() },
+                0 => DeliverError::Disconnected { reason: "gone", cause: "gone".to_owned() },
+                _ => DeliverError::Retry { after, reason: "full", cause: "full".to_owned() },
             });
         }
         self.account.delivered(events.len() as u64);

@@ -127,8 +127,11 @@ impl Worker {
     }
 
     fn work(&mut self, work: Work) {
-        let Work { frames, account, patient, spares, ticket } = work;
-        let (batch, unwanted) = self.decode(frames, &account);
+        let Work { frames, events, account, patient, spares, ticket } = work;
+        let (batch, unwanted) = match events {
+            Some(events) => (events, 0),
+            None => self.decode(frames, &account),
+        };
         let Routed { batch, selected, fates, halted_by, .. } =
             self.router.route(batch, Instant::now());
         for (outlet, events) in self.outlets.iter().zip(selected) {

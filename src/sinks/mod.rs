@@ -2,8 +2,10 @@
 
 pub mod atime;
 pub mod file;
+pub mod redis;
 pub mod stdout;
 
+use std::io;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,19 +48,54 @@ impl QueueConfig {
 }
 
 /// Why a sink could not take a batch; it says what the caller does next.
+///
+/// `reason` is a word for metrics, in snake_case (`unreachable`, `storage_full`): one of few, so
+/// that failures can be counted by it. While it stays the same, the lane logs an outage once.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
     /// Call [`Sink::connect`] again before the next attempt, then deliver the same batch again.
-    #[error("{0}")]
-    Disconnected(String),
+    #[error("{cause}")]
+    Disconnected {
+        /// The reason, for metrics.
+        reason: &'static str,
+        /// What went wrong, for the log.
+        cause: String,
+    },
     /// Deliver the same batch again, after a while.
     #[error("{cause}")]
     Retry {
         /// How long to wait at least; `None` for the usual backoff.
         after: Option<Duration>,
+        /// The reason, for metrics.
+        reason: &'static str,
         /// What went wrong, for the log.
         cause: String,
     },
+}
+
+impl DeliverError {
+    /// The reason, for metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Disconnected { reason, .. } | Self::Retry { reason, .. } => reason,
+        }
+    }
+}
+
+/// The reason of a failure of the file system.
+fn io_reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => "output_closed",
+        io::ErrorKind::NotFound => "not_found",
+        io::ErrorKind::PermissionDenied => "permission_denied",
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => "storage_full",
+        io::ErrorKind::ReadOnlyFilesystem => "read_only",
+        io::ErrorKind::StaleNetworkFileHandle => "stale_handle",
+        io::ErrorKind::TimedOut => "timed_out",
+        io::ErrorKind::WouldBlock => "would_block",
+        _ => "io_error",
+    }
 }
 
 /// A sink, driven by its lane: `connect`, then `deliver`, `flush` and `settle` in any order, then

@@ -11,11 +11,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{DeliverError, QueueConfig, Sink};
+use super::{DeliverError, QueueConfig, Sink, io_reason};
 use crate::component::{BuildError, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Reason, Selection};
 use crate::telemetry::SinkAccount;
+use crate::units::Enabled;
 
 /// Writes events to standard output.
 ///
@@ -27,6 +28,10 @@ pub struct Config {
     /// Always `stdout`.
     #[schemars(with = "String", extend("const" = "stdout"))]
     pub r#type: IgnoredAny,
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
     /// came), `"text"` (for people; in colours on a terminal, unless `NO_COLOR` is set), or
     /// `{ template = "{time} {operation} {path}\n" }`.
@@ -103,7 +108,8 @@ fn retry(error: &io::Error) -> DeliverError {
     // A terminal or pipe that another process has set not to block is soon ready again.
     let soon = error.kind() == ErrorKind::WouldBlock;
     let after = soon.then_some(Duration::from_millis(5));
-    DeliverError::Retry { after, cause: format!("cannot write to standard output: {error}") }
+    let cause = format!("cannot write to standard output: {error}");
+    DeliverError::Retry { after, reason: io_reason(error), cause }
 }
 
 #[async_trait]
@@ -201,7 +207,7 @@ mod tests {
         let (mut sink, ledger, account) = sink(full);
         give(&mut sink, &account, &selection(["/a"])).await;
         let error = sink.flush().await.unwrap_err();
-        assert!(matches!(error, DeliverError::Retry { .. }), "{error}");
+        assert!(matches!(error, DeliverError::Retry { reason: "storage_full", .. }), "{error}");
         assert_eq!(ledger.report().sinks[0].in_flight, 1);
         // The redirection's disk has room again.
         let (mut reader, writer) = io::pipe().unwrap();

@@ -3,6 +3,7 @@
 pub mod file;
 #[cfg(test)]
 mod harness;
+pub mod redis;
 pub mod stdin;
 pub mod syslog;
 mod thread;

@@ -73,6 +73,32 @@ impl Feed {
     }
 }
 
+/// Runs `work` on a thread that is told of the order to stop, and returns when it ends.
+pub(super) async fn run_until(
+    name: &str,
+    mut shutdown: Shutdown,
+    work: impl FnOnce(&Stop) + Send + 'static,
+) {
+    let (go_on, stop) = blocking::channel::<Infallible>();
+    let (ended, end) = tokio::sync::oneshot::channel::<Infallible>();
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        work(&Stop(stop));
+        drop(ended);
+    });
+    if let Err(error) = spawned {
+        tracing::error!(component = name, %error, "no thread can be started; nothing is read");
+        return;
+    }
+    tokio::pin!(end);
+    tokio::select! {
+        () = shutdown.ordered() => {}
+        Err(_ended) = &mut end => return,
+    }
+    drop(go_on);
+    // Nothing is ever sent: it is the end of the thread.
+    let Err(_ended) = end.await;
+}
+
 /// Runs `read` on a thread, and hands on what it finds until it returns. At the order to stop it
 /// is told so, and what it still gives is handed on.
 pub(super) async fn feed(

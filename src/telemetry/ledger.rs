@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::Throttle;
 use super::filter::{FilterAccount, FilterReport};
+use super::outage::{OutageReport, Outages};
 use crate::event::Reason;
 
 /// A counter per [`Reason`], and a throttle per reason for the log.
@@ -44,22 +45,35 @@ impl Reasons {
     }
 }
 
-/// What accounts have in common: a name, and rejections with their reasons.
+/// What accounts have in common: a name, rejections with their reasons, and outages.
 #[derive(Debug)]
 pub struct Account {
     name: String,
     reasons: Reasons,
+    outages: Outages,
 }
 
 impl Account {
     fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), reasons: Reasons::default() }
+        Self { name: name.to_owned(), reasons: Reasons::default(), outages: Outages::default() }
     }
 
     /// The component's name: `sources.cluster`, `sinks.atime`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Notes that an attempt failed and will be made again: its reason, a word for metrics such
+    /// as `unreachable`, and its cause in a sentence. Returns whether that is news to the log: the
+    /// first failure of an outage, or one for another reason than the last.
+    pub fn failed(&self, reason: &'static str, cause: String) -> bool {
+        self.outages.failed(reason, cause)
+    }
+
+    /// Notes a success. Returns whether an outage ends with it.
+    pub fn recovered(&self) -> bool {
+        self.outages.recovered()
     }
 
     /// Counts rejected events, without a word on the log.
@@ -159,6 +173,8 @@ impl SourceAccount {
             unmatched,
             dead_lettered,
             routed,
+            outage: self.account.outages.outage(),
+            failures: self.account.outages.failures(),
             in_flight: i128::from(received) - i128::from(settled),
         }
     }
@@ -235,6 +251,8 @@ impl SinkAccount {
             superseded,
             rejected,
             retries: self.retries.load(Ordering::Relaxed),
+            outage: self.account.outages.outage(),
+            failures: self.account.outages.failures(),
             in_flight: i128::from(routed) - i128::from(settled),
         }
     }
@@ -369,6 +387,11 @@ impl<K: Copy + Eq> Counts<K> {
         Self(kinds.iter().copied().zip(counts).filter(|(_, count)| *count > 0).collect())
     }
 
+    /// Such counts as they are.
+    pub(super) fn list(counts: Vec<(K, u64)>) -> Self {
+        Self(counts)
+    }
+
     /// The sum.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -412,6 +435,10 @@ pub struct SourceReport {
     pub dead_lettered: u64,
     /// Events that went to at least one sink.
     pub routed: u64,
+    /// What keeps it from reading at present.
+    pub outage: Option<OutageReport>,
+    /// Attempts that failed and were made again, by reason.
+    pub failures: Counts<&'static str>,
     /// What is on its way; never negative, and 0 after a drain.
     pub in_flight: i128,
 }
@@ -431,6 +458,10 @@ pub struct SinkReport {
     pub rejected: Counts,
     /// Attempts that failed and were made again.
     pub retries: u64,
+    /// What keeps it from delivering at present.
+    pub outage: Option<OutageReport>,
+    /// Attempts of its lane that failed and were made again, by reason.
+    pub failures: Counts<&'static str>,
     /// What is on its way; never negative, and 0 after a drain.
     pub in_flight: i128,
 }

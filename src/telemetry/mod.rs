@@ -4,6 +4,7 @@ mod fault;
 mod filter;
 mod ledger;
 pub mod logging;
+mod outage;
 pub(crate) mod printable;
 mod throttle;
 
@@ -13,4 +14,5 @@ pub use ledger::{
     Account, Counts, Ledger, LedgerReport, RuleCount, SinkAccount, SinkReport, SourceAccount,
     SourceReport,
 };
+pub use outage::OutageReport;
 pub use throttle::Throttle;

@@ -21,8 +21,9 @@ const PER_KILL: usize = 24_000;
 const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(2);
 
-/// How long access times may take to be set: `flush_interval` and some more.
-const SETTLED_AFTER: Duration = Duration::from_secs(9);
+/// How long nothing may happen until nothing more is expected: longer than `flush_interval`, and than
+/// the `claim_idle` of a worker.
+const SETTLED_AFTER: Duration = Duration::from_secs(25);
 
 /// How much rsyslog reads at a time: what it has not queued yet when it dies.
 const RSYSLOG_READ_BYTES: usize = 128 * 1024;

@@ -5,6 +5,7 @@
 //! that is found: `QATIME_COMPOSE="docker compose" cargo test --test compose`.
 //! With `QATIME_IMAGES=as-they-are` none are built.
 
+mod cluster;
 mod containers;
 mod files;
 mod hostile;

@@ -186,7 +186,7 @@ impl Project {
     /// `docker-compose down -v`; returns how long it takes.
     pub(crate) fn down(mut self) -> Duration {
         let started = Instant::now();
-        self.compose(&["down", "-v"]);
+        self.compose(&["--profile", "cluster", "down", "-v"]);
         self.is_down = true;
         let elapsed = started.elapsed();
         assert_eq!(self.left_behind(), Vec::<String>::new());

@@ -2,7 +2,7 @@
 //! `qatime reload`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -199,7 +199,18 @@ fn a_bad_file_changes_nothing_and_everybody_says_so() {
     let reload = qatime(&["reload"], &socket_of(&daemon));
     assert_eq!(reload.status.code(), Some(0), "{}", stderr(&reload));
     assert!(stdout(&reload).contains("is fine: 1 source, 1 rule, 1 sink"), "{}", stdout(&reload));
+    // Another text that is right is another generation.
+    rewrite(&daemon, "\"fs_read_data\"", "\"fs_open\"");
+    let reload = qatime(&["reload"], &socket_of(&daemon));
+    assert_eq!(reload.status.code(), Some(0), "{}", stderr(&reload));
+    let generation = status(admin)["generation"].as_u64().unwrap();
+    assert!(stdout(&reload).contains(&format!("generation {generation}\n")) && generation > 1);
+    send(source, [message("fs_open", "/b"), message("fs_read_data", "/c")].concat().as_bytes());
+    daemon.wait_for_lines("out", 2);
     let page = metrics(admin);
+    assert_eq!(page.value("qatime_generation", &[]), generation as f64);
+    assert_eq!(page.value("qatime_events_received_total", &[("source", "cluster")]), 3.0);
+    assert_eq!(page.value("qatime_events_delivered_total", &[("sink", "out")]), 2.0);
     assert_eq!(page.value("qatime_configuration_stale", &[]), 0.0);
     assert!(page.value("qatime_configuration_last_good_reload_timestamp_seconds", &[]) > 1.7e9);
     daemon.stop().assert_settled();
@@ -472,4 +483,53 @@ fn a_daemon_without_listener_and_an_address_that_is_none_are_told_apart() {
     answering.join().unwrap();
     assert_eq!(strange.status.code(), Some(1));
     assert!(stderr(&strange).contains("is no daemon of qatime"), "{}", stderr(&strange));
+}
+
+#[test]
+fn a_sink_that_cannot_deliver_is_named_with_its_reason_until_it_can() {
+    let (source, admin) = (free_port(), free_port());
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let config = config(source, admin).replace("{dir}/out", fifo.to_str().unwrap());
+    let daemon = Daemon::start(&config, &[source, admin]);
+    daemon.wait_until("an outage", || status(admin)["sinks"][0]["outage"].is_object());
+    let shown = status(admin);
+    let outage = &shown["sinks"][0]["outage"];
+    assert!(outage["cause"].as_str().unwrap().contains("no process reads the FIFO"), "{outage}");
+    let reason = outage["reason"].as_str().unwrap();
+    let labels = [("sink", "out"), ("reason", reason)];
+    let page = metrics(admin);
+    assert_eq!(page.value("qatime_sink_outage", &labels), 1.0);
+    assert!(page.value("qatime_sink_failures_total", &labels) >= 1.0);
+    assert_eq!(page.value("qatime_sink_up", &[("sink", "out")]), 0.0);
+    // Nothing is lost yet.
+    let (code, ready) = get(admin, "/readyz");
+    assert!(code == 200 && ready.contains("- the sink out has been retrying since 2"), "{ready}");
+    let text = stdout(&qatime(&["status"], &socket_of(&daemon)));
+    assert!(text.contains(reason), "{text}");
+    let _reader: File = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    daemon.wait_until("its end", || get(admin, "/readyz").1 == "ready\n");
+    let page = metrics(admin);
+    assert_eq!(page.value("qatime_sink_up", &[("sink", "out")]), 1.0);
+    assert_eq!(page.sum("qatime_sink_outage", &labels), 0.0);
+    daemon.stop().assert_settled();
+}
+
+#[test]
+fn a_status_that_is_watched_shows_rates() {
+    let (source, admin) = (free_port(), free_port());
+    let daemon = Daemon::start(&config(source, admin), &[source, admin]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.args(["status", "--watch", "100ms", "--admin", &socket_of(&daemon)]);
+    let mut watching = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(watching.stdout.take().unwrap()).lines().map(Result::unwrap);
+    // The first has none to compare with.
+    let of_source = lines.filter(|line| line.starts_with("cluster "));
+    let last: Vec<String> =
+        of_source.take(2).map(|line| line.split_whitespace().last().unwrap().to_owned()).collect();
+    assert_eq!(last, ["ok", "0"]);
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    daemon.stop().assert_settled();
 }

@@ -24,6 +24,10 @@ mod plugin_examples;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
+mod redis_rig;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod replay;

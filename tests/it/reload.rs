@@ -3,19 +3,21 @@
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::daemon::{Daemon, free_port, lines, send};
+
+/// The socket on which a daemon is told to reload.
+const ADMIN: &str = "grace = \"2m\"\nadmin.listen = \"unix://{dir}/admin.sock\"\n";
 
 /// One source on a port, and what else there is to say.
 fn source(port: u16, keys: &str) -> String {
     format!(
-        "grace = \"2m\"\n[sources.cluster]\ntype = \"syslog\"\n\
+        "{ADMIN}[sources.cluster]\ntype = \"syslog\"\n\
          listen = \"tcp://127.0.0.1:{port}\"\n{keys}\n"
     )
 }
@@ -72,33 +74,41 @@ impl Sender {
     }
 }
 
-fn reloads(daemon: &Daemon, what: &str) -> usize {
-    daemon.log().matches(what).count()
-}
+/// The exit code of a reload that was applied.
+const APPLIED: i32 = 0;
+/// The exit code of a reload that something else than the file was in the way of.
+const FAILED: i32 = 1;
+/// The exit code of a reload whose file was refused.
+const REFUSED: i32 = 78;
 
-const APPLIED: &str = "the configuration was reloaded";
-const REFUSED: &str = "the configuration was refused";
+/// Puts another configuration in the place of the file, and has it loaded; gives what is said.
+fn reload(daemon: &Daemon, config: &str, exit: i32) -> String {
+    daemon.configure(config);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    let admin = format!("unix://{}", daemon.path("admin.sock").display());
+    command.args(["reload", "--admin", &admin]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(exit), "{output:?}\n{}", daemon.log());
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
 
 #[test]
 fn a_hundred_reloads_good_and_bad_lose_nothing_and_drop_no_connection() {
     let port = free_port();
     let mut daemon = Daemon::start(&(source(port, "") + &rule("all", "paths", "")), &[port]);
     let senders: Vec<_> = (0..4).map(|number| Sender::start(port, number)).collect();
-    for reload in 0..100 {
-        let (said, config) = match reload % 4 {
+    for number in 0..100 {
+        let (exit, config) = match number % 4 {
             0 => (REFUSED, source(port, "") + &rule("all", "paths", "events_max = \"many\"")),
-            1 => (APPLIED, source(port, "") + &rule(&format!("r{reload}"), "paths", "")),
+            1 => (APPLIED, source(port, "") + &rule(&format!("r{number}"), "paths", "")),
             2 => (REFUSED, "this is no TOML".to_owned()),
             _ => {
-                let keys = format!("connections_max = {}", 100 + reload);
-                let queue = format!("events_max = {}", 1000 + reload);
+                let keys = format!("connections_max = {}", 100 + number);
+                let queue = format!("events_max = {}", 1000 + number);
                 (APPLIED, source(port, &keys) + &rule("all", "others", &queue))
             }
         };
-        let before = reloads(&daemon, said);
-        daemon.configure(&config);
-        daemon.signal(Signal::HUP);
-        daemon.wait_until("the answer to a reload", || reloads(&daemon, said) > before);
+        reload(&daemon, &config, exit);
     }
     assert!(daemon.is_running());
     let sent: Vec<_> = senders.into_iter().map(Sender::finish).collect();
@@ -136,9 +146,7 @@ fn sources_sinks_and_rules_come_and_go() {
     let both = both.replace("SECOND", &second.to_string());
     let sinks = rule("all", "paths", "")
         + "[[rules]]\nname = \"more\"\nsinks = \"more\"\n[sinks.more]\ntype = \"file\"\npath = \"{dir}/more\"\n";
-    daemon.configure(&(both + &sinks));
-    daemon.signal(Signal::HUP);
-    daemon.wait_until("the reload", || reloads(&daemon, APPLIED) == 1);
+    reload(&daemon, &(both + &sinks), APPLIED);
     send(second, message("/two").as_bytes());
     daemon.wait_for_lines("more", 1);
     daemon.wait_for_lines("paths", 2);
@@ -147,9 +155,7 @@ fn sources_sinks_and_rules_come_and_go() {
     let other = format!(
         "[sources.other]\ntype = \"syslog\"\nlisten = \"tcp://127.0.0.1:{second}\"\n{keys}"
     );
-    daemon.configure(&other);
-    daemon.signal(Signal::HUP);
-    daemon.wait_until("the reload", || reloads(&daemon, APPLIED) == 2);
+    reload(&daemon, &other, APPLIED);
     daemon.wait_until("the port to be free", || TcpStream::connect(("127.0.0.1", first)).is_err());
     send(second, message("/three").as_bytes());
     daemon.wait_for_lines("more", 2);
@@ -165,10 +171,8 @@ fn what_cannot_be_built_changes_nothing() {
     let port = free_port();
     let daemon = Daemon::start(&(source(port, "") + &rule("all", "paths", "")), &[port]);
     let broken = source(port, "") + &rule("all", "no/such/directory/paths", "");
-    daemon.configure(&broken);
-    daemon.signal(Signal::HUP);
-    daemon.wait_until("the refusal", || reloads(&daemon, "the reload failed") == 1);
-    assert!(daemon.log().contains("no/such/directory"), "{}", daemon.log());
+    let said = reload(&daemon, &broken, FAILED);
+    assert!(said.contains("no/such/directory"), "{said}");
     send(port, message("/after").as_bytes());
     assert_eq!(daemon.wait_for_lines("paths", 1), ["/after"]);
     daemon.stop().assert_settled();
@@ -178,7 +182,7 @@ fn what_cannot_be_built_changes_nothing() {
 fn a_followed_file_is_read_on_where_its_source_is_changed() {
     let follow = |keys: &str| {
         format!(
-            "[sources.log]\ntype = \"file\"\npaths = \"{{dir}}/audit.log\"\nfollow = true\n\
+            "{ADMIN}[sources.log]\ntype = \"file\"\npaths = \"{{dir}}/audit.log\"\nfollow = true\n\
              positions = \"{{dir}}/positions\"\npoll_interval = \"10ms\"\n{keys}\n"
         )
     };
@@ -190,9 +194,11 @@ fn a_followed_file_is_read_on_where_its_source_is_changed() {
     };
     append("/one");
     daemon.wait_for_lines("paths", 1);
-    daemon.configure(&(follow("frame_bytes_max = \"100 KiB\"") + &rule("all", "paths", "")));
-    daemon.signal(Signal::HUP);
-    daemon.wait_until("the reload", || reloads(&daemon, APPLIED) == 1);
+    reload(
+        &daemon,
+        &(follow("frame_bytes_max = \"100 KiB\"") + &rule("all", "paths", "")),
+        APPLIED,
+    );
     append("/two");
     daemon.wait_for_lines("paths", 2);
     let ended = daemon.stop();

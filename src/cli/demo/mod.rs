@@ -240,7 +240,7 @@ fn start(
 ) -> Result<(SocketAddr, RunningPipeline), CliError> {
     let source = configuration.sources.iter().find_map(|source| match &source.config {
         SourceConfig::Syslog(config) => Some((source.name.clone(), config.bind(&source.name))),
-        SourceConfig::File(_) | SourceConfig::Stdin(_) => None,
+        SourceConfig::File(_) | SourceConfig::Redis(_) | SourceConfig::Stdin(_) => None,
     });
     let (name, source) = source.expect("the configuration that ships has a syslog source");
     let source = source.map_err(CliError::Build)?;

@@ -56,8 +56,10 @@ fn push_sources(status: &Status, before: Before<'_>, text: &mut String) {
         "rejected",
         "in flight",
         "connections",
+        "state",
         "a second",
     ]);
+    table.left = &[0, 9];
     for source in &status.sources {
         let earlier = |before: &&SourceStatus| before.name == source.name;
         let earlier = before.map(|(status, since)| {
@@ -73,6 +75,7 @@ fn push_sources(status: &Status, before: Before<'_>, text: &mut String) {
             grouped(source.rejected.values().sum()),
             signed(source.in_flight.into()),
             source.connections.as_ref().map_or_else(String::new, |some| grouped(some.open)),
+            source.outage.as_ref().map_or_else(|| "ok".to_owned(), |some| printable(&some.reason)),
             rate(source.received, earlier),
         ]);
     }
@@ -266,13 +269,13 @@ configuration: q.toml, generation 2, loaded 2026-01-27T14:12:23Z
 ! the sink a is stalled
   q.toml:1:1: x
 
-source   received  routed  unmatched  filtered  dead letters  rejected  in flight  connections  a second
-cluster     3,000   2,998          0         0             0         2          0            3     1,000
+source   received  routed  unmatched  filtered  dead letters  rejected  in flight  connections  state  a second
+cluster     3,000   2,998          0         0             0         2          0            3  ok        1,000
 
 rule  matched
 all     2,998
 
-sink     routed  delivered  superseded  rejected  in flight  retries  queue         oldest  state    a second
+sink     routed  delivered  superseded  rejected  in flight  retries  queue    oldest  state    a second
 a\\u{1b}   2,998      1,498           0         0      1,500        0  1,500  1s 250ms  stalled       749
 
 lost at          events  reason

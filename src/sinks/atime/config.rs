@@ -15,7 +15,7 @@ use serde::de::{Deserializer, Error, IgnoredAny};
 use super::{Atime, Planner};
 use crate::component::{BuildError, SinkContext};
 use crate::sinks::{QueueConfig, Sink};
-use crate::units::{Duration, OneOrMany, Size};
+use crate::units::{Duration, Enabled, OneOrMany, Size};
 
 /// A sink of type `atime`: sets the access time of the files that events name, beneath `root`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -25,6 +25,10 @@ pub struct Config {
     #[serde(rename = "type")]
     #[schemars(with = "String")]
     pub r#type: IgnoredAny,
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
     /// The directory beneath which all files lie: the mount point of the cluster's file system.
     /// Nothing outside it is ever touched.
     pub root: PathBuf,

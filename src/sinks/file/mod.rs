@@ -34,7 +34,7 @@ use super::{DeliverError, QueueConfig, Sink};
 use crate::component::{BuildError, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Selection, Timestamp};
-use crate::units::Duration as Span;
+use crate::units::{Duration as Span, Enabled};
 
 /// Writes events to a file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -43,6 +43,10 @@ pub struct Config {
     /// Always `file`.
     #[schemars(with = "String", extend("const" = "file"))]
     pub r#type: IgnoredAny,
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
     /// The file. New events go behind what stands there. It may be a device or a FIFO; without
     /// rotation then.
     pub path: PathBuf,

@@ -483,7 +483,9 @@ async fn a_fifo_waits_for_its_reader() {
     assert!(build(&config(&path, "")).is_ok());
     let mut rig = Rig::at(directory, &path, "");
     let error = rig.sink.connect().await.unwrap_err();
-    assert!(matches!(&error, DeliverError::Disconnected(why) if why.ends_with("reads the FIFO")));
+    assert!(
+        matches!(&error, DeliverError::Disconnected { cause, .. } if cause.ends_with("reads the FIFO"))
+    );
     let open = |path: &Path| {
         let path = path.to_owned();
         std::thread::spawn(move || fs::File::open(path).unwrap())
@@ -500,7 +502,7 @@ async fn a_fifo_waits_for_its_reader() {
     assert_eq!(&text, b"/a\n");
     drop(reader);
     let error = rig.give(&["/b"]).await.unwrap_err();
-    assert!(matches!(error, DeliverError::Disconnected(_)), "{error}");
+    assert!(matches!(error, DeliverError::Disconnected { .. }), "{error}");
     let reader = open(&path);
     while rig.sink.connect().await.is_err() {
         std::thread::yield_now();

@@ -12,7 +12,7 @@ use super::rotation::{self, Rotate, Stamp};
 use super::{Sync, directory_of};
 use crate::encoders::Lines;
 use crate::event::{Reason, Timestamp};
-use crate::sinks::DeliverError;
+use crate::sinks::{DeliverError, io_reason};
 use crate::telemetry::{SinkAccount, Throttle};
 
 /// What time it is.
@@ -102,7 +102,10 @@ impl Writer {
         }
         // What cannot be opened here must not cost the file that is open.
         let trial = Active::open(path, *mode).and_then(|active| active.lock());
-        trial.map_err(|error| self.retry("cannot open", &error))?;
+        trial.map_err(|error| {
+            let (reason, cause) = (open_reason(&error), self.say("cannot open", &error));
+            DeliverError::Retry { after: None, reason, cause }
+        })?;
         self.confirm()?;
         self.open()
     }
@@ -179,10 +182,9 @@ impl Writer {
     fn open(&mut self) -> Result<(), DeliverError> {
         // Dropped first: where the path still leads to it, its own lock would stand in the way.
         self.active = None;
-        let active = self.open_active().map_err(|error| match error {
-            OpenError::Busy | OpenError::NoReader | OpenError::System(_) => {
-                DeliverError::Disconnected(self.say("cannot open", &error))
-            }
+        let active = self.open_active().map_err(|error| DeliverError::Disconnected {
+            reason: open_reason(&error),
+            cause: self.say("cannot open", &error),
         })?;
         self.active = Some(active);
         Ok(())
@@ -217,7 +219,8 @@ impl Writer {
         // The kernel has forgotten which pages it could not write, and their lines are not at
         // hand any more: a second attempt would seem to succeed.
         self.account.count_rejected(Reason::IoError, events);
-        Err(DeliverError::Disconnected(self.say("events may be missing in", &error)))
+        let cause = self.say("events may be missing in", &error);
+        Err(DeliverError::Disconnected { reason: io_reason(&error), cause })
     }
 
     fn wake_archiver(&self) {
@@ -230,14 +233,16 @@ impl Writer {
         match error.kind() {
             // Another process may open the FIFO, another file may stand at the path.
             io::ErrorKind::BrokenPipe | io::ErrorKind::StaleNetworkFileHandle => {
-                DeliverError::Disconnected(self.say("cannot write to", error))
+                let cause = self.say("cannot write to", error);
+                DeliverError::Disconnected { reason: io_reason(error), cause }
             }
             _ => self.retry("cannot write to", error),
         }
     }
 
-    fn retry(&self, what: &str, error: &dyn std::error::Error) -> DeliverError {
-        DeliverError::Retry { after: None, cause: self.say(what, error) }
+    fn retry(&self, what: &str, error: &io::Error) -> DeliverError {
+        let cause = self.say(what, error);
+        DeliverError::Retry { after: None, reason: io_reason(error), cause }
     }
 
     fn say(&self, what: &str, error: &dyn std::error::Error) -> String {
@@ -258,5 +263,13 @@ impl Writer {
 }
 
 fn not_open() -> DeliverError {
-    DeliverError::Disconnected("the file is not open".to_owned())
+    DeliverError::Disconnected { reason: "not_open", cause: "the file is not open".to_owned() }
+}
+
+fn open_reason(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Busy => "locked",
+        OpenError::NoReader => "no_reader",
+        OpenError::System(error) => io_reason(error),
+    }
 }

@@ -1,0 +1,197 @@
+//! Commands in the protocol's own form, many in one buffer.
+
+/// The part of a cluster's key space that a key lies in; it decides which node has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(pub(super) u16);
+
+impl Slot {
+    /// For commands without a key: any node will do.
+    pub const ANY: Self = Self(u16::MAX);
+
+    /// The slot of a key. What stands between `{` and `}` in it alone decides, where there is
+    /// something.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        let tagged = key.iter().position(|byte| *byte == b'{').and_then(|open| {
+            let rest = &key[open + 1..];
+            let close = rest.iter().position(|byte| *byte == b'}')?;
+            (close > 0).then_some(&rest[..close])
+        });
+        Self(crc16(tagged.unwrap_or(key)) % SLOTS)
+    }
+}
+
+/// How many slots a cluster has.
+pub(super) const SLOTS: u16 = 16_384;
+
+/// The checksum that Redis takes for it (XMODEM).
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
+            (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 }
+        })
+    })
+}
+
+/// Where a command begins in the buffer, and the slot of its key.
+#[derive(Debug, Clone, Copy)]
+struct Command {
+    start: usize,
+    slot: Slot,
+}
+
+/// Commands, ready to be sent. Cleared and filled again it allocates nothing.
+#[derive(Debug, Default)]
+pub struct Commands {
+    bytes: Vec<u8>,
+    commands: Vec<Command>,
+}
+
+impl Commands {
+    /// Begins a command of so many arguments, its name among them. Exactly so many calls of
+    /// [`Self::arg`] follow.
+    pub fn begin(&mut self, slot: Slot, arguments: usize) {
+        self.commands.push(Command { start: self.bytes.len(), slot });
+        self.head(b'*', arguments);
+    }
+
+    /// Adds an argument to the last command.
+    pub fn arg(&mut self, argument: &[u8]) {
+        self.head(b'$', argument.len());
+        self.bytes.extend_from_slice(argument);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds arguments that are in the protocol's form already, as [`Self::encoded`] gives them.
+    pub fn encoded_args(&mut self, arguments: &[u8]) {
+        self.bytes.extend_from_slice(arguments);
+    }
+
+    /// Some arguments in the protocol's form, for what is the same in many commands.
+    #[must_use]
+    pub fn encoded(arguments: &[&[u8]]) -> Vec<u8> {
+        let mut commands = Self::default();
+        arguments.iter().for_each(|argument| commands.arg(argument));
+        commands.bytes
+    }
+
+    /// Adds a number, in decimal, as an argument to the last command.
+    pub fn number(&mut self, number: i64) {
+        let mut text = [0; 20];
+        let start = decimal(number.unsigned_abs(), number < 0, &mut text);
+        self.arg(&text[start..]);
+    }
+
+    /// Adds a whole command.
+    pub fn command(&mut self, slot: Slot, arguments: &[&[u8]]) {
+        self.begin(slot, arguments.len());
+        for argument in arguments {
+            self.arg(argument);
+        }
+    }
+
+    /// Adds a command of another buffer.
+    pub fn copy(&mut self, other: &Self, index: usize) {
+        self.commands.push(Command { start: self.bytes.len(), slot: other.slot(index) });
+        self.bytes.extend_from_slice(other.bytes_of(index));
+    }
+
+    /// Forgets all commands, and keeps the room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.commands.clear();
+    }
+
+    /// How many commands there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// All commands, as they are sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// One command, as it is sent.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`Self::len`].
+    #[must_use]
+    pub fn bytes_of(&self, index: usize) -> &[u8] {
+        let end = self.commands.get(index + 1).map_or(self.bytes.len(), |next| next.start);
+        &self.bytes[self.commands[index].start..end]
+    }
+
+    /// The slot of a command.
+    pub(super) fn slot(&self, index: usize) -> Slot {
+        self.commands[index].slot
+    }
+
+    /// `*12\r\n`: what comes, and how much of it.
+    fn head(&mut self, kind: u8, count: usize) {
+        let mut text = [0; 20];
+        let start = decimal(count as u64, false, &mut text);
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&text[start..]);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Writes a number at the end of `text`, and gives where it begins.
+fn decimal(mut number: u64, negative: bool, text: &mut [u8; 20]) -> usize {
+    let mut start = text.len();
+    loop {
+        start -= 1;
+        text[start] = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    if negative {
+        start -= 1;
+        text[start] = b'-';
+    }
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_written_as_the_protocol_has_them() {
+        let mut commands = Commands::default();
+        commands.command(Slot::of(b"k"), &[b"SET", b"k", b"\xff\r\n"]);
+        commands.begin(Slot::ANY, 3);
+        commands.arg(b"");
+        commands.number(i64::MIN);
+        commands.number(1_234_567);
+        let second = b"*3\r\n$0\r\n\r\n$20\r\n-9223372036854775808\r\n$7\r\n1234567\r\n";
+        assert_eq!(commands.bytes_of(0), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3\r\n\xff\r\n\r\n");
+        assert_eq!(commands.bytes_of(1), second);
+        let mut copy = Commands::default();
+        copy.copy(&commands, 1);
+        assert_eq!((copy.bytes(), copy.len(), copy.slot(0)), (&second[..], 1, Slot::ANY));
+        commands.clear();
+        assert!(commands.is_empty() && commands.bytes().is_empty());
+    }
+
+    #[test]
+    fn slots_are_those_of_redis() {
+        for key in ["", "foo", "{user1000}.following", "a{}b", "qatime:{3}:time", "}{x}{y}", "{z"] {
+            let theirs = redis::cluster_routing::Slot::for_key(key);
+            let ours = Slot::of(key.as_bytes());
+            assert_eq!(redis::cluster_routing::Slot::new(ours.0), Some(theirs), "{key}");
+        }
+        assert_eq!(Slot::of(b"qatime:{3}"), Slot::of(b"other:{3}:time"));
+    }
+}

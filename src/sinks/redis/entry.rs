@@ -1,0 +1,91 @@
+//! An event as an entry of a stream: its fields by the names that `qatime decode` prints, exact
+//! bytes, those that it does not have left out. Flags and labels are JSON, as there.
+
+use crate::encoders::json;
+use crate::event::{Column, EventRef, NumberColumn};
+use crate::redis::Commands;
+
+/// A name in the protocol's form, and what it names.
+type Named<T> = (Vec<u8>, T);
+
+/// Writes entries.
+#[derive(Debug)]
+pub(super) struct EntryWriter {
+    time: Vec<u8>,
+    received: Vec<u8>,
+    flags: Vec<u8>,
+    labels: Vec<u8>,
+    texts: Vec<Named<Column>>,
+    sizes: Vec<Named<NumberColumn>>,
+    /// Room for a value that is made here.
+    value: Vec<u8>,
+}
+
+impl EntryWriter {
+    /// A writer that adds the message as it came, where it is to be `raw`.
+    pub(super) fn new(raw: bool) -> Self {
+        let name = |name: &str| Commands::encoded(&[name.as_bytes()]);
+        // The cluster follows from the node.
+        let is_wanted = |column: &Column| match column {
+            Column::Cluster => false,
+            Column::Raw => raw,
+            _ => true,
+        };
+        let texts = Column::ALL.iter().copied().filter(is_wanted);
+        let sizes = [NumberColumn::Offset, NumberColumn::Size, NumberColumn::FileSize];
+        Self {
+            time: name("time"),
+            received: name("received"),
+            flags: name("flags"),
+            labels: name("labels"),
+            texts: texts.map(|column| (name(column.as_str()), column)).collect(),
+            sizes: sizes.into_iter().map(|column| (name(column.as_str()), column)).collect(),
+            value: Vec::new(),
+        }
+    }
+
+    /// How many arguments [`Self::write`] adds: names and values.
+    pub(super) fn arguments(&self, event: EventRef<'_>) -> usize {
+        let texts = self.texts.iter().filter(|(_, column)| !column.of(event).is_empty()).count();
+        let sizes = self.sizes.iter().filter(|(_, column)| column.of(event).is_some()).count();
+        let flags = usize::from(!event.flags().is_empty());
+        let labels = usize::from(event.labels().next().is_some());
+        2 * (2 + texts + sizes + flags + labels)
+    }
+
+    /// Adds an event's fields to the last command.
+    pub(super) fn write(&mut self, event: EventRef<'_>, commands: &mut Commands) {
+        let Self { time, received, flags, labels, texts, sizes, value } = self;
+        for (name, stamp) in [(time, event.time()), (received, event.received())] {
+            value.clear();
+            stamp.write_rfc3339(value);
+            commands.encoded_args(name);
+            commands.arg(value);
+        }
+        for (name, column) in texts {
+            let text = column.of(event);
+            if !text.is_empty() {
+                commands.encoded_args(name);
+                commands.arg(text);
+            }
+        }
+        for (name, column) in sizes {
+            if let Some(number) = column.of(event) {
+                commands.encoded_args(name);
+                commands.number(number);
+            }
+        }
+        if !event.flags().is_empty() {
+            value.clear();
+            json::push_flags(event.flags(), value);
+            commands.encoded_args(flags);
+            commands.arg(value);
+        }
+        if event.labels().next().is_some() {
+            value.clear();
+            json::push_labels(event, value);
+            commands.encoded_args(labels);
+            commands.arg(value);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Events to a Redis. In mode `stream` each becomes an entry of a stream, for whoever reads it.
+
+mod entry;
+mod pipeline;
+mod stream;
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{DeliverError, QueueConfig, Sink};
+use crate::component::{BuildError, SinkContext};
+use crate::redis;
+use crate::units::Size;
+
+use self::pipeline::{Limits, Pipeline};
+use self::stream::Stream;
+pub use self::stream::{StreamConfig, Trim};
+
+/// Sends events to a Redis.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Always `redis`.
+    #[schemars(with = "String", extend("const" = "redis"))]
+    pub r#type: IgnoredAny,
+    /// What Redis holds: `"stream"`, every event as an entry of a stream.
+    pub mode: Mode,
+    /// Where the Redis is.
+    pub server: redis::Config,
+    /// The stream of mode `stream`.
+    #[serde(default)]
+    pub stream: Option<StreamConfig>,
+    /// How many commands are on their way at most, before Redis has answered them.
+    #[serde(default = "pipeline_commands_max")]
+    pub pipeline_commands_max: u32,
+    /// How many bytes the commands that are on their way have at most.
+    #[serde(default = "pipeline_bytes_max")]
+    pub pipeline_bytes_max: Size,
+    /// The queue in front of the sink.
+    #[serde(default)]
+    pub queue: QueueConfig,
+}
+
+fn pipeline_commands_max() -> u32 {
+    1000
+}
+
+fn pipeline_bytes_max() -> Size {
+    Size::from_mib(1)
+}
+
+/// What a Redis holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "RedisMode")]
+pub enum Mode {
+    /// Every event, as an entry of a stream.
+    Stream,
+}
+
+impl Config {
+    /// The sink, not connected yet.
+    ///
+    /// # Errors
+    /// Where keys contradict each other, or a file that they name cannot be read.
+    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
+        let client = self.server.client().map_err(|error| context.error(error))?;
+        let limits = Limits {
+            commands_max: (self.pipeline_commands_max as usize).max(1),
+            bytes_max: self.pipeline_bytes_max.bytes_usize().max(1),
+        };
+        match self.mode {
+            Mode::Stream => {
+                let stream = self.stream.clone().unwrap_or_default();
+                stream.check().map_err(|error| context.error(error))?;
+                let pipeline = Pipeline::new(client, limits, stream::is_entry);
+                Ok(Box::new(Stream::new(&stream, pipeline, context.account)))
+            }
+        }
+    }
+}
+
+impl From<redis::Error> for DeliverError {
+    fn from(error: redis::Error) -> Self {
+        let (reason, cause) = (error.kind().as_str(), error.to_string());
+        if error.is_disconnect() {
+            return Self::Disconnected { reason, cause };
+        }
+        // Scripts and slow disks are soon done.
+        let soon = matches!(error.kind(), redis::ErrorKind::Busy);
+        let after = soon.then_some(Duration::from_millis(50));
+        Self::Retry { after, reason, cause }
+    }
+}

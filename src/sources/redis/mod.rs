@@ -1,0 +1,195 @@
+//! Reads a stream of a Redis in a consumer group, so that several workers share it.
+//!
+//! An entry is acknowledged once all sinks have settled its event. What a worker that dies has
+//! been given is taken over by another one; new workers join at any time, and need no word with
+//! the others. An event may come twice, then, but none is lost.
+//!
+//! Entries are those that a sink of type `redis` writes, or have a single field `message` with a
+//! message as a cluster sends it.
+
+mod entry;
+mod group;
+mod reader;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::runtime::Handle;
+
+use self::group::{Group, Names};
+use self::reader::{Reader, Settings};
+use super::Source;
+use super::thread::run_until;
+use crate::component::{BuildError, Intake};
+use crate::redis::{self, Client, stream_keys};
+use crate::shutdown::Shutdown;
+use crate::units::Duration as Span;
+
+/// How long a server waits for the first entry at most, before the reader looks at other things.
+const BLOCK_MAX: Duration = Duration::from_millis(500);
+
+/// Reads a stream of a Redis: `type = "redis"`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `redis`.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+    /// Where the Redis is.
+    pub server: redis::Config,
+    /// The key of the stream. With several partitions they are `<key>:{0}`, `<key>:{1}` and so on.
+    #[serde(default = "qatime")]
+    pub key: String,
+    /// How many keys the stream has: the same number as the sinks that fill it.
+    #[serde(default = "partitions")]
+    pub partitions: u16,
+    /// The consumer group. All workers of the same name share the stream; other groups get every
+    /// entry, too. It is made where it does not exist.
+    #[serde(default = "qatime")]
+    pub group: String,
+    /// The name of this worker in the group, which no other may have. Without it that is the name
+    /// of the machine and the number of the process.
+    #[serde(default)]
+    pub consumer: Option<String>,
+    /// Where a new group begins: at the beginning of the stream, or at its end.
+    #[serde(default = "from_start")]
+    pub from_start: bool,
+    /// How many entries are asked for at a time, of each key.
+    #[serde(default = "read_events_max")]
+    pub read_events_max: u32,
+    /// How many entries this worker has at most that it has not acknowledged. Then it reads no
+    /// more until the sinks have settled some.
+    #[serde(default = "unacknowledged_max")]
+    pub unacknowledged_max: u32,
+    /// Entries whose worker gave no sign of life for so long are taken over. A worker gives a sign
+    /// three times as often.
+    #[serde(default = "claim_idle")]
+    pub claim_idle: Span,
+    /// Workers that have nothing to do and gave no sign of life for so long are taken out of the
+    /// group. At least a minute.
+    #[serde(default = "consumer_idle_max")]
+    pub consumer_idle_max: Span,
+}
+
+fn qatime() -> String {
+    "qatime".to_owned()
+}
+
+fn partitions() -> u16 {
+    1
+}
+
+fn from_start() -> bool {
+    true
+}
+
+fn read_events_max() -> u32 {
+    500
+}
+
+fn unacknowledged_max() -> u32 {
+    20_000
+}
+
+fn claim_idle() -> Span {
+    Span::from_secs(60)
+}
+
+fn consumer_idle_max() -> Span {
+    Span::from_secs(24 * 60 * 60)
+}
+
+/// Why a source of this type cannot be built.
+#[derive(Debug, thiserror::Error)]
+enum RedisError {
+    #[error("{0}: a name is not empty")]
+    Empty(&'static str),
+    #[error("partitions: {0} is no number of partitions; 1 to 1024 are")]
+    Partitions(u16),
+    #[error(transparent)]
+    Server(#[from] redis::ConfigError),
+    #[error("{0} is too short; choose {1} or more")]
+    Short(&'static str, &'static str),
+}
+
+impl Config {
+    /// The source, not connected yet.
+    ///
+    /// # Errors
+    /// [`BuildError`] where keys contradict each other, or a file that they name cannot be read.
+    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+        let component = format!("sources.{name}");
+        match self.plan(component.clone()) {
+            Ok(source) => Ok(Box::new(source)),
+            Err(cause) => Err(BuildError { component, cause: cause.into() }),
+        }
+    }
+
+    fn plan(&self, component: String) -> Result<Redis, RedisError> {
+        let names = [("key", Some(&self.key)), ("group", Some(&self.group))];
+        let names = names.into_iter().chain([("consumer", self.consumer.as_ref())]);
+        for (key, name) in names {
+            if name.is_some_and(String::is_empty) {
+                return Err(RedisError::Empty(key));
+            }
+        }
+        if !(1..=1024).contains(&self.partitions) {
+            return Err(RedisError::Partitions(self.partitions));
+        }
+        if self.claim_idle < Span::from_millis(100) {
+            return Err(RedisError::Short("claim_idle", "100ms"));
+        }
+        if self.consumer_idle_max < Span::from_secs(60) {
+            return Err(RedisError::Short("consumer_idle_max", "1m"));
+        }
+        let settings = Settings {
+            read_events_max: (self.read_events_max as usize).max(1),
+            unacknowledged_max: (self.unacknowledged_max as usize).max(1),
+            claim_idle: self.claim_idle.get(),
+            consumer_idle_max: self.consumer_idle_max.get(),
+            start: if self.from_start { "0" } else { "$" },
+            block_max: BLOCK_MAX.min(self.server.response_timeout.get() / 2),
+        };
+        let names = Names {
+            keys: stream_keys(&self.key, self.partitions),
+            group: self.group.clone(),
+            consumer: self.consumer.clone().unwrap_or_else(consumer),
+        };
+        Ok(Redis { component, client: self.server.client()?, names, settings })
+    }
+}
+
+/// A name that no other worker has.
+fn consumer() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", machine.trim(), std::process::id())
+}
+
+/// The source.
+#[derive(Debug)]
+struct Redis {
+    component: String,
+    client: Client,
+    names: Names,
+    settings: Settings,
+}
+
+#[async_trait]
+impl Source for Redis {
+    fn is_patient(&self) -> bool {
+        true
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+        let Self { component, client, names, settings } = *self;
+        let runtime = Handle::current();
+        run_until(&component, shutdown, move |stop| {
+            let group = Group::new(client, names);
+            Reader::new(group, settings, &intake, runtime).run(stop);
+        })
+        .await;
+    }
+}

@@ -1,0 +1,416 @@
+//! The thread of the source: reads entries, hands them in, and acknowledges them once all sinks
+//! have settled them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+use super::entry::{Content, Id, content};
+use super::group::{Found, Group};
+use crate::component::{Closed, Intake};
+use crate::event::{Batch, Frame, FrameEnd, Frames, Ticket, TicketEnd};
+use crate::redis::{Error, ErrorKind};
+use crate::sources::now;
+use crate::sources::thread::Stop;
+
+/// So long is waited for one thing before the others are looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// The first wait after a failure; each further one in a row is twice as long.
+const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
+/// The longest wait between two attempts.
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
+/// How long the end waits for the sinks to settle what was handed in: lanes acknowledge every
+/// 5 seconds at least, where their sinks can.
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(6);
+
+/// How it reads.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) read_events_max: usize,
+    pub(super) unacknowledged_max: usize,
+    pub(super) claim_idle: Duration,
+    pub(super) consumer_idle_max: Duration,
+    /// Where a new group begins: `0`, or `$`.
+    pub(super) start: &'static str,
+    /// How long the server may wait for the first entry.
+    pub(super) block_max: Duration,
+}
+
+/// Entries that are handed in together.
+struct Parcel {
+    key: usize,
+    ids: Vec<Id>,
+    load: Load,
+}
+
+enum Load {
+    Events(Batch, u64),
+    Messages(Frames),
+}
+
+/// What comes round.
+#[derive(Debug)]
+struct Due {
+    every: Duration,
+    next: Instant,
+}
+
+impl Due {
+    fn new(every: Duration) -> Self {
+        Self { every, next: Instant::now() }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.every;
+        }
+        due
+    }
+}
+
+/// The reader.
+pub(super) struct Reader {
+    group: Group,
+    settings: Settings,
+    runtime: Handle,
+    /// For each key, so that its entries keep their order.
+    intakes: Vec<Intake>,
+    /// What was read and is not acknowledged yet.
+    held: HashSet<(usize, Id)>,
+    /// What was read and is not handed in yet.
+    parcels: VecDeque<Parcel>,
+    /// What was handed in, by the number of its ticket.
+    handed_in: HashMap<u64, (usize, Vec<Id>)>,
+    tickets: u64,
+    ends: (Sender<(u64, TicketEnd)>, Receiver<(u64, TicketEnd)>),
+    /// What has come to its end, for each key.
+    ended: Vec<Vec<Id>>,
+    /// Up to where of each key those entries were read again that were given to this consumer
+    /// before; `None` once that is done.
+    history: Option<Vec<Id>>,
+    /// Where a group that is missing begins when it is made.
+    start: &'static str,
+    has_group: bool,
+    claiming: Due,
+    keeping: Due,
+    forgetting: Due,
+    failures: u32,
+    next_attempt: Instant,
+}
+
+impl Reader {
+    pub(super) fn new(group: Group, settings: Settings, intake: &Intake, runtime: Handle) -> Self {
+        let keys = group.names().keys.len();
+        let claim_every = (settings.claim_idle / 2).max(TICK);
+        Self {
+            intakes: (0..keys).map(|_| intake.connection()).collect(),
+            held: HashSet::new(),
+            parcels: VecDeque::new(),
+            handed_in: HashMap::new(),
+            tickets: 0,
+            ends: channel(),
+            ended: vec![Vec::new(); keys],
+            history: None,
+            start: settings.start,
+            has_group: false,
+            claiming: Due::new(claim_every),
+            keeping: Due::new((settings.claim_idle / 3).max(TICK)),
+            forgetting: Due::new((settings.consumer_idle_max / 4).max(Duration::from_secs(1))),
+            failures: 0,
+            next_attempt: Instant::now(),
+            group,
+            settings,
+            runtime,
+        }
+    }
+
+    /// Reads until the order to stop, then waits for a while for what is on its way.
+    pub(super) fn run(mut self, stop: &Stop) {
+        while !stop.is_ordered() {
+            self.take_ends(Duration::ZERO);
+            if self.hand_in().is_err() {
+                break;
+            }
+            let wait = self.next_attempt.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                self.take_ends(wait.min(TICK));
+                continue;
+            }
+            match self.exchange() {
+                Ok(found) => {
+                    self.recovered();
+                    if !found {
+                        self.take_ends(TICK);
+                    }
+                }
+                Err(error) => self.failed(&error),
+            }
+        }
+        self.finish();
+    }
+
+    /// Does what is to be done with the server. Returns whether it is worth while to go on at once.
+    fn exchange(&mut self) -> Result<bool, Error> {
+        if !self.group.is_connected() {
+            self.group.connect()?;
+            // What the broken connection has lost on its way was given to this consumer, too.
+            self.history = Some(vec![Id::ZERO; self.ended.len()]);
+        }
+        if !self.has_group {
+            self.group.create(self.start)?;
+            self.has_group = true;
+        }
+        self.acknowledge()?;
+        if self.keeping.is_due() {
+            self.keep()?;
+        }
+        let keys = self.ended.len();
+        let room = self.settings.unacknowledged_max.saturating_sub(self.held.len());
+        if !self.parcels.is_empty() || room == 0 {
+            return Ok(!self.parcels.is_empty());
+        }
+        let count = (room / keys).clamp(1, self.settings.read_events_max);
+        if let Some(after) = &self.history {
+            let found = self.group.pending(count, after)?;
+            self.take_history(found);
+            return Ok(true);
+        }
+        if self.claiming.is_due() {
+            self.claim(count)?;
+        }
+        if self.forgetting.is_due() {
+            for consumer in self.group.forget_dead(self.settings.consumer_idle_max)? {
+                tracing::info!(component = self.name(), consumer, "a dead consumer is forgotten");
+            }
+        }
+        if !self.parcels.is_empty() {
+            return Ok(true);
+        }
+        // Whoever waits for entries acknowledges none meanwhile.
+        let is_idle = self.handed_in.is_empty();
+        let block = if is_idle { self.settings.block_max } else { TICK };
+        let found = self.group.read(count, block)?;
+        let any = !found.is_empty();
+        found.into_iter().for_each(|found| self.take(found));
+        Ok(any)
+    }
+
+    fn name(&self) -> &str {
+        self.intakes[0].account().name()
+    }
+
+    /// Takes the next page of what was given to this consumer before.
+    fn take_history(&mut self, found: Vec<Found>) {
+        let Some(mut after) = self.history.take() else { return };
+        let mut any = false;
+        for found in found {
+            if let Some(last) = found.entries.last() {
+                after[found.key] = last.id;
+                any = true;
+            }
+            self.take(found);
+        }
+        self.history = any.then_some(after);
+    }
+
+    /// Takes over what others have left lying, one page of each key.
+    fn claim(&mut self, count: usize) -> Result<(), Error> {
+        for key in 0..self.ended.len() {
+            let mut cursor = Id::ZERO;
+            loop {
+                let (found, next) =
+                    self.group.claim(key, self.settings.claim_idle, cursor, count)?;
+                let claimed = found.entries.len();
+                self.take(found);
+                cursor = next;
+                if cursor == Id::ZERO || claimed > 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes parcels of entries.
+    fn take(&mut self, found: Found) {
+        let Found { key, entries } = found;
+        let received = now();
+        let (mut batch, mut bytes, mut event_ids) = (Batch::default(), 0, Vec::new());
+        let (mut frames, mut message_ids) = (Frames::default(), Vec::new());
+        for entry in entries {
+            if !self.held.insert((key, entry.id)) {
+                continue;
+            }
+            match entry.fields.map(content) {
+                Some(Content::Event(fields, length)) => {
+                    batch.push_fields(&fields);
+                    bytes += length;
+                    event_ids.push(entry.id);
+                }
+                Some(Content::Message(message)) if push_frame(&mut frames, &message) => {
+                    message_ids.push(entry.id);
+                }
+                Some(Content::Message(message)) => {
+                    let reason = crate::event::Reason::FrameTooLong;
+                    self.intakes[key].reject(reason, message.len() as u64, &message[..1024]);
+                    self.ended[key].push(entry.id);
+                }
+                Some(Content::Rejected { reason, example }) => {
+                    self.intakes[key].reject(reason, example.len() as u64, &example);
+                    self.ended[key].push(entry.id);
+                }
+                // It was trimmed away before anybody had it.
+                None => self.ended[key].push(entry.id),
+            }
+        }
+        if !event_ids.is_empty() {
+            let load = Load::Events(batch, bytes);
+            self.parcels.push_back(Parcel { key, ids: event_ids, load });
+        }
+        if !message_ids.is_empty() {
+            (frames.received, frames.stamp_reference) = (received, received);
+            let load = Load::Messages(frames);
+            self.parcels.push_back(Parcel { key, ids: message_ids, load });
+        }
+    }
+
+    /// Hands parcels in, as long as there is room; waits a moment for it.
+    fn hand_in(&mut self) -> Result<(), Closed> {
+        while let Some(parcel) = self.parcels.front() {
+            let intake = self.intakes[parcel.key].clone();
+            let reserve = async { tokio::time::timeout(TICK, intake.reserve()).await };
+            let Ok(room) = self.runtime.block_on(reserve) else { return Ok(()) };
+            let room = room?;
+            let Some(Parcel { key, ids, load }) = self.parcels.pop_front() else { return Ok(()) };
+            let number = self.tickets;
+            self.tickets += 1;
+            self.handed_in.insert(number, (key, ids));
+            let ends = self.ends.0.clone();
+            let ticket = Ticket::new(move |end| {
+                // Nobody waits for it any more when the source has ended.
+                let _gone = ends.send((number, end));
+            });
+            match load {
+                Load::Events(batch, bytes) => room.send_events(batch, bytes, Some(ticket)),
+                Load::Messages(frames) => room.send_with(frames, Some(ticket)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes notice of what has come to its end; waits for the first up to `wait`.
+    fn take_ends(&mut self, wait: Duration) {
+        let first = self.ends.1.recv_timeout(wait).ok();
+        let others: Vec<_> = first.into_iter().chain(self.ends.1.try_iter()).collect();
+        for (number, end) in others {
+            let Some((key, ids)) = self.handed_in.remove(&number) else { continue };
+            match end {
+                TicketEnd::Settled => self.ended[key].extend(ids),
+                // A sink was not given all of it. It stays pending, and is claimed in time.
+                TicketEnd::Dropped => ids.iter().for_each(|id| {
+                    self.held.remove(&(key, *id));
+                }),
+            }
+        }
+    }
+
+    fn acknowledge(&mut self) -> Result<(), Error> {
+        for key in 0..self.ended.len() {
+            if self.ended[key].is_empty() {
+                continue;
+            }
+            self.group.acknowledge(key, &self.ended[key])?;
+            for id in self.ended[key].drain(..) {
+                self.held.remove(&(key, id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says of everything that is on its way that somebody works on it.
+    fn keep(&mut self) -> Result<(), Error> {
+        for key in 0..self.ended.len() {
+            let of_key = self.held.iter().filter(|(of, _)| *of == key);
+            let mut ids: Vec<Id> = of_key.map(|(_, id)| *id).collect();
+            ids.sort_unstable();
+            if !ids.is_empty() {
+                self.group.keep(key, &ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, error: &Error) {
+        if error.is_disconnect() {
+            self.group.disconnect();
+        }
+        if error.kind() == ErrorKind::NoSuchGroup {
+            // Redis has lost it, or somebody has deleted it. Better twice than not at all.
+            (self.has_group, self.start) = (false, "0");
+        }
+        let wait = RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.next_attempt = Instant::now() + wait;
+        let (reason, account) = (error.kind().as_str(), self.intakes[0].account());
+        if account.failed(reason, error.to_string()) {
+            let component = account.name();
+            tracing::warn!(component, reason, "cannot read: {error}; it is tried again");
+        }
+    }
+
+    fn recovered(&mut self) {
+        let failures = std::mem::take(&mut self.failures);
+        let account = self.intakes[0].account();
+        if account.recovered() {
+            tracing::info!(component = account.name(), failures, "reads again");
+        }
+    }
+
+    /// Waits for what is on its way, and acknowledges it. The rest stays pending, for others.
+    fn finish(&mut self) {
+        for Parcel { key, ids, .. } in self.parcels.drain(..) {
+            ids.iter().for_each(|id| {
+                self.held.remove(&(key, *id));
+            });
+        }
+        let deadline = Instant::now() + SETTLE_WAIT_MAX;
+        loop {
+            self.take_ends(TICK);
+            let is_over = self.handed_in.is_empty() || Instant::now() >= deadline;
+            if (is_over || Instant::now() >= self.next_attempt) && self.group.is_connected() {
+                if let Err(error) = self.acknowledge() {
+                    self.failed(&error);
+                }
+            }
+            if is_over {
+                break;
+            }
+        }
+        if self.held.is_empty() && self.group.is_connected() {
+            if let Err(error) = self.group.leave() {
+                tracing::debug!(component = self.name(), %error, "the group keeps the consumer");
+            }
+        } else if !self.held.is_empty() {
+            let entries = self.held.len();
+            let component = self.name();
+            tracing::warn!(component, entries, "not acknowledged, and left to other consumers");
+        }
+    }
+}
+
+/// Adds a message to frames. `false` where a buffer has no room for it.
+fn push_frame(frames: &mut Frames, message: &[u8]) -> bool {
+    let message = message.trim_ascii_end();
+    let (offset, length) = (u32::try_from(frames.bytes.len()), u32::try_from(message.len()));
+    let (Ok(offset), Ok(length)) = (offset, length) else { return false };
+    if offset.checked_add(length).is_none() {
+        return false;
+    }
+    frames.bytes.extend_from_slice(message);
+    frames.frames.push(Frame { offset, length, end: FrameEnd::Datagram });
+    true
+}

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::cold::ColdError;
 use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
@@ -46,6 +47,9 @@ pub(super) enum CliError {
     /// A part of the pipeline could not be built.
     #[error("{} cannot be set up", .0.component)]
     Build(#[source] BuildError),
+    /// The index cannot be listed.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     /// The configuration has mistakes.
     #[error("{file} cannot be used; correct it and try again, or look closer with `qatime check`")]
     Configuration { file: String, source: Problems },
@@ -126,6 +130,7 @@ impl CliError {
             | Self::Decoder(_)
             | Self::NoSource
             | Self::ReadConfiguration { .. } => Exit::Configuration,
+            Self::Cold(error) => error.exit(),
             Self::Plugin(error) => error.exit(),
             Self::Variable(..) => Exit::Usage,
             Self::Answer(_)

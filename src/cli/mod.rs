@@ -5,6 +5,7 @@
 
 mod admin;
 mod check;
+mod cold;
 mod configuration;
 mod decode;
 mod demo;
@@ -61,6 +62,7 @@ Exit codes: 0 success, 1 failure, 64 wrong usage, 65 wrong input (decode --stric
 #[derive(Debug, Subcommand)]
 enum Verb {
     Check(check::Check),
+    Cold(cold::Cold),
     Decode(decode::Decode),
     Demo(demo::Demo),
     Explain(explain::Explain),
@@ -91,6 +93,7 @@ impl Arguments {
         let configuration = ConfigurationFile::new(self.config);
         match self.verb {
             Verb::Check(verb) => verb.run(&configuration),
+            Verb::Cold(verb) => verb.run(&configuration),
             Verb::Decode(verb) => verb.run(&configuration),
             Verb::Demo(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(&configuration),

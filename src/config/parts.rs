@@ -107,6 +107,7 @@ impl SinkConfig {
         match self {
             Self::Atime(config) => config.enabled.0,
             Self::File(config) => config.enabled.0,
+            Self::Redis(config) => config.enabled.0,
             Self::Stdout(config) => config.enabled.0,
         }
     }

@@ -1,6 +1,8 @@
 //! Where events go. Each sink has a lane of its own: a queue, a thread, retries.
 
+mod access;
 pub mod atime;
+mod changes;
 pub mod file;
 pub mod redis;
 pub mod stdout;
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::access::{ClientNetwork, ClientNetworkError, WriteMetadata};
 use crate::event::Selection;
 use crate::queue::QueueLimits;
 use crate::units::{Duration as Span, Size};

@@ -16,6 +16,8 @@ mod hostile;
 #[cfg(test)]
 mod hostile_plugins;
 #[cfg(test)]
+mod index;
+#[cfg(test)]
 mod nfs;
 #[cfg(test)]
 mod plugin;

@@ -125,11 +125,8 @@ struct Failing {
 impl Sink for Failing {
     async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
         if self.takes == 0 {
-            return Err(DeliverError::Retry {
-                after: None,
-                reason: "away",
-                cause: "away".to_owned(),
-            });
+            let cause = "away".to_owned();
+            return Err(DeliverError::Retry { after: None, reason: "away", cause });
         }
         self.takes -= 1;
         self.account.delivered(events.len() as u64);

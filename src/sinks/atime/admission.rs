@@ -7,9 +7,10 @@ use std::time::Instant;
 use hashbrown::DefaultHashBuilder;
 
 use super::pending::{Access, Name, Pending, Refusal};
-use super::plan::{Planner, Request, Shift};
+use super::plan::{Planner, Shift};
 use super::tally::Tally;
 use crate::event::{EventRef, Operation, Protocol, Reason, Timestamp};
+use crate::sinks::access::Request;
 
 /// The map is locked for so many events at a time: threads wait for it meanwhile.
 pub(super) const LOCKED_EVENTS_MAX: usize = 128;

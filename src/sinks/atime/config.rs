@@ -2,19 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 
 use super::{Atime, Planner};
 use crate::component::{BuildError, SinkContext};
-use crate::sinks::{QueueConfig, Sink};
+use crate::sinks::{ClientNetwork, QueueConfig, Sink, WriteMetadata};
 use crate::units::{Duration, Enabled, OneOrMany, Size};
 
 /// A sink of type `atime`: sets the access time of the files that events name, beneath `root`.
@@ -115,18 +113,6 @@ pub struct Mapping {
     pub from: AbsolutePath,
     /// The directory beneath `root` that shows it: `"/"` for the root itself.
     pub to: AbsolutePath,
-}
-
-/// What an `fs_write_metadata` event means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WriteMetadata {
-    /// Nothing: rejected as `own_echo`.
-    #[default]
-    Ignore,
-    /// An access. Own addresses must stand in `ignore_clients` then, or each update calls for
-    /// another.
-    Touch,
 }
 
 fn threads() -> NonZeroU16 {
@@ -249,54 +235,6 @@ impl JsonSchema for AbsolutePath {
             "description": "an absolute path such as \"/ifs/data\"",
             "type": "string",
             "pattern": "^/"
-        })
-    }
-}
-
-/// A client's address, or a network of clients: `"10.1.2.3"`, `"10.0.0.0/8"`, `"fd00::/8"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientNetwork(IpNet);
-
-/// A text that is neither an address nor a network.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an address such as \"10.1.2.3\" nor a network such as \"10.0.0.0/8\"")]
-pub struct ClientNetworkError(String);
-
-impl ClientNetwork {
-    /// Whether a client is one of them.
-    #[must_use]
-    pub fn contains(&self, client: IpAddr) -> bool {
-        self.0.contains(&client)
-    }
-}
-
-impl FromStr for ClientNetwork {
-    type Err = ClientNetworkError;
-
-    fn from_str(text: &str) -> Result<Self, ClientNetworkError> {
-        let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-        address
-            .or_else(|_network| text.parse::<IpNet>())
-            .map(Self)
-            .map_err(|_neither| ClientNetworkError(text.to_owned()))
-    }
-}
-
-impl<'de> Deserialize<'de> for ClientNetwork {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for ClientNetwork {
-    fn schema_name() -> Cow<'static, str> {
-        "ClientNetwork".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "an address such as \"10.1.2.3\", or a network such as \"10.0.0.0/8\"",
-            "type": "string"
         })
     }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::changes::Moment;
 use crate::event::Timestamp;
+use crate::sinks::changes::Moment;
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;

@@ -9,7 +9,6 @@
 //! only forward, and nothing but the access time.
 
 mod admission;
-mod changes;
 mod chunk;
 mod config;
 mod entries;
@@ -32,10 +31,7 @@ use async_trait::async_trait;
 use hashbrown::DefaultHashBuilder;
 
 use admission::{Admission, LOCKED_EVENTS_MAX};
-pub use config::{
-    AbsolutePath, AbsolutePathError, ClientNetwork, ClientNetworkError, Config, Mapping,
-    WriteMetadata,
-};
+pub use config::{AbsolutePath, AbsolutePathError, Config, Mapping};
 use pending::{Limits, Pending};
 pub use plan::{Plan, Planner};
 use tally::Tally;

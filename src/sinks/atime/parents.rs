@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::plan::is_within;
+use crate::sinks::access::is_within;
 
 /// A directory, and when it was opened.
 type Opened = (Rc<OwnedFd>, Instant);

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use hashbrown::{DefaultHashBuilder, HashMap};
 
-use super::changes::{Changes, Event, Moment, Whereabouts};
 use super::chunk::{CHUNK_FILES_MAX, Chunk, Job};
 use super::entries::{Entries, List, Usage};
 use super::outcome::Outcome;
-use super::plan::{Shift, check_components, is_within};
+use super::plan::Shift;
 use super::tally::Tally;
 use crate::event::{Reason, Timestamp};
+use crate::sinks::access::{check_components, is_within};
+use crate::sinks::changes::{Changes, Event, Moment, Whereabouts};
 
 /// So many names are held back at most because their file may be in flight by another name.
 const HELD_MAX: usize = 4096;

@@ -2,21 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::config::{ClientNetwork, Config, WriteMetadata};
+use super::config::Config;
 use crate::event::{EventRef, Operation, Reason, Timestamp};
+use crate::sinks::access::{Policy, Request, check_components, is_within};
 
 /// Decides what an event does: the policy of an atime sink, without its file system.
 #[derive(Debug, Clone)]
 pub struct Planner {
     root: PathBuf,
     routes: Vec<Route>,
-    ignored: Vec<ClientNetwork>,
-    write_metadata: WriteMetadata,
-    future_max_nanos: i64,
+    policy: Policy,
 }
 
 /// A mapping, in bytes ready to compare.
@@ -85,23 +83,6 @@ impl fmt::Display for Plan {
             }
         }
     }
-}
-
-/// What an event asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Request {
-    /// Set the time.
-    Access,
-    /// Drop what is pending.
-    Delete {
-        /// Whether that of everything beneath, too.
-        tree: bool,
-    },
-    /// Move what is pending.
-    Rename {
-        /// Whether that of everything beneath, too.
-        tree: bool,
-    },
 }
 
 /// Where a path of the cluster lies beneath the root. Its components are not checked yet: they
@@ -175,9 +156,11 @@ impl Planner {
         Self {
             root: config.root.clone(),
             routes,
-            ignored: config.ignore_clients.values().to_vec(),
-            write_metadata: config.write_metadata,
-            future_max_nanos: config.future_max.nanos(),
+            policy: Policy {
+                ignored: config.ignore_clients.values().to_vec(),
+                write_metadata: config.write_metadata,
+                future_max: config.future_max,
+            },
         }
     }
 
@@ -213,37 +196,7 @@ impl Planner {
 
     /// What an event asks for, or why it is none of this sink's.
     pub(super) fn request(&self, event: EventRef<'_>) -> Result<Request, Reason> {
-        if !event.is_ok() {
-            return Err(Reason::NotOk);
-        }
-        if event.path().is_empty() {
-            return Err(Reason::NoPath);
-        }
-        if !self.ignored.is_empty() && self.ignores(event.client()) {
-            return Err(Reason::IgnoredClient);
-        }
-        let directory = event.path().ends_with(b"/");
-        match event.operation() {
-            Operation::FsDelete => Ok(Request::Delete { tree: directory }),
-            Operation::FsRename => {
-                Ok(Request::Rename { tree: directory || event.target().ends_with(b"/") })
-            }
-            Operation::FsTreeDelete | Operation::TreeDeleteStart => {
-                Ok(Request::Delete { tree: true })
-            }
-            Operation::FsWriteMetadata if self.write_metadata == WriteMetadata::Ignore => {
-                Err(Reason::OwnEcho)
-            }
-            _ => Ok(Request::Access),
-        }
-    }
-
-    fn ignores(&self, client: &[u8]) -> bool {
-        let address = std::str::from_utf8(client).ok().and_then(|text| text.parse().ok());
-        address.is_some_and(|address: IpAddr| {
-            let address = address.to_canonical();
-            self.ignored.iter().any(|network| network.contains(address))
-        })
+        self.policy.request(event)
     }
 
     /// Where a path lies, by the first mapping that fits.
@@ -305,7 +258,7 @@ impl Planner {
 
     /// The time an access counts for: its own, unless that lies too far in the future.
     pub(super) fn clamp(&self, time: Timestamp, now: Timestamp) -> Timestamp {
-        if time > now.saturating_add_nanos(self.future_max_nanos) { now } else { time }
+        self.policy.clamp(time, now)
     }
 
     fn beneath_root(&self, key: &[u8]) -> PathBuf {
@@ -315,27 +268,6 @@ impl Planner {
 
 fn without_slash(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
-}
-
-/// Whether a path is a directory or lies in it. Both are without a slash at their end.
-pub(super) fn is_within(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-}
-
-/// Refuses what could lead elsewhere than its letters say.
-pub(super) fn check_components(key: &[u8]) -> Result<(), Reason> {
-    if key.is_empty() {
-        return Ok(());
-    }
-    let mut start = 0;
-    for end in memchr::memchr2_iter(b'/', 0, key).chain([key.len()]) {
-        let wrong = matches!(&key[start..end], b"" | b"." | b"..");
-        if wrong || key.get(end) == Some(&0) {
-            return Err(Reason::PathEscape);
-        }
-        start = end + 1;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

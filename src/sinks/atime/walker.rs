@@ -374,8 +374,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::sinks::atime::changes::Moment;
     use crate::sinks::atime::tests::{PAST, age, deep_atime, deep_file, seconds};
+    use crate::sinks::changes::Moment;
 
     fn usage(after: i64) -> Usage {
         let time = Timestamp::from_nanos((PAST + after) * 1_000_000_000);

@@ -1,6 +1,8 @@
-//! Events to a Redis. In mode `stream` each becomes an entry of a stream, for whoever reads it.
+//! Events to a Redis. In mode `stream` each becomes an entry of a stream, for whoever reads it. In
+//! mode `index` Redis holds the last access of every path.
 
 mod entry;
+mod index;
 mod pipeline;
 mod stream;
 
@@ -13,8 +15,10 @@ use serde::de::IgnoredAny;
 use super::{DeliverError, QueueConfig, Sink};
 use crate::component::{BuildError, SinkContext};
 use crate::redis;
-use crate::units::Size;
+use crate::units::{Enabled, Size};
 
+use self::index::Index;
+pub use self::index::{Found, IndexConfig, ReadError, Reader};
 use self::pipeline::{Limits, Pipeline};
 use self::stream::Stream;
 pub use self::stream::{StreamConfig, Trim};
@@ -26,13 +30,21 @@ pub struct Config {
     /// Always `redis`.
     #[schemars(with = "String", extend("const" = "redis"))]
     pub r#type: IgnoredAny,
-    /// What Redis holds: `"stream"`, every event as an entry of a stream.
+    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
+    /// rules that name it leave it out.
+    #[serde(default)]
+    pub enabled: Enabled,
+    /// What Redis holds: `"stream"`, every event as an entry of a stream; or `"index"`, the last
+    /// access of every path.
     pub mode: Mode,
     /// Where the Redis is.
     pub server: redis::Config,
     /// The stream of mode `stream`.
     #[serde(default)]
     pub stream: Option<StreamConfig>,
+    /// The index of mode `index`.
+    #[serde(default)]
+    pub index: Option<IndexConfig>,
     /// How many commands are on their way at most, before Redis has answered them.
     #[serde(default = "pipeline_commands_max")]
     pub pipeline_commands_max: u32,
@@ -57,6 +69,8 @@ fn pipeline_bytes_max() -> Size {
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "RedisMode")]
 pub enum Mode {
+    /// The last access of every path.
+    Index,
     /// Every event, as an entry of a stream.
     Stream,
 }
@@ -73,6 +87,11 @@ impl Config {
             bytes_max: self.pipeline_bytes_max.bytes_usize().max(1),
         };
         match self.mode {
+            Mode::Index => {
+                let index = self.index.clone().unwrap_or_default();
+                index.check().map_err(|error| context.error(error))?;
+                Ok(Box::new(Index::new(&index, client, context.account)))
+            }
             Mode::Stream => {
                 let stream = self.stream.clone().unwrap_or_default();
                 stream.check().map_err(|error| context.error(error))?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::plan::is_within;
+use super::access::is_within;
 use crate::event::{Reason, Timestamp};
 
 /// More changes than this are not kept: the oldest are forgotten before their time.

@@ -1,0 +1,238 @@
+//! How paths and totals are printed: a table for people, JSON lines, CSV.
+
+use super::totals::Totals;
+use crate::cli::exit::CliError;
+use crate::cli::output::Output;
+use crate::encoders::json;
+use crate::event::Timestamp;
+use crate::sinks::redis::Found;
+use crate::telemetry::printable::{self, Backslash};
+
+/// Columns of a time to the nanosecond.
+const TIME_WIDTH: usize = 30;
+
+/// What it looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// RFC 4180, exact bytes.
+    Csv,
+    /// The same, but nothing in it drives the terminal.
+    CsvOnTerminal,
+    /// JSON lines.
+    Json,
+    /// A table.
+    Text,
+}
+
+/// The paths on their way to standard output.
+#[derive(Debug)]
+pub(super) struct Listing {
+    output: Output,
+    form: Form,
+    now: Timestamp,
+    limit: u64,
+    only_totals: bool,
+    listed: u64,
+}
+
+impl Listing {
+    /// Lists `limit` paths at most; their age is what has passed until `now`.
+    pub(super) fn new(form: Form, now: Timestamp, limit: u64, only_totals: bool) -> Self {
+        Self { output: Output::default(), form, now, limit, only_totals, listed: 0 }
+    }
+
+    /// Writes what comes first.
+    pub(super) fn begin(&mut self) -> Result<(), CliError> {
+        match self.form {
+            Form::Csv | Form::CsvOnTerminal if self.only_totals => {
+                self.output.push("directory,paths,oldest\r\n");
+            }
+            Form::Csv | Form::CsvOnTerminal => self.output.push("time,age_seconds,path\r\n"),
+            Form::Text if !self.only_totals => {
+                self.output.push(&format!("{:TIME_WIDTH$}  {:>6}  path\n", "last access", "age"));
+            }
+            Form::Json | Form::Text => {}
+        }
+        // Whoever waits sees that it has begun.
+        self.output.flush()
+    }
+
+    /// Writes a path, unless enough are listed.
+    pub(super) fn add(&mut self, found: &Found) -> Result<(), CliError> {
+        if self.listed >= self.limit {
+            return Ok(());
+        }
+        self.listed += 1;
+        let nanos = self.now.as_nanos().saturating_sub(found.time.as_nanos());
+        let seconds = nanos / 1_000_000_000;
+        let out = self.output.buffer();
+        match self.form {
+            Form::Csv | Form::CsvOnTerminal => {
+                found.time.write_rfc3339(out);
+                out.extend_from_slice(format!(",{seconds},").as_bytes());
+                push_csv(&found.path, self.form, out);
+                out.extend_from_slice(b"\r\n");
+            }
+            Form::Json => {
+                out.extend_from_slice(b"{\"time\":\"");
+                found.time.write_rfc3339(out);
+                out.extend_from_slice(format!("\",\"age_seconds\":{seconds},").as_bytes());
+                push_json_path("path", &found.path, out);
+                out.extend_from_slice(b"}\n");
+            }
+            Form::Text => {
+                let (time, age) = (found.time.to_string(), age(seconds));
+                out.extend_from_slice(format!("{time:TIME_WIDTH$}  {age:>6}  ").as_bytes());
+                printable::push(&found.path, Backslash::Keep, out);
+                out.push(b'\n');
+            }
+        }
+        self.output.flush_large()
+    }
+
+    /// Writes the totals.
+    pub(super) fn end(mut self, totals: &Totals, before: Timestamp) -> Result<(), CliError> {
+        match self.form {
+            Form::Csv | Form::CsvOnTerminal if self.only_totals => self.csv_totals(totals),
+            Form::Csv | Form::CsvOnTerminal => {}
+            Form::Json => self.json_totals(totals, before),
+            Form::Text => self.text_totals(totals, before),
+        }
+        self.output.flush()
+    }
+
+    fn csv_totals(&mut self, totals: &Totals) {
+        let out = self.output.buffer();
+        for (directory, total) in totals.by_paths() {
+            push_csv(directory, self.form, out);
+            out.extend_from_slice(format!(",{},{}\r\n", total.paths, total.oldest).as_bytes());
+        }
+        if totals.other_paths > 0 {
+            out.extend_from_slice(format!(",{},\r\n", totals.other_paths).as_bytes());
+        }
+    }
+
+    fn json_totals(&mut self, totals: &Totals, before: Timestamp) {
+        let (paths, listed) = (totals.paths, self.listed);
+        let out = self.output.buffer();
+        let head = format!(
+            "{{\"before\":\"{before}\",\"paths\":{paths},\"listed\":{listed},\"directories\":["
+        );
+        out.extend_from_slice(head.as_bytes());
+        for (position, (directory, total)) in totals.by_paths().into_iter().enumerate() {
+            out.extend_from_slice(if position == 0 { b"{" } else { b",{" });
+            push_json_path("directory", directory, out);
+            let figures = format!(",\"paths\":{},\"oldest\":\"{}\"}}", total.paths, total.oldest);
+            out.extend_from_slice(figures.as_bytes());
+        }
+        let end = format!("],\"other_paths\":{}}}\n", totals.other_paths);
+        out.extend_from_slice(end.as_bytes());
+    }
+
+    fn text_totals(&mut self, totals: &Totals, before: Timestamp) {
+        let left = totals.paths - self.listed;
+        let out = self.output.buffer();
+        if left > 0 && !self.only_totals {
+            out.extend_from_slice(format!("and {left} more\n").as_bytes());
+        }
+        if !self.only_totals {
+            out.push(b'\n');
+        }
+        let head = format!("{:>12}  {:TIME_WIDTH$}  directory\n", "paths", "oldest access");
+        out.extend_from_slice(head.as_bytes());
+        for (directory, total) in totals.by_paths() {
+            let oldest = total.oldest.to_string();
+            let figures = format!("{:>12}  {oldest:TIME_WIDTH$}  ", total.paths);
+            out.extend_from_slice(figures.as_bytes());
+            printable::push(directory, Backslash::Keep, out);
+            out.push(b'\n');
+        }
+        if totals.other_paths > 0 {
+            let others = format!("{:>12}  {:TIME_WIDTH$}  others\n", totals.other_paths, "");
+            out.extend_from_slice(others.as_bytes());
+        }
+        let sum = format!("{:>12}  in all, not accessed since {before}\n", totals.paths);
+        out.extend_from_slice(sum.as_bytes());
+    }
+}
+
+/// An age in the largest unit of which it has two: `3y`, `95d`, `47h`, `90m`, `12s`.
+fn age(seconds: i64) -> String {
+    const UNITS: [(i64, char); 4] = [(365 * 86_400, 'y'), (86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let unit = UNITS.iter().find(|(length, _)| seconds / length >= 2);
+    unit.map_or_else(
+        || format!("{seconds}s"),
+        |(length, unit)| format!("{}{unit}", seconds / length),
+    )
+}
+
+/// `"path":"…"`, and the exact bytes where the text is not them.
+fn push_json_path(key: &str, path: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("\"{key}\":").as_bytes());
+    if !json::push_string(path, out) {
+        out.extend_from_slice(format!(",\"{key}_base64\":\"").as_bytes());
+        json::push_base64(path, out);
+        out.push(b'"');
+    }
+}
+
+/// A field, in quotes where it needs them.
+fn push_csv(field: &[u8], form: Form, out: &mut Vec<u8>) {
+    let mut shown = Vec::new();
+    let field = if form == Form::CsvOnTerminal {
+        printable::push(field, Backslash::Keep, &mut shown);
+        &shown
+    } else {
+        field
+    };
+    let special = |byte: &u8| matches!(byte, b'"' | b',' | b'\r' | b'\n') || !byte.is_ascii();
+    if !field.iter().any(special) {
+        return out.extend_from_slice(field);
+    }
+    out.push(b'"');
+    for part in field.split_inclusive(|byte| *byte == b'"') {
+        out.extend_from_slice(part);
+        if part.ends_with(b"\"") {
+            out.push(b'"');
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_one_unit() {
+        for (seconds, text) in [
+            (-5, "-5s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7_200, "2h"),
+            (90 * 86_400 + 5, "90d"),
+            (800 * 86_400, "2y"),
+        ] {
+            assert_eq!(age(seconds), text);
+        }
+    }
+
+    #[test]
+    fn fields_are_quoted_where_they_must() {
+        for (field, expected) in [
+            (&b"/a b"[..], &b"/a b"[..]),
+            (b"/a,b", b"\"/a,b\""),
+            (b"/a\"b\"", b"\"/a\"\"b\"\"\""),
+            (b"/a\nb", b"\"/a\nb\""),
+            (b"/a\x1b\xff", b"\"/a\x1b\xff\""),
+        ] {
+            let mut out = Vec::new();
+            push_csv(field, Form::Csv, &mut out);
+            assert_eq!(out, expected);
+        }
+        let mut out = Vec::new();
+        push_csv(b"/a\x1b\n\xff", Form::CsvOnTerminal, &mut out);
+        assert_eq!(out, b"/a\\x1b\\n\\xff");
+    }
+}

@@ -14,6 +14,7 @@ pub mod units;
 pub mod component;
 pub mod queue;
 pub mod redis;
+pub mod spool;
 
 // 2: synchronous cores; no tokio, no clock, no file system.
 pub mod decoders;

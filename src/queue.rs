@@ -1,5 +1,10 @@
 //! The bounded queue in front of a sink: worker threads put batches in, the sink's lane takes
 //! them out. It is locked once a batch, never once an event.
+//!
+//! With a [spool](crate::spool) behind it, each batch is appended to the disk before it is queued.
+//! Where the queue in memory is full, batches stay on disk only from then on, and the lane reads
+//! them from there once it has taken what is in memory, until it has caught up. So batches keep
+//! their order, and a queue is full only when the disk is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::event::{Selection, Ticket};
+use crate::spool::{Mark, Next, Position, Reader, SpoolDepth, Store};
 
 /// How much a queue holds at most. It is full when either is reached.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +33,24 @@ pub struct Depth {
     pub bytes: usize,
 }
 
+/// A batch that waits.
+#[derive(Debug)]
+struct Waiting {
+    events: Selection,
+    since: Instant,
+    /// Where it is on disk.
+    mark: Option<Mark>,
+}
+
 #[derive(Debug)]
 struct State {
     limits: QueueLimits,
-    waiting: VecDeque<(Selection, Instant)>,
+    waiting: VecDeque<Waiting>,
     depth: Depth,
+    /// From where on batches are on disk only. It changes only while the spool's own lock is held.
+    behind: Option<Position>,
+    /// The tickets of batches that are on disk only, and where these begin.
+    tickets: VecDeque<(Position, Ticket)>,
     producers: usize,
     consumer_gone: bool,
 }
@@ -39,6 +58,7 @@ struct State {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    spool: Option<Store>,
     /// Signals threads that wait for room.
     room: Condvar,
     /// Signals tasks that wait for room.
@@ -56,29 +76,52 @@ pub struct Producer(Arc<Shared>);
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
-    /// The ticket of the batch that was taken last.
-    taken: Option<Ticket>,
-    /// The tickets of batches that were delivered.
-    delivered: Vec<Ticket>,
-    /// When the first batch was delivered that waits to be acknowledged.
+    reader: Reader,
+    /// The batch that was taken last.
+    taken: Taken,
+    /// Batches that were delivered and are not acknowledged.
+    delivered: Delivered,
+    /// When the first of them was delivered.
     waiting_since: Option<Instant>,
+}
+
+/// What is to be kept of a batch that was taken.
+#[derive(Debug, Default)]
+struct Taken {
+    ticket: Option<Ticket>,
+    mark: Option<Mark>,
+    /// Its events, where there is a spool and they are not in it.
+    off_disk: u64,
+}
+
+/// What is to be acknowledged.
+#[derive(Debug, Default)]
+struct Delivered {
+    tickets: Vec<Ticket>,
+    /// How far the events on disk were delivered, and how many they were.
+    on_disk: Option<(Position, u64)>,
+    off_disk: u64,
 }
 
 /// A view of a queue for gauges and for sources that wait for room.
 #[derive(Debug, Clone)]
 pub struct Gauge(Arc<Shared>);
 
-/// A queue's two ends.
+/// A queue's two ends. With a spool, what that has from before comes first.
 #[must_use]
-pub fn queue(limits: QueueLimits) -> (Producer, Consumer) {
+pub fn queue(limits: QueueLimits, spool: Option<Store>) -> (Producer, Consumer) {
+    let behind = spool.as_ref().and_then(Store::first);
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             limits,
             waiting: VecDeque::new(),
             depth: Depth::default(),
+            behind,
+            tickets: VecDeque::new(),
             producers: 1,
             consumer_gone: false,
         }),
+        spool,
         room: Condvar::new(),
         room_for_tasks: Notify::new(),
         filled: Notify::new(),
@@ -95,6 +138,12 @@ impl State {
         self.depth.events * 2 <= self.limits.events_max
             && self.depth.bytes * 2 <= self.limits.bytes_max
     }
+
+    fn push_front(&mut self, waiting: Waiting) {
+        self.depth.events += waiting.events.len();
+        self.depth.bytes += waiting.events.memory_bytes();
+        self.waiting.push_front(waiting);
+    }
 }
 
 impl Shared {
@@ -103,18 +152,74 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, mut state: MutexGuard<'_, State>, selection: Selection) {
-        state.depth.events += selection.len();
-        state.depth.bytes += selection.memory_bytes();
-        state.waiting.push_back((selection, Instant::now()));
+    fn is_half_free(&self) -> bool {
+        match &self.spool {
+            Some(spool) => spool.is_half_free(),
+            None => self.lock().is_half_free(),
+        }
+    }
+
+    /// Whether a batch has to wait: with a spool it is its room that counts.
+    fn has_room(&self, state: &State) -> bool {
+        match &self.spool {
+            Some(spool) => !spool.is_full(),
+            None => !state.is_full(),
+        }
+    }
+
+    /// Waits for room until the deadline; gives what is locked once there is some.
+    fn wait_for_room(
+        &self,
+        deadline: Option<Instant>,
+        has_room: impl Fn(&State) -> bool,
+    ) -> Option<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        while !has_room(&state) && !state.consumer_gone {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            state = match left {
+                Some(left) if left.is_zero() => return None,
+                Some(left) => {
+                    self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        (!state.consumer_gone).then_some(state)
+    }
+
+    fn signal_room(&self) {
+        self.room.notify_all();
+        self.room_for_tasks.notify_waiters();
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, events: Selection, mark: Option<Mark>) {
+        state.depth.events += events.len();
+        state.depth.bytes += events.memory_bytes();
+        state.waiting.push_back(Waiting { events, since: Instant::now(), mark });
         drop(state);
         self.filled.notify_one();
     }
 
-    /// Wakes all who wait for room.
-    fn freed(&self) {
-        self.room.notify_all();
-        self.room_for_tasks.notify_waiters();
+    /// Queues a batch that is on disk, or leaves it there.
+    fn queue_spooled(&self, mut events: Selection, mark: Mark) {
+        let mut state = self.lock();
+        if state.behind.is_none() && !state.is_full() {
+            return self.push(state, events, Some(mark));
+        }
+        state.behind.get_or_insert(mark.start);
+        if let Some(ticket) = events.take_ticket() {
+            state.tickets.push_back((mark.start, ticket));
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Queues a batch that is in memory only.
+    fn push_unspooled(&self, state: MutexGuard<'_, State>, events: Selection) {
+        if let Some(spool) = &self.spool {
+            spool.account().kept_off_disk(events.len() as u64);
+        }
+        self.push(state, events, None);
     }
 }
 
@@ -123,25 +228,28 @@ impl Producer {
     /// ever) and blocks the thread meanwhile; then gives the batch back. A batch that is larger
     /// than the limits passes when there is any room at all.
     ///
+    /// With a spool, it is the room there that counts; where the disk fails, that in memory does.
+    ///
     /// # Errors
     /// The batch, where there was no room in time, or nobody will take it.
-    pub fn push(&self, selection: Selection, patience: Option<Duration>) -> Result<(), Selection> {
+    pub fn push(&self, events: Selection, patience: Option<Duration>) -> Result<(), Selection> {
         let deadline = patience.map(|patience| Instant::now() + patience);
-        let mut state = self.0.lock();
-        while state.is_full() && !state.consumer_gone {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            state = match left {
-                Some(left) if left.is_zero() => return Err(selection),
-                Some(left) => {
-                    self.0.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.0.room.wait(state).unwrap_or_else(PoisonError::into_inner),
+        let shared = &self.0;
+        let mut events = events;
+        if let Some(spool) = &shared.spool {
+            let Some(state) = shared.wait_for_room(deadline, |_| !spool.is_full()) else {
+                return Err(events);
             };
+            drop(state);
+            match spool.append(events, |events, mark| shared.queue_spooled(events, mark)) {
+                Ok(()) => return Ok(()),
+                Err(refused) => events = refused,
+            }
         }
-        if state.consumer_gone {
-            return Err(selection);
+        match shared.wait_for_room(deadline, |state| !state.is_full()) {
+            Some(state) => shared.push_unspooled(state, events),
+            None => return Err(events),
         }
-        self.0.push(state, selection);
         Ok(())
     }
 
@@ -150,25 +258,33 @@ impl Producer {
     ///
     /// # Errors
     /// The batch, where nobody will take it.
-    pub fn push_over(&self, selection: Selection) -> Result<(), Selection> {
-        let state = self.0.lock();
-        if state.consumer_gone {
-            return Err(selection);
+    pub fn push_over(&self, events: Selection) -> Result<(), Selection> {
+        let shared = &self.0;
+        let mut events = events;
+        if let Some(spool) = &shared.spool {
+            match spool.append(events, |events, mark| shared.queue_spooled(events, mark)) {
+                Ok(()) => return Ok(()),
+                Err(refused) => events = refused,
+            }
         }
-        self.0.push(state, selection);
+        let state = shared.lock();
+        if state.consumer_gone {
+            return Err(events);
+        }
+        shared.push_unspooled(state, events);
         Ok(())
     }
 
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        self.0.lock().is_half_free()
+        self.0.is_half_free()
     }
 
-    /// Holds so much from now on. What is in stays in.
+    /// Holds so much in memory from now on. What is in stays in.
     pub fn set_limits(&self, limits: QueueLimits) {
         self.0.lock().limits = limits;
-        self.0.freed();
+        self.0.signal_room();
     }
 
     /// A view of the queue.
@@ -197,60 +313,134 @@ impl Drop for Producer {
     }
 }
 
+/// What a look at the queue has shown.
+enum Ahead {
+    Batch(Waiting),
+    Ended,
+    Nothing,
+    OnDisk(Position),
+}
+
 impl Consumer {
     fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, taken: None, delivered: Vec::new(), waiting_since: None }
+        Self {
+            shared,
+            reader: Reader::default(),
+            taken: Taken::default(),
+            delivered: Delivered::default(),
+            waiting_since: None,
+        }
     }
 
     /// The next batch; `None` once the queue is empty and every producer is gone. Cancel-safe.
     /// The batch before must have been [delivered](Self::delivered).
     pub async fn pop(&mut self) -> Option<Selection> {
         loop {
-            let filled = self.shared.filled.notified();
-            {
-                let mut state = self.shared.lock();
-                if let Some((mut selection, _)) = state.waiting.pop_front() {
-                    state.depth.events -= selection.len();
-                    state.depth.bytes -= selection.memory_bytes();
-                    drop(state);
-                    self.shared.freed();
-                    self.taken = selection.take_ticket();
-                    return Some(selection);
-                }
-                if state.producers == 0 {
-                    return None;
+            let shared = Arc::clone(&self.shared);
+            let filled = shared.filled.notified();
+            match self.look() {
+                Ahead::Batch(waiting) => return Some(self.take(waiting)),
+                Ahead::Ended => return None,
+                Ahead::Nothing => filled.await,
+                Ahead::OnDisk(position) => {
+                    if let Some(events) = self.read(position) {
+                        return Some(events);
+                    }
                 }
             }
-            filled.await;
         }
     }
 
-    /// Puts a batch back that was not delivered: it is the next one again.
-    pub fn put_back(&mut self, selection: Selection) {
+    fn look(&self) -> Ahead {
         let mut state = self.shared.lock();
-        state.depth.events += selection.len();
-        state.depth.bytes += selection.memory_bytes();
-        let selection = selection.with_ticket(self.taken.take());
-        state.waiting.push_front((selection, Instant::now()));
+        if let Some(waiting) = state.waiting.pop_front() {
+            state.depth.events -= waiting.events.len();
+            state.depth.bytes -= waiting.events.memory_bytes();
+            drop(state);
+            self.shared.signal_room();
+            return Ahead::Batch(waiting);
+        }
+        match state.behind {
+            Some(position) => Ahead::OnDisk(position),
+            None if state.producers == 0 => Ahead::Ended,
+            None => Ahead::Nothing,
+        }
     }
 
-    /// Takes all batches out, and refuses what comes from now on; gives how many events there
-    /// were.
+    fn take(&mut self, waiting: Waiting) -> Selection {
+        let Waiting { mut events, mark, .. } = waiting;
+        let is_off_disk = mark.is_none() && self.shared.spool.is_some();
+        let off_disk = if is_off_disk { events.len() as u64 } else { 0 };
+        self.taken = Taken { ticket: events.take_ticket(), mark, off_disk };
+        events
+    }
+
+    /// Reads the next batch that is on disk only, where there is one.
+    fn read(&mut self, position: Position) -> Option<Selection> {
+        let Self { shared, reader, .. } = self;
+        let spool = shared.spool.as_ref()?;
+        let (events, mark) = match spool.read(reader, position, || shared.lock().behind = None) {
+            Next::CaughtUp => return None,
+            Next::Damaged(mark) => (None, mark),
+            Next::Events(events, mark) => (Some(events), mark),
+        };
+        let mut state = shared.lock();
+        state.behind = Some(mark.end);
+        let mut ticket = None;
+        while let Some((begin, _)) = state.tickets.front()
+            && *begin < mark.end
+        {
+            ticket = state.tickets.pop_front().map(|(_, ticket)| ticket);
+        }
+        drop(state);
+        self.taken = Taken { ticket, mark: Some(mark), off_disk: 0 };
+        if events.is_none() {
+            // It was rejected, so that it has come to its end. Where it has a ticket, that is
+            // dropped: its source can bring the events again.
+            self.taken.ticket = None;
+            self.delivered();
+        }
+        events
+    }
+
+    /// Puts a batch back that was not delivered: it is the next one again.
+    pub fn put_back(&mut self, events: Selection) {
+        let Taken { ticket, mark, .. } = std::mem::take(&mut self.taken);
+        let events = events.with_ticket(ticket);
+        self.shared.lock().push_front(Waiting { events, since: Instant::now(), mark });
+    }
+
+    /// Takes all batches out of memory, and refuses what comes from now on; gives how many events
+    /// there were that are not on disk as well.
     pub fn close(&mut self) -> usize {
         let mut state = self.shared.lock();
         state.consumer_gone = true;
-        state.waiting.clear();
-        let events = std::mem::take(&mut state.depth).events;
+        state.depth = Depth::default();
+        let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.shared.freed();
-        events
+        self.shared.signal_room();
+        let in_memory = waiting.iter().filter(|waiting| waiting.mark.is_none());
+        in_memory.map(|waiting| waiting.events.len()).sum()
+    }
+
+    /// Whether what was taken is on disk as well, until it is [acknowledged](Self::acknowledge).
+    #[must_use]
+    pub fn has_spool(&self) -> bool {
+        self.shared.spool.is_some()
     }
 
     /// The sink has the batch that was taken last, though it may not have settled it yet.
     pub fn delivered(&mut self) {
-        if let Some(ticket) = self.taken.take() {
-            self.delivered.push(ticket);
-            self.waiting_since.get_or_insert_with(Instant::now);
+        let Taken { ticket, mark, off_disk } = std::mem::take(&mut self.taken);
+        if ticket.is_none() && mark.is_none() && off_disk == 0 {
+            return;
+        }
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.delivered.tickets.extend(ticket);
+        self.delivered.off_disk += off_disk;
+        if let Some(Mark { end, events, .. }) = mark {
+            let before = self.delivered.on_disk.map_or(0, |(_, events)| events);
+            self.delivered.on_disk = Some((end, before + events));
         }
     }
 
@@ -264,7 +454,17 @@ impl Consumer {
     /// All batches that were delivered so far are settled for good.
     pub fn acknowledge(&mut self) {
         self.waiting_since = None;
-        self.delivered.drain(..).for_each(Ticket::settle);
+        let Delivered { tickets, on_disk, off_disk } = std::mem::take(&mut self.delivered);
+        if let Some(spool) = &self.shared.spool {
+            spool.account().settled_off_disk(off_disk);
+            if let Some((position, events)) = on_disk {
+                spool.acknowledge(position, events);
+                // Taken so that no thread is between its look at the room and its sleep.
+                drop(self.shared.lock());
+                self.shared.signal_room();
+            }
+        }
+        tickets.into_iter().for_each(Ticket::settle);
     }
 
     /// A view of the queue.
@@ -277,18 +477,18 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.shared.lock().consumer_gone = true;
-        self.shared.freed();
+        self.shared.signal_room();
     }
 }
 
 impl Gauge {
-    /// How full the queue is.
+    /// How full the queue is, in memory.
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.0.lock().depth
     }
 
-    /// How full it may be.
+    /// How full it may be, in memory.
     #[must_use]
     pub fn limits(&self) -> QueueLimits {
         self.0.lock().limits
@@ -297,13 +497,22 @@ impl Gauge {
     /// Whether at least half of the queue is free.
     #[must_use]
     pub fn is_half_free(&self) -> bool {
-        self.0.lock().is_half_free()
+        self.0.is_half_free()
     }
 
-    /// How long the oldest batch has waited.
+    /// How much is on disk; `None` where there is no spool.
+    #[must_use]
+    pub fn spool_depth(&self) -> Option<SpoolDepth> {
+        self.0.spool.as_ref().map(Store::depth)
+    }
+
+    /// How long the oldest batch has waited: in memory, or on disk where there is a spool and the
+    /// sink has not brought it to its end.
     #[must_use]
     pub fn oldest_age(&self) -> Option<Duration> {
-        self.0.lock().waiting.front().map(|(_, since)| since.elapsed())
+        let in_memory = self.0.lock().waiting.front().map(|waiting| waiting.since.elapsed());
+        let on_disk = self.0.spool.as_ref().and_then(Store::oldest_age);
+        in_memory.max(on_disk)
     }
 
     /// Returns when there is room, or nobody takes from the queue any more. Cancel-safe.
@@ -315,7 +524,7 @@ impl Gauge {
             freed.as_mut().enable();
             {
                 let state = self.0.lock();
-                if state.consumer_gone || !state.is_full() {
+                if state.consumer_gone || self.0.has_room(&state) {
                     return;
                 }
             }
@@ -338,7 +547,7 @@ mod tests {
     }
 
     fn narrow() -> (Producer, Consumer) {
-        queue(QueueLimits { events_max: 1, bytes_max: 1 << 20 })
+        queue(QueueLimits { events_max: 1, bytes_max: 1 << 20 }, None)
     }
 
     #[tokio::test]
@@ -369,7 +578,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_put_back_comes_first_and_counts_again() {
-        let (producer, mut consumer) = queue(QueueLimits { events_max: 9, bytes_max: 1 << 20 });
+        let (producer, mut consumer) =
+            queue(QueueLimits { events_max: 9, bytes_max: 1 << 20 }, None);
         let mut batch = Batch::new(Vec::new());
         batch.push(Record::default());
         batch.push(Record::default());

@@ -30,7 +30,7 @@ pub fn blueprint(
 ) -> Blueprint {
     let configuration = configuration.without_disabled_sinks();
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
-    let Configuration { decoder, sinks, workers, .. } = configuration;
+    let Configuration { decoder, sinks, workers, spool, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, build): (QueueConfig, BuildSink) = match sink.config {
             SinkConfig::Atime(config) => {
@@ -56,5 +56,6 @@ pub fn blueprint(
         workers: workers.map_or(threads, |workers| usize::from(workers.get())),
         sources,
         sinks: sinks.collect(),
+        spool,
     }
 }

@@ -11,6 +11,7 @@ impl Settings {
         Self(vec![
             ("admin", format!("{:?}", configuration.admin)),
             ("log", format!("{:?}", configuration.log)),
+            ("spool", format!("{:?}", configuration.spool)),
         ])
     }
 

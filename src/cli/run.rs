@@ -36,9 +36,9 @@ Examples:
   QATIME_LOG=debug qatime run --config /etc/qatime.toml
   kill -TERM $(pidof qatime)              ends it; the last words are the ledger
 
-Exit codes: 0 all is done, 1 something was left at the end of the grace period, or a filter has
-stopped the daemon, 78 wrong
-configuration: also a root that is not there, a port in use, a file that cannot be written.")]
+Exit codes: 0 all is done, or waits on disk (spool), 1 something was left at the end of the grace
+period, or a filter has stopped the daemon, 78 wrong configuration: also a root that is not there, a
+port in use, a file that cannot be written, a spool that another daemon uses.")]
 pub(super) struct Run {}
 
 /// What the operator may ask for.
@@ -243,6 +243,14 @@ fn conclude(report: &LedgerReport) -> Exit {
         let _unheard = io::stderr().write_all(ledger::table(report).as_bytes());
     }
     let ledger = serde_json::to_string(report).unwrap_or_default();
+    for sink in report.sinks.iter().filter(|sink| sink.spooled > 0) {
+        let events = sink.spooled;
+        tracing::info!(component = sink.name, events, "wait on disk for the next start");
+    }
+    if settled && report.spooled() > 0 {
+        tracing::info!(ledger, "stopped; every event has come to its end, or waits on disk");
+        return Exit::Success;
+    }
     if settled {
         tracing::info!(ledger, "stopped; every event has come to its end");
         return Exit::Success;

@@ -16,6 +16,7 @@ use super::test::Test;
 use crate::decoders;
 use crate::filters;
 use crate::rules::Rule;
+use crate::spool;
 use crate::telemetry::logging;
 use crate::units::{Duration, OneOrMany};
 
@@ -68,6 +69,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(schema_with = "in_place::<filters::PluginsConfig>")]
     pub(super) plugins: filters::PluginsConfig,
+    /// What is kept on disk of that which the sinks do not have yet.
+    #[serde(default)]
+    #[schemars(schema_with = "in_place::<spool::Config>")]
+    pub(super) spool: spool::Config,
     /// Where events come from: one table each, named as you like.
     #[serde(default)]
     #[expect(dead_code, reason = "it is here for the schema")]

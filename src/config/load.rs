@@ -97,13 +97,13 @@ impl Sections {
     fn configure(self, rule_set: RuleSet, findings: &Findings<'_>) -> Option<Configuration> {
         let file = self.file?;
         let File { grace, workers, unmatched, before_rules, watch, .. } = file;
-        let File { admin, log, decoder, plugins, .. } = file;
+        let File { admin, log, decoder, plugins, spool, .. } = file;
         let place = |filter: &Entry<_>| FilterPlaces::new(&filter.path, &self.places, findings);
         let top = |name: &str| {
             let place = self.places.nearest(&KeyPath::top(name)).value.start;
             (name.to_owned(), findings.position(place))
         };
-        let top_places = ["admin", "log"].into_iter().map(top).collect();
+        let top_places = ["admin", "log", "spool"].into_iter().map(top).collect();
         let filter_places = self.filters.iter().map(place).collect();
         let tests = self.tests.into_iter();
         let tests = tests.filter_map(|test| {
@@ -120,6 +120,7 @@ impl Sections {
             log,
             decoder,
             plugins,
+            spool,
             sources: named(self.sources),
             filters: named(self.filters),
             rules: self.rules.into_iter().filter_map(|rule| rule.value).collect(),

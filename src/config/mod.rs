@@ -46,6 +46,7 @@ use crate::decoders;
 use crate::filters::{self, Loaded};
 use crate::pipeline::{Filtering, Routing};
 use crate::rules::{Rule, RuleSet, SinkSet};
+use crate::spool;
 use crate::telemetry::{logging, printable};
 use problem::Position;
 
@@ -70,6 +71,8 @@ pub struct Configuration {
     pub decoder: decoders::Config,
     /// Where plugins are looked for, and where their host may write.
     pub plugins: filters::PluginsConfig,
+    /// What keeps events on disk.
+    pub spool: spool::Config,
     /// The sources in the order of the file. There may be none: only `run` needs one.
     pub sources: Vec<Named<SourceConfig>>,
     /// The filters in the order of the file.

@@ -230,7 +230,7 @@ fn shipped_tables<'s>(schema: &'s Value, shipped: &Value) -> Vec<(String, &'s Va
         let tables = shipped[section].as_array().unwrap().clone();
         (section.to_owned(), &schema["definitions"][of], tables)
     });
-    let tables = ["admin", "log", "decoder", "plugins"].into_iter().map(|table| {
+    let tables = ["admin", "log", "decoder", "plugins", "spool"].into_iter().map(|table| {
         (table.to_owned(), &schema["properties"][table], vec![shipped[table].clone()])
     });
     parts.chain(filters).chain(lists).chain(tables).collect()

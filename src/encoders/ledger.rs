@@ -28,6 +28,10 @@ fn verdict(report: &LedgerReport) -> String {
         return "The ledger does not balance: more events left than came. This is a fault.".into();
     }
     match left {
+        0 if report.spooled() > 0 => format!(
+            "Every event is accounted for; on disk wait {}, for the next start.",
+            grouped(report.spooled())
+        ),
         0 => "Every event is accounted for.".into(),
         1 => "1 event is still on its way.".into(),
         _ => format!("{} events are still on their way.", signed(left)),
@@ -73,17 +77,10 @@ fn push_rules(report: &LedgerReport, text: &mut String) {
 }
 
 fn push_sinks(report: &LedgerReport, text: &mut String) {
-    let mut table = Table::new(&[
-        "sink",
-        "routed",
-        "delivered",
-        "superseded",
-        "rejected",
-        "in flight",
-        "retries",
-    ]);
+    let uses_disk = report.sinks.iter().any(|sink| sink.recovered > 0 || sink.spooled > 0);
+    let mut table = Table::new(if uses_disk { SINK_SPOOLED } else { SINK });
     for sink in &report.sinks {
-        table.rows.push(vec![
+        let mut row = vec![
             short("sinks.", &sink.name),
             grouped(sink.routed),
             grouped(sink.delivered),
@@ -91,12 +88,31 @@ fn push_sinks(report: &LedgerReport, text: &mut String) {
             grouped(sink.rejected.total()),
             signed(sink.in_flight),
             grouped(sink.retries),
-        ]);
+        ];
+        if uses_disk {
+            row.extend([grouped(sink.spooled), grouped(sink.recovered)]);
+        }
+        table.rows.push(row);
     }
     table.write(text);
     let losses = report.sinks.iter().map(|sink| (&sink.name, &sink.rejected));
     push_reasons(losses, Reason::meaning, REJECTED, text);
 }
+
+/// The heading of sinks, and that with what is and was on disk.
+const SINK: &[&str] =
+    &["sink", "routed", "delivered", "superseded", "rejected", "in flight", "retries"];
+const SINK_SPOOLED: &[&str] = &[
+    "sink",
+    "routed",
+    "delivered",
+    "superseded",
+    "rejected",
+    "in flight",
+    "retries",
+    "on disk",
+    "recovered",
+];
 
 /// Nothing where there are no filters.
 fn push_filters(report: &LedgerReport, text: &mut String) {
@@ -244,6 +260,23 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
             "Every event is accounted for.\n",
         ];
         assert_eq!(table(&ledger.report()), expected.concat());
+    }
+
+    #[test]
+    fn what_is_on_disk_is_shown_where_there_is_any() {
+        let ledger = Ledger::default();
+        let sink = ledger.open_sink("atime");
+        sink.recovered_from_disk(1_500);
+        sink.put_on_disk(1_500);
+        sink.delivered(500);
+        let expected = [
+            "sink   routed  delivered  superseded  rejected  in flight  retries  on disk  recovered",
+            "atime   1,500        500           0         0          0        0    1,000      1,500",
+            "",
+            "Every event is accounted for; on disk wait 1,000, for the next start.",
+            "",
+        ];
+        assert_eq!(table(&ledger.report()), expected.join("\n"));
     }
 
     #[test]

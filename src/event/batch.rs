@@ -47,6 +47,14 @@ impl Batch {
         Side(&mut self.side).push(bytes)
     }
 
+    /// Adds bytes to the source's buffer, of which the caller knows that it stays below 2 GiB.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) -> Span {
+        let start = u32::try_from(self.bytes.len()).expect("the buffer stays below 2 GiB");
+        let length = u32::try_from(bytes.len()).expect("the buffer stays below 2 GiB");
+        self.bytes.extend_from_slice(bytes);
+        Span::new(start, length)
+    }
+
     /// The source's buffer to read from, and the side buffer to write to meanwhile.
     pub fn split(&mut self) -> (&[u8], Side<'_>) {
         (&self.bytes, Side(&mut self.side))

@@ -33,6 +33,17 @@ impl Flags {
         Self::NAMES.into_iter().find(|(_, known)| *known == name).map(|(flag, _)| flag)
     }
 
+    /// Each flag as a bit.
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The flags of some bits; `None` where one is none that is known.
+    pub(super) fn from_bits(bits: u8) -> Option<Self> {
+        let known = Self::NAMES.iter().fold(0, |known, (flag, _)| known | flag.0);
+        (bits & !known == 0).then_some(Self(bits))
+    }
+
     /// Adds the flags of `other`.
     pub const fn insert(&mut self, other: Self) {
         self.0 |= other.0;

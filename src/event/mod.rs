@@ -11,6 +11,7 @@ mod flags;
 mod frames;
 mod labels;
 mod operation;
+pub mod packed;
 mod protocol;
 mod reason;
 mod record;

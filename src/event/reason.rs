@@ -97,6 +97,9 @@ reasons! {
     SinkGone = "sink_gone",
     /// The path lies in a snapshot, which is read-only.
     Snapshot = "snapshot",
+    /// The event was kept on disk, and cannot be read any more: the spool is damaged, or it was
+    /// being written when the daemon was killed.
+    SpoolDamaged = "spool_damaged",
     /// A symbolic link stands on the way to the file.
     Symlink = "symlink",
     /// The message ends before its fields do.

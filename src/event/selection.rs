@@ -12,6 +12,13 @@ pub struct Selection {
     ticket: Option<Ticket>,
 }
 
+/// A copy has no ticket: that stays with the first.
+impl Clone for Selection {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.batch), self.events.clone())
+    }
+}
+
 impl Selection {
     /// Some events of a batch, by their index.
     #[must_use]

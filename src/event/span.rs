@@ -32,6 +32,23 @@ impl Span {
         Self { place: self.place - old.place + new.place, length: self.length }
     }
 
+    /// Where it begins in `whole`; `None` where it does not lie in it.
+    pub(super) const fn place_within(self, whole: Self) -> Option<usize> {
+        if self.is_within(whole) { Some((self.place - whole.place) as usize) } else { None }
+    }
+
+    /// Whether all of it lies in `whole`.
+    pub(super) const fn is_within(self, whole: Self) -> bool {
+        self.is_side() == whole.is_side()
+            && self.place >= whole.place
+            && self.place as u64 + self.length as u64 <= whole.place as u64 + whole.length as u64
+    }
+
+    /// A piece of it, which the caller knows to lie in it.
+    pub(super) const fn part(self, start: u32, length: u32) -> Self {
+        Self { place: self.place + start, length }
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub const fn len(self) -> usize {

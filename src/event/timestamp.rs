@@ -42,7 +42,7 @@ impl Timestamp {
         seconds.checked_mul(NANOS_PER_SECOND)?.checked_add(i64::from(nanos)).map(Self)
     }
 
-    /// From the system's clock. Only sources and sinks may call this.
+    /// From the system's clock. Only sources, sinks and the spool may call this.
     #[must_use]
     pub fn from_system(time: std::time::SystemTime) -> Self {
         let nanos = match time.duration_since(std::time::UNIX_EPOCH) {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::generation::Generation;
+use super::generation::{Generation, Ground};
 use super::routing::Routing;
 use super::running::RunningPipeline;
 use crate::component::{BuildError, SinkContext};
 use crate::decoders::Decoder;
 use crate::sinks::{QueueConfig, Sink};
 use crate::sources::Source;
+use crate::spool::{self, Spool, SpoolError};
 use crate::telemetry::Ledger;
 
 /// What builds a sink.
@@ -49,6 +50,8 @@ pub struct Blueprint {
     pub sources: Vec<(String, Next)>,
     /// Each sink: its name, its queue, and what builds it.
     pub sinks: Vec<(String, QueueConfig, BuildSink)>,
+    /// What keeps their events on disk. It is opened by the first generation and stays.
+    pub spool: spool::Config,
 }
 
 impl fmt::Debug for Blueprint {
@@ -69,6 +72,7 @@ pub struct Pipeline {
     ledger: Ledger,
     generation: Generation,
     sources: Vec<(String, Next)>,
+    spool: Option<Spool>,
     reopen: watch::Sender<u64>,
 }
 
@@ -84,11 +88,15 @@ impl Pipeline {
     ///
     /// # Errors
     /// The first sink that cannot be built: a root that is missing, a file that cannot be written.
+    /// Or the spool: a directory that cannot be used, or that another daemon uses.
     pub fn build(blueprint: Blueprint) -> Result<Self, BuildError> {
         let (reopen, reopened) = watch::channel(0);
+        let names: Vec<&str> = blueprint.sinks.iter().map(|(name, ..)| name.as_str()).collect();
+        let spool = Spool::open(&blueprint.spool, &names).map_err(spool_error)?;
         let ledger = Ledger::default();
-        let (generation, sources) = Generation::build(blueprint, &ledger, &[], &reopened)?;
-        Ok(Self { ledger, generation, sources, reopen })
+        let ground = Ground { spool: spool.clone(), ..Ground::new(ledger.clone(), reopened) };
+        let (generation, sources) = Generation::build(blueprint, &ground)?;
+        Ok(Self { ledger, generation, sources, spool, reopen })
     }
 
     /// Starts lanes, workers and sources, in this order. Called within a tokio runtime.
@@ -97,9 +105,13 @@ impl Pipeline {
     /// Where the system gives no more threads.
     #[must_use]
     pub fn start(self) -> RunningPipeline {
-        let Self { ledger, generation, sources, reopen } = self;
-        let mut running = RunningPipeline::new(ledger, reopen);
+        let Self { ledger, generation, sources, spool, reopen } = self;
+        let mut running = RunningPipeline::new(ledger, spool, reopen);
         running.begin(generation, sources, Duration::ZERO);
         running
     }
+}
+
+pub(super) fn spool_error(error: SpoolError) -> BuildError {
+    BuildError { component: "spool".to_owned(), cause: error.into() }
 }

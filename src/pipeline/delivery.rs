@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{MutexGuard, watch};
 use tokio::time::Instant;
 
 use super::lanes::{Lane, Order, Orders, Turn};
@@ -87,14 +87,13 @@ impl Delivery {
     }
 
     async fn run(mut self) {
-        let turn = Arc::clone(&self.turn);
-        let consumer = tokio::select! {
+        let (turn, after) = (Arc::clone(&self.turn), std::mem::take(&mut self.after));
+        let mut consumer = tokio::select! {
             biased;
             // The successor waits for the same turn.
             () = self.orders.hand_over() => return,
-            consumer = wait_for_turn(&self.after, &turn) => consumer,
+            consumer = wait_for_turn(after, &turn) => consumer,
         };
-        let mut consumer = consumer;
         self.settled_before = self.account.settled();
         let served = self.serve(&mut consumer).await;
         let closed = match served {
@@ -246,10 +245,14 @@ impl Delivery {
     /// Counts what the sink has kept and cannot finish; where nobody takes over, also what waits.
     fn abandon(&mut self, consumer: &mut Consumer) {
         let settled = self.account.settled() - self.settled_before;
-        let mut lost = self.given.saturating_sub(settled);
-        if matches!(self.orders.current(), Order::Finish(_)) {
-            lost += consumer.close() as u64;
-        }
+        let is_gone = matches!(self.orders.current(), Order::Finish(_));
+        let waiting = if is_gone { consumer.close() as u64 } else { 0 };
+        // What a sink that is gone has not settled stays on disk, where there is a spool.
+        let lost = if is_gone && consumer.has_spool() {
+            self.account.events_off_disk()
+        } else {
+            self.given.saturating_sub(settled) + waiting
+        };
         self.account.count_rejected(Reason::SinkGone, lost);
         tracing::error!(
             component = self.account.name(),
@@ -261,10 +264,7 @@ impl Delivery {
 }
 
 /// Returns once all others have ended, and it is this delivery's turn.
-async fn wait_for_turn<'a>(
-    others: &[Turn],
-    turn: &'a Turn,
-) -> tokio::sync::MutexGuard<'a, Consumer> {
+async fn wait_for_turn(others: Vec<Turn>, turn: &Turn) -> MutexGuard<'_, Consumer> {
     for other in others {
         drop(other.lock().await);
     }

@@ -1,19 +1,20 @@
 //! One generation: what a configuration makes of events. Sources, queues and the ledger outlive it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
-use super::blueprint::{Blueprint, Next};
+use super::blueprint::{Blueprint, Next, spool_error};
 use super::delivery::Delivery;
 use super::halt::Halting;
 use super::lanes::{Lane, Order};
 use super::routing::{Router, Routing};
 use super::worker::{Decoding, Outlet, Worker};
 use crate::component::{BuildError, Inlets, SinkContext, Work};
-use crate::queue::QueueLimits;
+use crate::queue::{Consumer, QueueLimits};
+use crate::spool::Spool;
 use crate::telemetry::{Ledger, RuleCount};
 
 /// How many buffers wait for a worker: one in work, one ready, and a little slack.
@@ -37,28 +38,58 @@ struct BuiltLane {
     delivery: Delivery,
 }
 
+/// What a generation is built on.
+#[derive(Debug)]
+pub(super) struct Ground {
+    pub(super) ledger: Ledger,
+    /// The lanes that are there already.
+    pub(super) lanes: Vec<Lane>,
+    /// Lanes that are gone from the configuration, by name: some may not have ended.
+    pub(super) gone: Vec<(String, Weak<Mutex<Consumer>>)>,
+    pub(super) spool: Option<Spool>,
+    pub(super) reopened: watch::Receiver<u64>,
+}
+
+impl Ground {
+    /// No lanes, and no spool.
+    pub(super) fn new(ledger: Ledger, reopened: watch::Receiver<u64>) -> Self {
+        Self { ledger, lanes: Vec::new(), gone: Vec::new(), spool: None, reopened }
+    }
+
+    /// The lane of a sink: with the queue that it has, or a new one.
+    fn lane(&self, context: &SinkContext, limits: QueueLimits) -> Result<Lane, BuildError> {
+        let SinkContext { name, account } = context;
+        if let Some(known) = self.lanes.iter().find(|lane| lane.name == *name) {
+            return Ok(known.again());
+        }
+        if self.gone.iter().any(|(gone, turn)| gone == name && turn.strong_count() > 0) {
+            let cause = "the sink that had this name before has not finished; try again later";
+            return Err(context.error(cause));
+        }
+        let store = self.spool.as_ref().map(|spool| spool.store(name, Arc::clone(account)));
+        let store = store.transpose().map_err(spool_error)?;
+        Ok(Lane::new(name, limits, store, Arc::clone(account)))
+    }
+}
+
 impl Generation {
     /// Builds all sinks. Those that have a lane already go on with its queue.
     pub(super) fn build(
         blueprint: Blueprint,
-        ledger: &Ledger,
-        lanes: &[Lane],
-        reopened: &watch::Receiver<u64>,
+        ground: &Ground,
     ) -> Result<(Self, Vec<(String, Next)>), BuildError> {
-        let Blueprint { decoder, year, routing, workers, sources, sinks } = blueprint;
+        let Blueprint { decoder, year, routing, workers, sources, sinks, .. } = blueprint;
         let mut built = Vec::with_capacity(sinks.len());
         for (name, config, build) in sinks {
-            let known = lanes.iter().find(|lane| lane.name == name);
-            let account = ledger.draft_sink(&name);
             let (limits, wait_max) = (config.limits(), config.wait_max.get());
-            let mut lane = match known {
-                Some(lane) => lane.again(),
-                None => Lane::new(&name, limits, Arc::clone(&account)),
-            };
-            let sink = build(SinkContext { name, account })?;
+            let account = ground.ledger.draft_sink(&name);
+            let is_known = ground.lanes.iter().any(|lane| lane.name == name);
+            let context = SinkContext { name, account };
+            let mut lane = ground.lane(&context, limits)?;
+            let sink = build(context)?;
             lane.atime = sink.watch();
-            let delivery = Delivery::new(&lane, sink, reopened.clone());
-            built.push(BuiltLane { lane, is_known: known.is_some(), limits, wait_max, delivery });
+            let delivery = Delivery::new(&lane, sink, ground.reopened.clone());
+            built.push(BuiltLane { lane, is_known, limits, wait_max, delivery });
         }
         let decoding = Arc::new(Decoding { decoder, year, wanted: routing.wanted() });
         let workers = workers.max(1);

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 use super::monitor::LaneView;
 use crate::queue::{Consumer, Gauge, Producer, QueueLimits, queue};
 use crate::sinks::atime;
+use crate::spool::Store;
 use crate::telemetry::SinkAccount;
 
 /// What the delivery of a lane is to do.
@@ -42,8 +43,13 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(name: &str, limits: QueueLimits, account: Arc<SinkAccount>) -> Self {
-        let (producer, consumer) = queue(limits);
+    pub(super) fn new(
+        name: &str,
+        limits: QueueLimits,
+        spool: Option<Store>,
+        account: Arc<SinkAccount>,
+    ) -> Self {
+        let (producer, consumer) = queue(limits, spool);
         Self {
             name: name.to_owned(),
             producer,

@@ -1,19 +1,22 @@
 //! A pipeline at work: it can be watched, given other rules, and drained.
 
 use std::fmt;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task;
 
 use super::blueprint::{Blueprint, Next};
-use super::generation::{Generation, Started};
+use super::generation::{Generation, Ground, Started};
 use super::halt::{Halt, Halting, halt};
 use super::intakes::Intakes;
 use super::lanes::Lane;
 use super::monitor::View;
 use crate::component::{BuildError, Inlets, Switch};
+use crate::queue::Consumer;
+use crate::spool::Spool;
 use crate::telemetry::{Ledger, LedgerReport};
 
 /// A pipeline at work.
@@ -29,6 +32,9 @@ pub struct RunningPipeline {
     switch: Switch,
     intakes: Intakes,
     lanes: Vec<Lane>,
+    /// Lanes that are gone from the configuration; some may not have ended.
+    gone: Vec<(String, Weak<Mutex<Consumer>>)>,
+    spool: Option<Spool>,
     /// The threads of deliveries, of earlier generations as well.
     deliveries: Vec<JoinHandle<()>>,
     /// Gives the threads of the workers, once those before them have ended.
@@ -52,11 +58,7 @@ impl fmt::Debug for RunningPipeline {
 
 /// What is needed to build the next generation, while this one works on.
 #[derive(Debug)]
-pub struct Groundwork {
-    ledger: Ledger,
-    lanes: Vec<Lane>,
-    reopened: watch::Receiver<u64>,
-}
+pub struct Groundwork(Ground);
 
 /// The next generation: its sinks are built, and nothing of it runs.
 pub struct Successor {
@@ -76,21 +78,22 @@ impl Groundwork {
     /// # Errors
     /// The first sink that cannot be built. The generation at work has not noticed.
     pub fn build(self, blueprint: Blueprint) -> Result<Successor, BuildError> {
-        let Self { ledger, lanes, reopened } = self;
-        let (generation, sources) = Generation::build(blueprint, &ledger, &lanes, &reopened)?;
+        let (generation, sources) = Generation::build(blueprint, &self.0)?;
         Ok(Successor { generation, sources })
     }
 }
 
 impl RunningPipeline {
     /// A pipeline without sources, workers and lanes.
-    pub(super) fn new(ledger: Ledger, reopen: watch::Sender<u64>) -> Self {
+    pub(super) fn new(ledger: Ledger, spool: Option<Spool>, reopen: watch::Sender<u64>) -> Self {
         let (halting, halt) = halt();
         Self {
             ledger,
             switch: Switch::new(Inlets::default()),
             intakes: Intakes::default(),
             lanes: Vec::new(),
+            gone: Vec::new(),
+            spool,
             deliveries: Vec::new(),
             workers: task::spawn(std::future::ready(Vec::new())),
             reopen,
@@ -112,7 +115,13 @@ impl RunningPipeline {
             generation.start(&self.ledger, &self.lanes, &self.halting, patience);
         self.switch.set(inlets);
         // What an old worker holds of its lanes goes when it has ended.
-        self.lanes = lanes;
+        let before = std::mem::replace(&mut self.lanes, lanes);
+        self.gone.retain(|(_, turn)| turn.strong_count() > 0);
+        for lane in before {
+            if !self.lanes.iter().any(|next| next.name == lane.name) {
+                self.gone.push((lane.name.clone(), Arc::downgrade(&lane.turn)));
+            }
+        }
         self.deliveries.retain(|thread| !thread.is_finished());
         self.deliveries.extend(deliveries);
         let before = std::mem::replace(&mut self.workers, task::spawn(std::future::ready(vec![])));
@@ -157,8 +166,9 @@ impl RunningPipeline {
     /// What is needed to build the next generation.
     #[must_use]
     pub fn groundwork(&self) -> Groundwork {
-        let lanes = self.lanes.clone();
-        Groundwork { ledger: self.ledger.clone(), lanes, reopened: self.reopen.subscribe() }
+        let ground = Ground::new(self.ledger.clone(), self.reopen.subscribe());
+        let (lanes, gone, spool) = (self.lanes.clone(), self.gone.clone(), self.spool.clone());
+        Groundwork(Ground { lanes, gone, spool, ..ground })
     }
 
     /// Puts the next generation in the place of the one at work. Sinks that are gone, or that fail

@@ -18,6 +18,7 @@ use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{DeliverError, QueueConfig, Sink};
 use crate::sources::Source;
+use crate::spool;
 use crate::telemetry::{LedgerReport, SinkAccount};
 use crate::units;
 
@@ -68,6 +69,11 @@ impl Source for Lines {
             let Ok(room) = intake.reserve().await else { return };
             room.send_with(frames, ticket);
         }
+        if self.ends.is_some() {
+            // Longer than it takes until sinks are asked to settle: when the last source is gone,
+            // they are closed.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 }
 
@@ -76,11 +82,17 @@ struct Moody {
     account: Arc<SinkAccount>,
     failures: AtomicUsize,
     hangs: Arc<AtomicBool>,
+    /// Events that it has and does not settle while it is told to hang.
+    kept: Option<u64>,
 }
 
 #[async_trait]
 impl Sink for Moody {
     async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
+        if let Some(kept) = &mut self.kept {
+            *kept += events.len() as u64;
+            return Ok(());
+        }
         while self.hangs.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -97,15 +109,29 @@ impl Sink for Moody {
         Ok(())
     }
 
-    async fn close(&mut self) -> Result<(), DeliverError> {
+    async fn settle(&mut self) -> Result<(), DeliverError> {
+        if let Some(kept) = self.kept.as_mut().filter(|_| !self.hangs.load(Ordering::Relaxed)) {
+            self.account.delivered(std::mem::take(kept));
+        }
         Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        self.kept.is_some_and(|kept| kept > 0)
+    }
+
+    async fn close(&mut self) -> Result<(), DeliverError> {
+        while self.kept.is_some() && self.hangs.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.settle().await
     }
 }
 
 fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
     Box::new(move |context: SinkContext| {
         let failures = AtomicUsize::new(failures);
-        Ok(Box::new(Moody { account: context.account, failures, hangs }))
+        Ok(Box::new(Moody { account: context.account, failures, hangs, kept: None }))
     })
 }
 
@@ -136,6 +162,7 @@ fn blueprint(rules: &str, source: Next, sinks: Vec<(String, QueueConfig, BuildSi
         workers: 2,
         sources: vec![("lines".to_owned(), source)],
         sinks,
+        spool: spool::Config::default(),
     }
 }
 
@@ -248,4 +275,27 @@ async fn a_source_hears_of_what_a_full_queue_refused() {
     let ends = ends.lock().unwrap();
     assert_eq!(ends.len(), 100);
     assert_eq!(ends.iter().filter(|end| **end == TicketEnd::Dropped).count() as u64, lost);
+}
+
+#[tokio::test]
+async fn a_sink_that_cannot_settle_gets_further_events_and_keeps_their_tickets() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let lines = Lines { rounds: 100, patient: true, ends: Some(Arc::clone(&ends)) };
+    let kept = Arc::clone(&hangs);
+    let bad: BuildSink = Box::new(move |context: SinkContext| {
+        let failures = AtomicUsize::new(0);
+        Ok(Box::new(Moody { account: context.account, failures, hangs: kept, kept: Some(0) }))
+    });
+    let mut running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
+    running.exhausted().await;
+    assert_eq!(running.view().lanes[1].gauge.depth().events, 0, "the sink takes what comes");
+    assert_eq!(*ends.lock().unwrap(), [], "{:?}", running.report());
+    assert_eq!(running.report().sinks[1].in_flight, 100);
+    hangs.store(false, Ordering::Relaxed);
+    while ends.lock().unwrap().len() < 100 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(running.drain(GRACE).await.is_settled());
+    assert!(ends.lock().unwrap().iter().all(|end| *end == TicketEnd::Settled));
 }

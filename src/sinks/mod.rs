@@ -19,7 +19,8 @@ use crate::event::Selection;
 use crate::queue::QueueLimits;
 use crate::units::{Duration as Span, Size};
 
-/// The queue in front of a sink: `queue = { events_max = 100000, … }`.
+/// The queue in front of a sink: `queue = { events_max = 100000, … }`. With a `[spool]`, what does
+/// not fit into it waits on disk.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueConfig {
@@ -27,9 +28,9 @@ pub struct QueueConfig {
     pub events_max: u32,
     /// How much memory the waiting events hold at most.
     pub bytes_max: Size,
-    /// How long a full queue holds up a source that cannot wait for ever (a socket). After that
-    /// the sink counts as stalled, and its events are rejected as `queue_full` until it has room
-    /// again. Files and standard input wait for as long as it takes.
+    /// How long a full queue (with a spool: a full one) holds up a source that cannot wait for ever
+    /// (a socket). After that the sink counts as stalled, and its events are rejected as
+    /// `queue_full` until it has room again. Files and standard input wait for as long as it takes.
     pub wait_max: Span,
 }
 

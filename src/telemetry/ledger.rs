@@ -193,9 +193,16 @@ impl std::ops::Deref for SourceAccount {
 pub struct SinkAccount {
     account: Account,
     routed: AtomicU64,
+    recovered: AtomicU64,
     delivered: AtomicU64,
     superseded: AtomicU64,
     retries: AtomicU64,
+    /// Events on disk that nobody has acknowledged. They may be settled already.
+    on_disk: AtomicU64,
+    /// Events that are in memory only, though there is a spool, and not acknowledged.
+    off_disk: AtomicU64,
+    /// Such events ever.
+    unspooled: AtomicU64,
 }
 
 impl SinkAccount {
@@ -203,10 +210,51 @@ impl SinkAccount {
         Self {
             account: Account::new(name),
             routed: AtomicU64::new(0),
+            recovered: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             superseded: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            on_disk: AtomicU64::new(0),
+            off_disk: AtomicU64::new(0),
+            unspooled: AtomicU64::new(0),
         }
+    }
+
+    /// Counts events that an earlier process has left on disk; they are routed anew.
+    pub fn recovered_from_disk(&self, events: u64) {
+        self.routed.fetch_add(events, Ordering::Relaxed);
+        self.recovered.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that are on disk from now on.
+    pub fn put_on_disk(&self, events: u64) {
+        self.on_disk.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts events that were acknowledged on disk.
+    pub fn cleared_from_disk(&self, events: u64) {
+        self.on_disk.fetch_sub(events, Ordering::Release);
+    }
+
+    /// How many events are on disk and not acknowledged.
+    pub fn events_on_disk(&self) -> u64 {
+        self.on_disk.load(Ordering::Acquire)
+    }
+
+    /// Counts events that the disk has not taken, and that wait in memory.
+    pub fn kept_off_disk(&self, events: u64) {
+        self.off_disk.fetch_add(events, Ordering::Relaxed);
+        self.unspooled.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// How many such events are not settled.
+    pub fn events_off_disk(&self) -> u64 {
+        self.off_disk.load(Ordering::Acquire)
+    }
+
+    /// Counts such events as settled.
+    pub fn settled_off_disk(&self, events: u64) {
+        self.off_disk.fetch_sub(events, Ordering::Release);
     }
 
     /// Counts events that rules sent to this sink.
@@ -242,18 +290,26 @@ impl SinkAccount {
         let rejected = self.account.reasons.report();
         let delivered = self.delivered.load(Ordering::Acquire);
         let superseded = self.superseded.load(Ordering::Acquire);
+        let (on_disk, off_disk) = (self.events_on_disk(), self.off_disk.load(Ordering::Acquire));
         let routed = self.routed.load(Ordering::Acquire);
         let settled = rejected.total() + delivered + superseded;
+        let owed = i128::from(routed) - i128::from(settled);
+        // What is on disk may be settled, though it was not acknowledged yet.
+        let spooled =
+            u64::try_from(owed - i128::from(off_disk)).map_or(0, |most| most.min(on_disk));
         SinkReport {
             name: self.account.name.clone(),
             routed,
+            recovered: self.recovered.load(Ordering::Relaxed),
             delivered,
             superseded,
             rejected,
             retries: self.retries.load(Ordering::Relaxed),
             outage: self.account.outages.outage(),
             failures: self.account.outages.failures(),
-            in_flight: i128::from(routed) - i128::from(settled),
+            unspooled: self.unspooled.load(Ordering::Relaxed),
+            spooled,
+            in_flight: owed - i128::from(spooled),
         }
     }
 }
@@ -328,6 +384,13 @@ impl Ledger {
     pub fn open_sink(&self, name: &str) -> Arc<SinkAccount> {
         let new = |name: &str| Arc::new(SinkAccount::new(name));
         open(&mut self.lock().sinks, |account| account.name(), &format!("sinks.{name}"), new)
+    }
+
+    /// The account of a sink by its name, where it was opened.
+    #[cfg(test)]
+    pub(crate) fn sink(&self, name: &str) -> Option<Arc<SinkAccount>> {
+        let name = format!("sinks.{name}");
+        self.lock().sinks.iter().find(|sink| sink.name() == name).map(Arc::clone)
     }
 
     /// Opens the account of a filter.
@@ -448,8 +511,10 @@ pub struct SourceReport {
 pub struct SinkReport {
     /// `sinks.<name>`.
     pub name: String,
-    /// Events that rules sent to it.
+    /// Events that rules sent to it, or have sent to it in an earlier process.
     pub routed: u64,
+    /// Those of them that an earlier process has left on disk.
+    pub recovered: u64,
     /// Events that it has done.
     pub delivered: u64,
     /// Events that something newer made needless.
@@ -462,7 +527,11 @@ pub struct SinkReport {
     pub outage: Option<OutageReport>,
     /// Attempts of its lane that failed and were made again, by reason.
     pub failures: Counts<&'static str>,
-    /// What is on its way; never negative, and 0 after a drain.
+    /// Events that the spool's disk has refused: they waited in memory only.
+    pub unspooled: u64,
+    /// What is on its way and on disk: the next process delivers it, if this one does not.
+    pub spooled: u64,
+    /// What is on its way and only in memory; never negative, and 0 after a drain.
     pub in_flight: i128,
 }
 
@@ -493,7 +562,14 @@ impl LedgerReport {
         self.in_flight().all(|in_flight| in_flight >= 0)
     }
 
-    /// Whether it balances with nothing on its way: every event's end is known.
+    /// How many events wait on disk.
+    #[must_use]
+    pub fn spooled(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.spooled).sum()
+    }
+
+    /// Whether it balances with nothing on its way but what is on disk: every event's end is known,
+    /// or it waits for the next process.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.in_flight().all(|in_flight| in_flight == 0)
@@ -540,6 +616,32 @@ mod tests {
         let received: Vec<_> = report.sources.iter().map(|source| source.received).collect();
         assert_eq!((received, report.sinks[0].routed), (vec![3, 4], 8));
         assert_eq!(report.rules, [("reads".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn what_is_on_disk_is_not_lost() {
+        let ledger = Ledger::default();
+        let sink = ledger.open_sink("atime");
+        let balance = |ledger: &Ledger| {
+            let sink = &ledger.report().sinks[0];
+            (sink.routed, sink.recovered, sink.delivered, sink.spooled, sink.in_flight)
+        };
+        sink.recovered_from_disk(5);
+        sink.put_on_disk(5);
+        assert_eq!(balance(&ledger), (5, 5, 0, 5, 0));
+        sink.routed(3);
+        sink.put_on_disk(2);
+        sink.kept_off_disk(1);
+        assert_eq!(balance(&ledger), (8, 5, 0, 7, 1));
+        assert!(!ledger.report().is_settled());
+        // Delivered, and not acknowledged yet: the one that is not on disk may be left.
+        sink.delivered(7);
+        assert_eq!(balance(&ledger), (8, 5, 7, 0, 1));
+        sink.delivered(1);
+        assert!(ledger.report().is_settled());
+        sink.cleared_from_disk(7);
+        sink.settled_off_disk(1);
+        assert_eq!((balance(&ledger), ledger.report().spooled()), ((8, 5, 8, 0, 0), 0));
     }
 
     #[test]

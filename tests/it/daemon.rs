@@ -44,7 +44,12 @@ impl Daemon {
     /// Starts a daemon with this configuration, in which `{dir}` stands for a directory of its
     /// own, and waits until it takes connections on all of `ports`.
     pub(crate) fn start(config: &str, ports: &[u16]) -> Self {
-        let mut daemon = Self::spawn(config, Stdio::null());
+        Self::start_in(TempDir::new().unwrap(), config, ports)
+    }
+
+    /// As [`Self::start`], in the directory of one that has ended.
+    pub(crate) fn start_in(directory: TempDir, config: &str, ports: &[u16]) -> Self {
+        let mut daemon = Self::spawn_in(directory, config, Stdio::null());
         for &port in ports {
             daemon.wait_for_port(port, config);
         }
@@ -53,13 +58,12 @@ impl Daemon {
 
     /// Starts a daemon that reads events from the pipe that is returned as well.
     pub(crate) fn start_on_pipe(config: &str) -> (Self, ChildStdin) {
-        let mut daemon = Self::spawn(config, Stdio::piped());
+        let mut daemon = Self::spawn_in(TempDir::new().unwrap(), config, Stdio::piped());
         let pipe = daemon.child.stdin.take().unwrap();
         (daemon, pipe)
     }
 
-    fn spawn(config: &str, stdin: Stdio) -> Self {
-        let directory = TempDir::new().unwrap();
+    fn spawn_in(directory: TempDir, config: &str, stdin: Stdio) -> Self {
         let config = config.replace("{dir}", directory.path().to_str().unwrap());
         let file = directory.path().join("qatime.toml");
         fs::write(&file, &config).unwrap();
@@ -150,6 +154,13 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Kills it as a crash would (SIGKILL); gives its directory.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.signal(Signal::KILL);
+        self.wait();
+        std::mem::replace(&mut self.directory, TempDir::new().unwrap())
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::TERM);
@@ -205,6 +216,7 @@ impl Ended {
         self.assert_balanced();
         for account in self.accounts() {
             assert_eq!(account["in_flight"], 0, "{account}\n{}", self.log);
+            assert_eq!(count(account, "spooled"), 0, "{account}\n{}", self.log);
         }
     }
 
@@ -214,11 +226,12 @@ impl Ended {
             let rejected = account["rejected"].as_object().unwrap();
             let rejected: i64 = rejected.values().map(|count| count.as_i64().unwrap()).sum();
             let parts =
-                ["filtered", "unmatched", "dead_lettered", "delivered", "superseded", "in_flight"];
+                ["filtered", "unmatched", "dead_lettered", "delivered", "superseded", "spooled"];
             let is_source = account.get("received").is_some();
             let whole = if is_source { "received" } else { "routed" };
             let routed = if is_source { count(account, "routed") } else { 0 };
             let settled: i64 = parts.iter().map(|part| count(account, part)).sum();
+            let settled = settled + count(account, "in_flight");
             assert_eq!(count(account, whole), rejected + settled + routed, "{account}");
         }
         for filter in self.filters() {

@@ -39,3 +39,5 @@ mod rsyslog;
 mod run;
 #[cfg(test)]
 mod senders;
+#[cfg(test)]
+mod spool;

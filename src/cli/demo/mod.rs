@@ -24,8 +24,9 @@ use crate::config::{self, Configuration, SourceConfig};
 use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
-use crate::pipeline::{Next, Pipeline, RunningPipeline};
+use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
 use crate::sources::syslog::ListenAddress;
+use crate::spool;
 use crate::telemetry::LedgerReport;
 
 /// The configuration that ships.
@@ -251,6 +252,7 @@ fn start(
     let address = address.expect("it listens on TCP");
     let sources = vec![(name, Next::Begin(Box::new(source)))];
     let blueprint = app::blueprint(configuration, plugins, sources);
+    let blueprint = Blueprint { spool: spool::Config::default(), ..blueprint };
     let pipeline = Pipeline::build(blueprint).map_err(CliError::Build)?;
     Ok((address, pipeline.start()))
 }

@@ -19,6 +19,7 @@ use crate::app;
 use crate::config::SinkConfig;
 use crate::encoders::ledger;
 use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
+use crate::spool;
 use crate::telemetry::LedgerReport;
 
 /// How often the progress is looked at.
@@ -75,7 +76,9 @@ impl Replay {
         let position = archive.position();
         let sources = vec![("replay".into(), Next::Begin(Box::new(archive)))];
         let blueprint = app::blueprint(configuration, &plugins, sources);
-        let blueprint = Blueprint { year: self.year, ..blueprint };
+        // The spool is the daemon's, and the archive can be replayed again.
+        let spool = spool::Config::default();
+        let blueprint = Blueprint { year: self.year, spool, ..blueprint };
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let summary = runtime.block_on(async {
             let running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();

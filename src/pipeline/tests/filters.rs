@@ -65,6 +65,7 @@ fn filtered(buffers: u32, keys: &str) -> Pipeline {
         routing: Arc::new(Routing::new(rules, SinkSet::NONE, names.len(), filtering)),
         workers: 2,
         sources: vec![("reads".to_owned(), Next::Begin(Box::new(Reads { buffers })))],
+        spool: spool::Config::default(),
         sinks: vec![
             ("good".to_owned(), queue, moody(0, Arc::default())),
             ("bad".to_owned(), queue, moody(0, Arc::default())),

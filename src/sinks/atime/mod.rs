@@ -64,7 +64,7 @@ pub struct Atime {
     /// How often the lane looks whether something is due.
     tick: Duration,
     /// How long a file waits for further events.
-    flush_interval: Duration,
+    settle_interval: Duration,
     /// The least room that is worth waking up for, in files.
     room_step: usize,
 }
@@ -115,7 +115,7 @@ impl Atime {
             admission: Admission::default(),
             tally: Tally::default(),
             tick: config.flush_interval.get().clamp(TICK_MIN, TICK),
-            flush_interval: config.flush_interval.get(),
+            settle_interval: config.flush_interval.get(),
             room_step: (files_max / 16).max(1),
         };
         for number in 0..threads {
@@ -212,7 +212,7 @@ impl Sink for Atime {
     }
 
     fn settle_interval(&self) -> Duration {
-        self.flush_interval
+        self.settle_interval
     }
 
     fn flush_interval(&self) -> Duration {

@@ -1,0 +1,194 @@
+//! The spool: a queue on disk behind the queue of each sink. What was routed to a sink is appended
+//! here before it is queued in memory, and forgotten once the sink has brought it to its end. So it
+//! survives the end of the process, however that comes, and waits here while the sink is away.
+//!
+//! ```text
+//! <directory>/lock                     held by the daemon that uses the spool
+//! <directory>/<sink>/acknowledged      how far the sink has come
+//! <directory>/<sink>/….spool           segments, numbered in the order in which they were written
+//! <directory>/<sink>/….spool.damaged   segments with unreadable records, set aside
+//! ```
+//!
+//! Events are delivered at least once: those that were delivered, but not acknowledged, when the
+//! process died come again. A whole segment is deleted when all of it was acknowledged.
+
+mod checkpoint;
+mod files;
+#[cfg(test)]
+pub(crate) mod samples;
+mod segment;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FlockOperation;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::store::{Mark, Store};
+pub(crate) use self::store::{Next, Reader};
+use crate::telemetry::SinkAccount;
+use crate::units::Size;
+
+/// A queue on disk behind the queue of each sink.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The directory in which each sink has a directory of its own. It is created where it does not
+    /// exist. Empty, or not given: there is no spool, and what waits in memory is lost when the
+    /// daemon is killed. One daemon at a time uses it.
+    pub directory: Option<PathBuf>,
+    /// How much of the disk each sink may take. Where that is used up, the sink counts as stalled:
+    /// what comes for it waits for `queue.wait_max`, and is then rejected as `queue_full`; files
+    /// and standard input wait for as long as it takes.
+    pub bytes_max: Size,
+    /// How large a file of the spool becomes. Only whole files are deleted. At least 64 KiB, and at
+    /// most half of `bytes_max`.
+    pub segment_bytes: Size,
+    /// When what was written is forced to the disk.
+    pub sync: Sync,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            bytes_max: Size::from_mib(1024),
+            segment_bytes: Size::from_mib(16),
+            sync: Sync::Never,
+        }
+    }
+}
+
+/// When what was written to the spool is forced to the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sync {
+    /// When the operating system likes. The death of the daemon loses nothing; a power failure
+    /// can lose what came in the last half minute.
+    #[default]
+    Never,
+    /// With every batch, before the next one is read from its source; batches of several
+    /// connections are forced together. A power failure loses nothing.
+    Batch,
+}
+
+/// A place in a sink's segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    segment: u64,
+    offset: u64,
+}
+
+/// How much of a spool is in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpoolDepth {
+    /// Events that are not acknowledged.
+    pub events: u64,
+    /// The size of all segments, in bytes.
+    pub bytes: u64,
+}
+
+/// The limits of one sink's spool.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    bytes_max: u64,
+    segment_bytes: u64,
+    sync: Sync,
+}
+
+/// Why the spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process holds it.
+    #[error(
+        "directory: {} is used by another daemon; stop that one, or give each its own",
+        .0.display()
+    )]
+    Busy(PathBuf),
+    /// It cannot be created, read or written.
+    #[error(
+        "directory: {} cannot be used; give the daemon's user permission to write there",
+        .0.display()
+    )]
+    Unusable(PathBuf, #[source] io::Error),
+}
+
+/// The directory, locked for as long as this or any sink's [`Store`] is there.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    directory: PathBuf,
+    limits: Limits,
+    lock: Arc<File>,
+}
+
+impl Spool {
+    /// Opens and locks the directory; `None` where the configuration wants no spool. `sinks` are
+    /// the names of all sinks: what lies there for others is left alone, with a warning.
+    ///
+    /// # Errors
+    /// Where the directory cannot be used, or another daemon uses it.
+    pub fn open(config: &Config, sinks: &[&str]) -> Result<Option<Self>, SpoolError> {
+        let Some(directory) = config.directory.as_ref().filter(|path| !path.as_os_str().is_empty())
+        else {
+            return Ok(None);
+        };
+        let lock = lock(directory)?;
+        warn_of_strangers(directory, sinks);
+        let bytes_max = config.bytes_max.bytes().max(128 << 10);
+        let limits = Limits {
+            bytes_max,
+            segment_bytes: config.segment_bytes.bytes().clamp(64 << 10, bytes_max / 2),
+            sync: config.sync,
+        };
+        Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock) }))
+    }
+
+    /// The store of one sink. What an earlier process has left in it is entered in the account as
+    /// recovered, and is the first that is read.
+    ///
+    /// # Errors
+    /// Where its directory cannot be used.
+    pub fn store(&self, sink: &str, account: Arc<SinkAccount>) -> Result<Store, SpoolError> {
+        let directory = self.directory.join(sink);
+        let opened = Store::open(&directory, self.limits, account, Arc::clone(&self.lock));
+        opened.map_err(|error| SpoolError::Unusable(directory, error))
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, SpoolError> {
+    let unusable = |error: io::Error| SpoolError::Unusable(directory.to_owned(), error);
+    // The events of the stream are nobody else's business.
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(directory.join("lock")).map_err(unusable)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Busy(directory.to_owned())),
+        Err(error) => Err(unusable(error.into())),
+    }
+}
+
+/// Tells of directories that hold events for sinks that there are no more.
+fn warn_of_strangers(directory: &Path, sinks: &[&str]) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_known = sinks.iter().any(|sink| name == *sink);
+        if !is_known && files::has_segments(&entry.path()) {
+            tracing::warn!(
+                component = "spool",
+                directory = %entry.path().display(),
+                "events wait here for a sink that the configuration does not have; they are left \
+                 alone: name a sink so, or remove the directory"
+            );
+        }
+    }
+}

@@ -139,7 +139,8 @@ impl Explainer<'_> {
         if let Some(words) = ending(trace) {
             self.line("  ", words.as_bytes());
         }
-        for delivery in &trace.deliveries {
+        let is_enabled = |sink: usize| self.configuration.sinks[sink].config.is_enabled();
+        for delivery in trace.deliveries.iter().filter(|delivery| is_enabled(delivery.sink)) {
             let Sink { name, kind, .. } = &self.sinks[delivery.sink];
             let mut words = match self.plan(delivery) {
                 Some(plan) => plan.to_string(),
@@ -148,9 +149,6 @@ impl Explainer<'_> {
             };
             if delivery.is_dead_letter {
                 words.push_str(", as a dead letter");
-            }
-            if !self.configuration.sinks[delivery.sink].config.is_enabled() {
-                words.push_str(", were it enabled");
             }
             let head = format!("  > {name}: ");
             self.line(&head, words.as_bytes());

@@ -76,8 +76,8 @@ impl Pages {
 
     async fn reload(&self) -> Response<Full<Bytes>> {
         if !self.may_reload {
-            let text = "a reload is taken on unix sockets only: `qatime reload` finds the one of \
-                        the daemon, or send it SIGHUP\n";
+            let text = "a reload is taken on unix sockets only: `qatime reload` finds the \
+                        daemon's, or send it SIGHUP\n";
             return page(StatusCode::FORBIDDEN, TEXT, text);
         }
         let reloaded = self.daemon.commander.reload().await;

@@ -204,7 +204,8 @@ mod tests {
         let mut batch = Batch::new(Vec::new());
         batch.push(Record::default());
         let one_event = Selection::all(Arc::new(batch));
-        let (producer, mut consumer) = queue(QueueLimits { events_max: 1, bytes_max: 1 << 20 }, None);
+        let (producer, mut consumer) =
+            queue(QueueLimits { events_max: 1, bytes_max: 1 << 20 }, None);
         producer.push(one_event, None).unwrap();
         let stalled = Arc::new(AtomicBool::new(true));
         let lane = LaneView {

@@ -56,6 +56,7 @@ impl Commands {
     }
 
     /// Adds an argument to the last command.
+    #[inline]
     pub fn arg(&mut self, argument: &[u8]) {
         self.head(b'$', argument.len());
         self.bytes.extend_from_slice(argument);
@@ -136,12 +137,23 @@ impl Commands {
     }
 
     /// `*12\r\n`: what comes, and how much of it.
+    #[inline]
     fn head(&mut self, kind: u8, count: usize) {
-        let mut text = [0; 20];
-        let start = decimal(count as u64, false, &mut text);
-        self.bytes.push(kind);
-        self.bytes.extend_from_slice(&text[start..]);
-        self.bytes.extend_from_slice(b"\r\n");
+        // Nearly all are as short as that, and there are thirty of them in an event.
+        match u8::try_from(count) {
+            Ok(count @ 0..=9) => self.bytes.extend_from_slice(&[kind, b'0' + count, b'\r', b'\n']),
+            Ok(count @ 10..=99) => {
+                let digits = [kind, b'0' + count / 10, b'0' + count % 10, b'\r', b'\n'];
+                self.bytes.extend_from_slice(&digits);
+            }
+            _ => {
+                let mut text = [0; 20];
+                let start = decimal(count as u64, false, &mut text);
+                self.bytes.push(kind);
+                self.bytes.extend_from_slice(&text[start..]);
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+        }
     }
 }
 
@@ -183,6 +195,15 @@ mod tests {
         assert_eq!((copy.bytes(), copy.len(), copy.slot(0)), (&second[..], 1, Slot::ANY));
         commands.clear();
         assert!(commands.is_empty() && commands.bytes().is_empty());
+        for length in [0, 9, 10, 99, 100, 255, 256, 12_345] {
+            commands.clear();
+            commands.command(Slot::ANY, &[&vec![b'x'; length]]);
+            assert!(
+                commands
+                    .bytes()
+                    .starts_with(format!("*1\r\n${length}\r\nx").trim_end_matches('x').as_bytes())
+            );
+        }
     }
 
     #[test]

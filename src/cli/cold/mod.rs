@@ -16,7 +16,7 @@ use super::exit::{CliError, Exit};
 use super::output::Output;
 use crate::config::{Configuration, SinkConfig};
 use crate::event::{Timestamp, TimestampError};
-use crate::sinks::redis::{self, Mode, ReadError, Reader};
+use crate::sinks::redis::{Config, Mode, ReadError, Reader};
 use crate::telemetry::printable;
 use crate::units::Duration;
 
@@ -161,7 +161,7 @@ fn directory(under: Option<OsString>) -> Result<Vec<u8>, ColdError> {
 fn index<'a>(
     configuration: &'a Configuration,
     name: Option<&str>,
-) -> Result<(&'a str, &'a redis::Config), ColdError> {
+) -> Result<(&'a str, &'a Config), ColdError> {
     let indexes = configuration.sinks.iter().filter_map(|sink| match &sink.config {
         SinkConfig::Redis(config) if config.mode == Mode::Index => {
             Some((sink.name.as_str(), &**config))

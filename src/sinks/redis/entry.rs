@@ -2,7 +2,7 @@
 //! bytes, those that it does not have left out. Flags and labels are JSON, as there.
 
 use crate::encoders::json;
-use crate::event::{Column, EventRef, NumberColumn};
+use crate::event::{Column, EventRef, NumberColumn, Timestamp};
 use crate::redis::Commands;
 
 /// A name in the protocol's form, and what it names.
@@ -12,11 +12,13 @@ type Named<T> = (Vec<u8>, T);
 #[derive(Debug)]
 pub(super) struct EntryWriter {
     time: Vec<u8>,
-    received: Vec<u8>,
     flags: Vec<u8>,
     labels: Vec<u8>,
     texts: Vec<Named<Column>>,
     sizes: Vec<Named<NumberColumn>>,
+    /// The last receive time and its text, name and value in the protocol's form: all events of
+    /// a batch have the same.
+    last_received: (Timestamp, Vec<u8>),
     /// Room for a value that is made here.
     value: Vec<u8>,
 }
@@ -35,11 +37,11 @@ impl EntryWriter {
         let sizes = [NumberColumn::Offset, NumberColumn::Size, NumberColumn::FileSize];
         Self {
             time: name("time"),
-            received: name("received"),
             flags: name("flags"),
             labels: name("labels"),
             texts: texts.map(|column| (name(column.as_str()), column)).collect(),
             sizes: sizes.into_iter().map(|column| (name(column.as_str()), column)).collect(),
+            last_received: (Timestamp::default(), Vec::new()),
             value: Vec::new(),
         }
     }
@@ -55,13 +57,8 @@ impl EntryWriter {
 
     /// Adds an event's fields to the last command.
     pub(super) fn write(&mut self, event: EventRef<'_>, commands: &mut Commands) {
-        let Self { time, received, flags, labels, texts, sizes, value } = self;
-        for (name, stamp) in [(time, event.time()), (received, event.received())] {
-            value.clear();
-            stamp.write_rfc3339(value);
-            commands.encoded_args(name);
-            commands.arg(value);
-        }
+        self.write_times(event, commands);
+        let Self { flags, labels, texts, sizes, value, .. } = self;
         for (name, column) in texts {
             let text = column.of(event);
             if !text.is_empty() {
@@ -87,5 +84,20 @@ impl EntryWriter {
             commands.encoded_args(labels);
             commands.arg(value);
         }
+    }
+
+    fn write_times(&mut self, event: EventRef<'_>, commands: &mut Commands) {
+        let Self { time, value, last_received: (last, received), .. } = self;
+        value.clear();
+        event.time().write_rfc3339(value);
+        commands.encoded_args(time);
+        commands.arg(value);
+        if *last != event.received() || received.is_empty() {
+            value.clear();
+            event.received().write_rfc3339(value);
+            *received = Commands::encoded(&[b"received", value]);
+            *last = event.received();
+        }
+        commands.encoded_args(received);
     }
 }

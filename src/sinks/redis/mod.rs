@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 
 use super::{DeliverError, QueueConfig, Sink};
 use crate::component::{BuildError, SinkContext};
-use crate::redis;
+use crate::redis::{Config as Server, Error, ErrorKind};
 use crate::units::{Enabled, Size};
 
 use self::index::Index;
@@ -38,7 +38,7 @@ pub struct Config {
     /// access of every path.
     pub mode: Mode,
     /// Where the Redis is.
-    pub server: redis::Config,
+    pub server: Server,
     /// The stream of mode `stream`.
     #[serde(default)]
     pub stream: Option<StreamConfig>,
@@ -102,14 +102,14 @@ impl Config {
     }
 }
 
-impl From<redis::Error> for DeliverError {
-    fn from(error: redis::Error) -> Self {
+impl From<Error> for DeliverError {
+    fn from(error: Error) -> Self {
         let (reason, cause) = (error.kind().as_str(), error.to_string());
         if error.is_disconnect() {
             return Self::Disconnected { reason, cause };
         }
         // Scripts and slow disks are soon done.
-        let soon = matches!(error.kind(), redis::ErrorKind::Busy);
+        let soon = matches!(error.kind(), ErrorKind::Busy);
         let after = soon.then_some(Duration::from_millis(50));
         Self::Retry { after, reason, cause }
     }

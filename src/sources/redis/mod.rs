@@ -24,7 +24,7 @@ use self::reader::{Reader, Settings};
 use super::Source;
 use super::thread::run_until;
 use crate::component::{BuildError, Intake};
-use crate::redis::{self, Client, stream_keys};
+use crate::redis::{Client, Config as Server, ConfigError, stream_keys};
 use crate::shutdown::Shutdown;
 use crate::units::Duration as Span;
 
@@ -39,7 +39,7 @@ pub struct Config {
     #[schemars(with = "String")]
     pub r#type: IgnoredAny,
     /// Where the Redis is.
-    pub server: redis::Config,
+    pub server: Server,
     /// The key of the stream. With several partitions they are `<key>:{0}`, `<key>:{1}` and so on.
     #[serde(default = "qatime")]
     pub key: String,
@@ -110,7 +110,7 @@ enum RedisError {
     #[error("partitions: {0} is no number of partitions; 1 to 1024 are")]
     Partitions(u16),
     #[error(transparent)]
-    Server(#[from] redis::ConfigError),
+    Server(#[from] ConfigError),
     #[error("{0} is too short; choose {1} or more")]
     Short(&'static str, &'static str),
 }

@@ -183,9 +183,7 @@ impl Reader {
             self.claim(count)?;
         }
         if self.forgetting.is_due() {
-            for consumer in self.group.forget_dead(self.settings.consumer_idle_max)? {
-                tracing::info!(component = self.name(), consumer, "a dead consumer is forgotten");
-            }
+            self.forget_dead()?;
         }
         if !self.parcels.is_empty() {
             return Ok(true);
@@ -231,6 +229,23 @@ impl Reader {
                     break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes dead consumers out of the group.
+    fn forget_dead(&mut self) -> Result<(), Error> {
+        match self.group.forget_dead(self.settings.consumer_idle_max) {
+            Ok(consumers) if consumers.is_empty() => {}
+            Ok(consumers) => {
+                let consumers = consumers.join(", ");
+                tracing::info!(component = self.name(), consumers, "dead consumers are forgotten");
+            }
+            // A user who may only read and acknowledge can do without.
+            Err(error) if error.kind() == ErrorKind::NoPermission => {
+                tracing::debug!(component = self.name(), %error, "dead consumers are left alone");
+            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -49,9 +49,13 @@ impl Files {
         i128::from(FIRST_SECOND) * 1_000_000_000 + number * 1_000_000_007
     }
 
+    pub(crate) fn time(number: usize) -> Timestamp {
+        Timestamp::from_nanosecond(Self::nanoseconds(number)).unwrap()
+    }
+
     /// A line of the audit log: the access of a file, at its time to the nanosecond.
     pub(crate) fn line(number: usize) -> String {
-        let time = Timestamp::from_nanosecond(Self::nanoseconds(number)).unwrap();
+        let time = Self::time(number);
         format!(
             "<14>1 {time:.9} tank-{} qumulo - - - \
              10.0.0.9,\"AD\\ann\",smb2,fs_read_data,ok,{number},\"{}\",\"\"\n",

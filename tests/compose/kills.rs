@@ -1,11 +1,14 @@
 //! Each container killed in turn while events flow: what is lost, and that `replay` brings back
 //! what rsyslog had received.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::files::Files;
 use crate::load::Load;
@@ -27,6 +30,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(25);
 
 /// How much rsyslog reads at a time: what it has not queued yet when it dies.
 const RSYSLOG_READ_BYTES: usize = 128 * 1024;
+
+/// How much qatime reads at a time and has on its way to the spool when it dies.
+const QATIME_READ_BYTES: usize = 256 * 1024;
 
 /// `queue.checkpointInterval`, as docker-compose.yml has it.
 const RSYSLOG_CHECKPOINT: usize = 100;
@@ -141,6 +147,27 @@ pub(crate) fn settle(project: &Project, files: &Files, numbers: Range<usize>) ->
     missing
 }
 
+/// Asserts that the index in Redis has the time of every one of these files, and no other path.
+fn assert_indexed(project: &Project, numbers: &[Range<usize>], missing: &[usize]) {
+    let tool = ["--profile", "tools", "run", "--rm", "-T", "cold", "--before", "2100-01-01"];
+    let listed = project.compose(&[&tool[..], &["--json"]].concat());
+    let listed: BTreeMap<String, String> = listed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|line| Some((line["path"].as_str()?.into(), line["time"].as_str()?.into())))
+        .collect();
+    let sent = numbers.iter().cloned().flatten().filter(|number| !missing.contains(number));
+    let expected: BTreeMap<_, _> =
+        sent.map(|number| (Files::path(number), Files::time(number).to_string())).collect();
+    let differs = |(path, time): &(&String, &String)| {
+        let found = listed.get(*path).and_then(|found| found.parse::<Timestamp>().ok());
+        found != time.parse().ok()
+    };
+    let wrong: Vec<_> = expected.iter().filter(differs).take(5).collect();
+    assert!(wrong.is_empty(), "not so in the index: {wrong:?}");
+    assert_eq!(listed.len(), expected.len());
+}
+
 /// Takes the whole archive through the rules again.
 fn replay(project: &Project) {
     let archive = ["exec", "-T", "rsyslog", "sh", "-c", "ls -tr /var/log/qumulo/*.log*"];
@@ -164,9 +191,15 @@ fn nothing_is_lost_but_what_lay_in_the_sockets_of_who_was_killed() {
 
     let qatime = kill(&project, &files, "qatime", 2 * PER_KILL);
     assert_eq!(qatime.connections, 1);
+    // What it had read is in its spool.
+    let bound = qatime.socket_lines() + lines_in(QATIME_READ_BYTES);
+    assert!(qatime.missing.len() <= bound, "{} > {bound}", qatime.missing.len());
     // What rsyslog has received is in its archive, wherever it went then.
     replay(&project);
     assert_eq!(files.missing(qatime.sent.clone()), [0; 0]);
     assert_eq!(files.missing(rsyslog.sent.clone()), rsyslog.missing);
+    // So does the index: to the nanosecond, through a death of Redis.
+    let sent = [redis.sent, rsyslog.sent, qatime.sent];
+    assert_indexed(&project, &sent, &rsyslog.missing);
     project.down();
 }

@@ -1,6 +1,6 @@
 //! A cluster's node that writes its audit log, whatever becomes of the receiver.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::files::Files;
+use crate::project::DEADLINE;
 
 /// How many lines go out at a time.
 const BURST: usize = 50;
@@ -78,22 +79,14 @@ fn send(address: SocketAddr, numbers: Range<usize>, per_second: usize, shared: &
             stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok();
             connections += usize::from(stream.is_some());
             if let Some(open) = &stream {
-                open.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+                open.set_write_timeout(Some(DEADLINE)).unwrap();
             } else {
                 std::thread::sleep(Duration::from_millis(20));
             }
             continue;
         };
         let burst: String = (next..next + BURST).map(Files::line).collect();
-        let mut rest = burst.as_bytes();
-        while !rest.is_empty() {
-            match open.write(rest) {
-                Ok(count) => rest = &rest[count..],
-                Err(error) if is_timeout(&error) && !shared.is_stopped.load(Ordering::SeqCst) => {}
-                Err(_) => break,
-            }
-        }
-        if rest.is_empty() {
+        if open.write_all(burst.as_bytes()).is_ok() {
             next += BURST;
             shared.next.store(next, Ordering::SeqCst);
         } else {
@@ -101,8 +94,4 @@ fn send(address: SocketAddr, numbers: Range<usize>, per_second: usize, shared: &
         }
     }
     connections
-}
-
-fn is_timeout(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

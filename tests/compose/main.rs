@@ -5,12 +5,21 @@
 //! that is found: `QATIME_COMPOSE="docker compose" cargo test --test compose`.
 //! With `QATIME_IMAGES=as-they-are` none are built.
 
+#[cfg(test)]
 mod cluster;
+#[cfg(test)]
 mod containers;
+#[cfg(test)]
 mod files;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
 mod images;
+#[cfg(test)]
 mod kills;
+#[cfg(test)]
 mod load;
+#[cfg(test)]
 mod project;
+#[cfg(test)]
 mod reloads;

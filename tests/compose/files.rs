@@ -34,6 +34,11 @@ impl Files {
         files
     }
 
+    /// Takes all of these for files that nobody has read since 1970.
+    pub(crate) fn forget(&self, numbers: std::ops::Range<usize>) {
+        numbers.for_each(|number| long_ago(&self.on_disk(number)));
+    }
+
     /// The path of a file as the cluster has it.
     pub(crate) fn path(number: usize) -> String {
         format!("/load/{:03}/{number:06}.mov", number / PER_DIRECTORY)

@@ -168,14 +168,6 @@ fn assert_indexed(project: &Project, numbers: &[Range<usize>], missing: &[usize]
     assert_eq!(listed.len(), expected.len());
 }
 
-/// Takes the whole archive through the rules again.
-fn replay(project: &Project) {
-    let archive = ["exec", "-T", "rsyslog", "sh", "-c", "ls -tr /var/log/qumulo/*.log*"];
-    let files = project.compose(&archive);
-    let tool = ["--profile", "tools", "run", "--rm", "-T", "replay"];
-    project.compose(&tool.into_iter().chain(files.lines()).collect::<Vec<_>>());
-}
-
 #[test]
 fn nothing_is_lost_but_what_lay_in_the_sockets_of_who_was_killed() {
     let project = Project::up_with(&[("QATIME_ARCHIVE", "yes")]);
@@ -195,7 +187,7 @@ fn nothing_is_lost_but_what_lay_in_the_sockets_of_who_was_killed() {
     let bound = qatime.socket_lines() + lines_in(QATIME_READ_BYTES);
     assert!(qatime.missing.len() <= bound, "{} > {bound}", qatime.missing.len());
     // What rsyslog has received is in its archive, wherever it went then.
-    replay(&project);
+    project.replay();
     assert_eq!(files.missing(qatime.sent.clone()), [0; 0]);
     assert_eq!(files.missing(rsyslog.sent.clone()), rsyslog.missing);
     // So does the index: to the nanosecond, through a death of Redis.

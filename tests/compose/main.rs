@@ -6,6 +6,8 @@
 //! With `QATIME_IMAGES=as-they-are` none are built.
 
 #[cfg(test)]
+mod archive;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod containers;

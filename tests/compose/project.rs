@@ -163,6 +163,18 @@ impl Project {
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// The files of rsyslog's archive, the oldest first.
+    pub(crate) fn archive(&self) -> Vec<String> {
+        let list = ["exec", "-T", "rsyslog", "sh", "-c", "ls -tr /var/log/qumulo/*.log*"];
+        self.compose(&list).lines().map(str::to_owned).collect()
+    }
+
+    /// Takes the whole archive through the rules again.
+    pub(crate) fn replay(&self) {
+        let tool = ["--profile", "tools", "run", "--rm", "-T", "replay"].map(str::to_owned);
+        self.compose(&[&tool[..], &self.archive()].concat());
+    }
+
     /// The directory that qatime sees as the cluster's root.
     pub(crate) fn tree(&self) -> PathBuf {
         self.directory.path().join("tree")

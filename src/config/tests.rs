@@ -237,7 +237,13 @@ fn shipped_tables<'s>(schema: &'s Value, shipped: &Value) -> Vec<(String, &'s Va
 }
 
 /// Keys whose value in the shipped file is an example rather than the default.
-const EXAMPLES: [&str; 4] = ["filters: settings", "rules: final", "tests: fields", "tests: labels"];
+const EXAMPLES: [&str; 5] = [
+    "filters: settings",
+    "rules: final",
+    "sinks of type redis: enabled",
+    "tests: fields",
+    "tests: labels",
+];
 
 #[test]
 fn the_shipped_file_explains_every_key() {

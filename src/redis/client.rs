@@ -165,8 +165,8 @@ impl Client {
             self.in_flight.push_back(owner);
         }
         let mut outgoing = std::mem::take(&mut self.outgoing);
-        let filled = outgoing.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty());
-        let sent = filled.map(|(place, bytes)| self.node(place)?.send(bytes)).collect();
+        let mut filled = outgoing.iter().enumerate().filter(|(_, bytes)| !bytes.is_empty());
+        let sent = filled.try_for_each(|(place, bytes)| self.node(place)?.send(bytes));
         std::mem::swap(&mut self.outgoing, &mut outgoing);
         sent
     }

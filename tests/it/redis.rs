@@ -697,3 +697,15 @@ fn a_socket_in_the_file_system_will_do() {
     end(daemon, pipe).assert_settled();
     assert_eq!(redis.ask(&["-n", "3", "XLEN", "qatime"]), "10");
 }
+
+#[test]
+fn of_several_servers_the_first_that_answers_is_taken() {
+    let mut first = RedisServer::start();
+    let second = RedisServer::start();
+    first.kill();
+    let server = format!("url = [\"{}\", \"{}\"]", first.url(), second.url());
+    let (daemon, mut pipe) = ingest(&server, "");
+    pipe.write_all(messages(0..10).as_bytes()).unwrap();
+    end(daemon, pipe).assert_settled();
+    assert_eq!(second.length("qatime"), 10);
+}

@@ -156,7 +156,7 @@ impl Pipeline {
         let error = self.settle(&answers, commands);
         // What a cluster has moved is followed at the next occasion, without a word.
         let error = error.filter(|error| error.kind() != ErrorKind::Moved);
-        self.trouble = self.trouble.take().or(read.err()).or(error);
+        self.trouble = self.trouble.take().or_else(|| read.err()).or(error);
     }
 
     /// Sends commands for another time, and waits for the answers.
@@ -164,7 +164,7 @@ impl Pipeline {
         let mut answers = Answers::new(commands.len(), self.is_done);
         let read = self.client.run(&commands, |index, answer| answers.take(index, answer));
         let error = self.settle(&answers, commands);
-        read.and(error.map_or(Ok(()), Err))
+        read.and_then(|()| error.map_or(Ok(()), Err))
     }
 
     /// Counts what was done, and keeps the rest. Gives an error of the rest.

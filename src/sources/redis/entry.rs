@@ -134,7 +134,7 @@ impl Builder {
             b"labels" => self.set_labels(&value).ok_or(Reason::BadJson),
             _ => self.set_other(name, value),
         };
-        self.wrong = self.wrong.or(set.err());
+        self.wrong = self.wrong.or_else(|| set.err());
     }
 
     fn set_other(&mut self, name: &[u8], value: Vec<u8>) -> Result<(), Reason> {

@@ -24,6 +24,9 @@ pub(super) struct Found {
     pub(super) entries: Vec<Entry>,
 }
 
+/// Writes a command for a key that lies in a slot.
+type WriteCommand<'a> = &'a mut dyn FnMut(&mut Commands, &Names, (&[u8], Slot));
+
 /// The group, by way of a client.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -212,7 +215,7 @@ impl Group {
     }
 
     /// Writes a command for each key.
-    fn for_each_key(&mut self, write: &mut dyn FnMut(&mut Commands, &Names, (&[u8], Slot))) {
+    fn for_each_key(&mut self, write: WriteCommand<'_>) {
         self.commands.clear();
         for (key, slot) in &self.names.keys {
             write(&mut self.commands, &self.names, (key, *slot));

@@ -50,6 +50,9 @@ enum Load {
     Messages(Frames),
 }
 
+/// The number of a ticket, and how its way ended.
+type NumberedEnd = (u64, TicketEnd);
+
 /// What comes round.
 #[derive(Debug)]
 struct Due {
@@ -86,7 +89,7 @@ pub(super) struct Reader {
     /// What was handed in, by the number of its ticket.
     handed_in: HashMap<u64, (usize, Vec<Id>)>,
     tickets: u64,
-    ends: (Sender<(u64, TicketEnd)>, Receiver<(u64, TicketEnd)>),
+    ends: (Sender<NumberedEnd>, Receiver<NumberedEnd>),
     /// What has come to its end, for each key.
     ended: Vec<Vec<Id>>,
     /// Up to where of each key those entries were read again that were given to this consumer
@@ -396,10 +399,12 @@ impl Reader {
         loop {
             self.take_ends(TICK);
             let is_over = self.handed_in.is_empty() || Instant::now() >= deadline;
-            if (is_over || Instant::now() >= self.next_attempt) && self.group.is_connected() {
-                if let Err(error) = self.acknowledge() {
-                    self.failed(&error);
-                }
+            let may_try = is_over || Instant::now() >= self.next_attempt;
+            if may_try
+                && self.group.is_connected()
+                && let Err(error) = self.acknowledge()
+            {
+                self.failed(&error);
             }
             if is_over {
                 break;

@@ -28,8 +28,9 @@ pub struct AdminConfig {
     /// and `/status`; a reload is taken on unix sockets only. Nothing is encrypted and nobody is
     /// asked who he is, so choose no address that strangers reach. Without it: a socket
     /// `admin.sock` in `$RUNTIME_DIRECTORY`, else in `/run/qatime` for root, else in
-    /// `$XDG_RUNTIME_DIR/qatime`; and `tcp://127.0.0.1:9514`. One of these that cannot be had is
-    /// only warned of. A change takes effect when the daemon is started again.
+    /// `$XDG_RUNTIME_DIR/qatime`; and `tcp://127.0.0.1:9514`, or the IP address and port in
+    /// `$QATIME_ADMIN_TCP`. One of these that cannot be had is only warned of. A change takes
+    /// effect when the daemon is started again.
     pub listen: Option<OneOrMany<AdminAddress>>,
     /// How many connections may be open at each address. Where more come, the oldest is closed:
     /// who hangs on to one keeps nobody out.
@@ -103,7 +104,10 @@ impl AdminAddress {
         let directory = runtime.or_else(of_root).or_else(of_user);
         let socket = directory.filter(|directory| directory.is_absolute());
         let socket = socket.map(|directory| ListenAddress::Unix(directory.join(SOCKET)));
-        let port = ListenAddress::Tcp((std::net::Ipv4Addr::LOCALHOST, PORT).into());
+        // What is no address is taken for none: the log says where the daemon answers.
+        let port = given("QATIME_ADMIN_TCP").and_then(|address| address.parse().ok());
+        let port = port.unwrap_or_else(|| (std::net::Ipv4Addr::LOCALHOST, PORT).into());
+        let port = ListenAddress::Tcp(port);
         socket.into_iter().chain([port]).map(Self).collect()
     }
 
@@ -188,6 +192,21 @@ mod tests {
             let (addresses, named) = AdminConfig::default().addresses(&environment, is_root);
             let expected: Vec<&str> = socket.into_iter().chain([port]).collect();
             assert_eq!(shown(&addresses), expected);
+            assert!(!named);
+        }
+    }
+
+    #[test]
+    fn the_environment_can_open_the_port_to_others() {
+        for (given, expected) in [
+            ("0.0.0.0:9514", "tcp://0.0.0.0:9514"),
+            ("[::]:80", "tcp://[::]:80"),
+            ("", "tcp://127.0.0.1:9514"),
+            ("everywhere", "tcp://127.0.0.1:9514"),
+        ] {
+            let environment = |name: &str| (name == "QATIME_ADMIN_TCP").then(|| given.to_owned());
+            let (addresses, named) = AdminConfig::default().addresses(&environment, false);
+            assert_eq!(shown(&addresses), [expected]);
             assert!(!named);
         }
     }

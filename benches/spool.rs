@@ -79,7 +79,7 @@ impl Worker {
 }
 
 fn open(directory: Option<(&Path, Sync)>) -> (Producer, Consumer) {
-    let mut ledger = Ledger::default();
+    let ledger = Ledger::default();
     let store = directory.map(|(directory, sync)| {
         let config = spool::Config {
             directory: Some(directory.to_owned()),

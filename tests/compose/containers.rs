@@ -23,14 +23,18 @@ const DOWN_WITHIN: Duration = Duration::from_secs(20);
 /// The bits of CAP_DAC_READ_SEARCH and CAP_FOWNER.
 const CAPABILITIES: u64 = 1 << 2 | 1 << 3;
 
-/// Sends one access over the published port, by the command that README.md shows.
-fn log_access(project: &Project, path: &str) {
+/// Does what README.md shows to see an access time move: in this project's tree.
+fn follow_the_readme(project: &Project) {
     assert!(is_there("logger"), "logger is missing: run tests/run, which installs it");
-    let port = project.port().to_string();
-    let body = format!(r#"10.0.0.9,"ann",nfs3,fs_read_data,ok,7,"{path}","""#);
-    let arguments = ["-n", "127.0.0.1", "-P", &port, "-T", "--rfc5424", "-t", "qumulo", &body];
-    let output = Command::new("logger").args(arguments).output().unwrap();
-    text(&output, &arguments);
+    let readme = fs::read_to_string("README.md").unwrap();
+    let block = readme.split("```bash\n").nth(1).unwrap().split("```").next().unwrap();
+    let commands = block.replace("docker/tree", project.tree().to_str().unwrap());
+    assert_ne!(commands, block);
+    let arguments = ["-e", "-c", &commands];
+    let mut command = Command::new("bash");
+    command.args(arguments).env("QATIME_SYSLOG_PORT", project.port().to_string());
+    let said = text(&command.output().unwrap(), &arguments);
+    assert!(said.ends_with("/projects/hello.txt\n"), "{said}");
 }
 
 /// A file that was last read in 1970, with these rights, which belongs to this user.
@@ -44,7 +48,8 @@ fn file(path: &Path, mode: u32, owner: u32) {
 #[test]
 fn an_access_that_is_logged_moves_the_time_and_all_goes_down_in_time() {
     let project = Project::prepared(&[]);
-    let file_path = project.tree().join("hello.txt");
+    fs::create_dir(project.tree().join("projects")).unwrap();
+    let file_path = project.tree().join("projects/hello.txt");
     file(&file_path, 0o644, 1000);
 
     let healthy_after = project.start();
@@ -52,7 +57,7 @@ fn an_access_that_is_logged_moves_the_time_and_all_goes_down_in_time() {
     assert!(healthy_after <= HEALTHY_WITHIN + BUSY, "{healthy_after:?}");
 
     let before = jiff::Timestamp::now().as_nanosecond();
-    log_access(&project, "/hello.txt");
+    follow_the_readme(&project);
     project.wait_until("the access time moves", || atime(&file_path) != 0);
     // logger writes microseconds.
     let moved = atime(&file_path) + 1000;

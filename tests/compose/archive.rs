@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::files::Files;
-use crate::kills::settle;
+use crate::kills::{SETTLED_WITHIN, settle};
 use crate::load::Load;
 use crate::project::Project;
 
@@ -18,7 +18,7 @@ fn the_archive_is_rotated_and_brings_everything_back() {
     let load = Load::start(project.address(), 0..EVENTS, 4000);
     project.wait_until("all are sent", || load.written() == EVENTS);
     let (sent, _) = load.stop();
-    assert_eq!(settle(&project, &files, sent.clone()), [0; 0]);
+    assert_eq!(settle(&project, &files, sent.clone(), SETTLED_WITHIN), [0; 0]);
 
     let is_compressed = |name: &String| name.ends_with(".log.gz");
     project.wait_until("files are compressed", || {
@@ -42,7 +42,7 @@ fn of_each_cluster_the_newest_files_are_kept() {
     let load = Load::start(project.address(), 0..EVENTS, 4000);
     project.wait_until("all are sent", || load.written() == EVENTS);
     let (sent, _) = load.stop();
-    assert_eq!(settle(&project, &files, sent), [0; 0]);
+    assert_eq!(settle(&project, &files, sent, SETTLED_WITHIN), [0; 0]);
     // One that was put aside since it was last looked for, and the one that is written to.
     let kept = project.archive();
     assert!((3..=5).contains(&kept.len()), "{kept:?}");

@@ -1,5 +1,7 @@
 //! The profile `cluster`: an ingest node, a stream in Redis, and workers of which one is killed.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::files::Files;
@@ -13,6 +15,10 @@ const EVENTS: usize = 30_000;
 const PER_SECOND: usize = 1500;
 
 const WORKERS: usize = 3;
+
+/// How long it takes until a dead worker's share has been taken over: `claim_idle` and
+/// `flush_interval`, and some more.
+const TAKEN_OVER: Duration = Duration::from_secs(25);
 
 /// The containers of all workers.
 fn workers(project: &Project) -> Vec<String> {
@@ -43,7 +49,7 @@ fn workers_share_a_stream_and_take_over_from_one_that_is_killed() {
     project.wait_until("events flow", || load.written() > EVENTS / 2);
     let (sent, connections) = load.stop();
     // What the dead one had taken is taken over within claim_idle.
-    let missing = settle(&project, &files, sent.clone());
+    let missing = settle(&project, &files, sent.clone(), TAKEN_OVER);
     println!("a worker of {WORKERS} killed: {} events sent, {} missing", sent.len(), missing.len());
     assert_eq!((missing, connections), (vec![], 1));
 

@@ -24,9 +24,8 @@ const PER_KILL: usize = 24_000;
 const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(2);
 
-/// How long nothing may happen until nothing more is expected: longer than `flush_interval`, and than
-/// the `claim_idle` of a worker.
-const SETTLED_AFTER: Duration = Duration::from_secs(25);
+/// How long nothing may happen until nothing more is expected: twice `flush_interval` and more.
+pub(crate) const SETTLED_WITHIN: Duration = Duration::from_secs(12);
 
 /// How much rsyslog reads at a time: what it has not queued yet when it dies.
 const RSYSLOG_READ_BYTES: usize = 128 * 1024;
@@ -121,7 +120,7 @@ fn kill(project: &Project, files: &Files, service: &str, from: usize) -> Kill {
     std::thread::sleep(AFTER);
     assert!(load.written() > 0);
     let (sent, connections) = load.stop();
-    let missing = settle(project, files, sent.clone());
+    let missing = settle(project, files, sent.clone(), SETTLED_WITHIN);
     let kill = Kill { sent, connections, socket_bytes, away, missing };
     println!(
         "{service} killed: {} events sent, {} lines in its sockets, {} missing, back after {:.1} s",
@@ -134,7 +133,12 @@ fn kill(project: &Project, files: &Files, service: &str, from: usize) -> Kill {
 }
 
 /// Waits until access times move no more, and returns which events have not come.
-pub(crate) fn settle(project: &Project, files: &Files, numbers: Range<usize>) -> Vec<usize> {
+pub(crate) fn settle(
+    project: &Project,
+    files: &Files,
+    numbers: Range<usize>,
+    quiet: Duration,
+) -> Vec<usize> {
     let mut missing = files.missing(numbers.clone());
     let mut changed = Instant::now();
     project.wait_until("access times settle", || {
@@ -142,7 +146,7 @@ pub(crate) fn settle(project: &Project, files: &Files, numbers: Range<usize>) ->
         if now.len() != missing.len() {
             (missing, changed) = (now, Instant::now());
         }
-        missing.is_empty() || changed.elapsed() > SETTLED_AFTER
+        missing.is_empty() || changed.elapsed() > quiet
     });
     missing
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::files::{Files, atime, long_ago};
-use crate::kills::settle;
+use crate::kills::{SETTLED_WITHIN, settle};
 use crate::load::Load;
 use crate::project::Project;
 
@@ -71,7 +71,7 @@ fn rules_are_edited_while_events_flow_and_none_is_lost() {
     let (sent, connections) = load.stop();
     println!("{EDITS} edits while {} events flowed", sent.len());
     assert!(sent.len() > PER_SECOND && sent.len() < EVENTS, "{sent:?}");
-    assert_eq!((settle(&project, &files, sent.clone()), connections), (vec![], 1));
+    assert_eq!((settle(&project, &files, sent.clone(), SETTLED_WITHIN), connections), (vec![], 1));
     // The rules that run are those of the last good file, and whoever asks is told.
     assert_eq!(atime(&quiet.join("a")), 0);
     let status = ["exec", "-T", "qatime", "qatime", "status", "--json"];

@@ -34,7 +34,7 @@ fn follow_the_readme(project: &Project) {
     let mut command = Command::new("bash");
     command.args(arguments).env("QATIME_SYSLOG_PORT", project.port().to_string());
     let said = text(&command.output().unwrap(), &arguments);
-    assert!(said.ends_with("/projects/hello.txt\n"), "{said}");
+    assert!(said.ends_with("/projects/hello.txt"), "{said}");
 }
 
 /// A file that was last read in 1970, with these rights, which belongs to this user.

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -37,6 +38,9 @@ impl Error for BuildError {
 const SPARES_MAX: usize = 8;
 /// The largest buffer that is kept, in bytes.
 const SPARE_BYTES_MAX: usize = 512 << 10;
+
+/// How often those who wait for room look which lanes there are.
+const LANES_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Buffers that were used and can be used again: they go round between a source and the workers,
 /// so that the system need not take their pages back and clear them anew for each read.
@@ -108,6 +112,12 @@ impl Switch {
         self.0.store(Arc::new(inlets));
     }
 
+    /// From now on nobody waits for room in a lane: what was read is handed on.
+    pub fn stop_waiting(&self) {
+        let workers = Arc::clone(&self.0.load().workers);
+        self.set(Inlets { workers, lanes: Arc::new([]) });
+    }
+
     /// From now on nobody takes frames.
     pub fn close(&self) {
         self.set(Inlets::default());
@@ -174,9 +184,7 @@ impl Intake {
     /// [`Closed`] when the daemon stops.
     pub async fn reserve(&self) -> Result<Room<'_>, Closed> {
         if self.patient {
-            for lane in self.switch.lanes().iter() {
-                lane.room().await;
-            }
+            self.wait_for_lanes().await;
         }
         let worker = self.switch.worker(self.mine).ok_or(Closed)?;
         let permit = worker.reserve_owned().await.map_err(|_closed| Closed)?;
@@ -187,6 +195,22 @@ impl Intake {
     #[must_use]
     pub fn account(&self) -> &SourceAccount {
         &self.account
+    }
+
+    /// Waits for room in every lane. Other lanes may take their place meanwhile: so they are looked
+    /// at again now and then.
+    async fn wait_for_lanes(&self) {
+        loop {
+            let lanes = self.switch.lanes();
+            let all = async {
+                for lane in lanes.iter() {
+                    lane.room().await;
+                }
+            };
+            if tokio::time::timeout(LANES_INTERVAL, all).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// The buffers that its workers have done with.

@@ -7,13 +7,16 @@
 //! their order, and a queue is full only when the disk is.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::event::{Selection, Ticket};
 use crate::spool::{Mark, Next, Position, Reader, SpoolDepth, Store};
+
+/// How long to wait after the disk could not be read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How much a queue holds at most. It is full when either is reached.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +110,18 @@ struct Delivered {
 #[derive(Debug, Clone)]
 pub struct Gauge(Arc<Shared>);
 
+/// Tells whether anybody still has a queue.
+#[derive(Debug, Clone)]
+pub struct Trace(Weak<Shared>);
+
+impl Trace {
+    /// Whether anybody still has it.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 /// A queue's two ends. With a spool, what that has from before comes first.
 #[must_use]
 pub fn queue(limits: QueueLimits, spool: Option<Store>) -> (Producer, Consumer) {
@@ -154,16 +169,16 @@ impl Shared {
 
     fn is_half_free(&self) -> bool {
         match &self.spool {
-            Some(spool) => spool.is_half_free(),
-            None => self.lock().is_half_free(),
+            Some(spool) if !spool.is_failing() => spool.is_half_free(),
+            Some(_) | None => self.lock().is_half_free(),
         }
     }
 
     /// Whether a batch has to wait: with a spool it is its room that counts.
     fn has_room(&self, state: &State) -> bool {
         match &self.spool {
-            Some(spool) => !spool.is_full(),
-            None => !state.is_full(),
+            Some(spool) if !spool.is_failing() => !spool.is_full(),
+            Some(_) | None => !state.is_full(),
         }
     }
 
@@ -313,6 +328,9 @@ impl Drop for Producer {
     }
 }
 
+/// The disk cannot be read for now.
+struct Unreadable;
+
 /// What a look at the queue has shown.
 enum Ahead {
     Batch(Waiting),
@@ -342,11 +360,11 @@ impl Consumer {
                 Ahead::Batch(waiting) => return Some(self.take(waiting)),
                 Ahead::Ended => return None,
                 Ahead::Nothing => filled.await,
-                Ahead::OnDisk(position) => {
-                    if let Some(events) = self.read(position) {
-                        return Some(events);
-                    }
-                }
+                Ahead::OnDisk(position) => match self.read(position) {
+                    Ok(Some(events)) => return Some(events),
+                    Ok(None) => {}
+                    Err(Unreadable) => tokio::time::sleep(UNREADABLE_PAUSE).await,
+                },
             }
         }
     }
@@ -376,11 +394,12 @@ impl Consumer {
     }
 
     /// Reads the next batch that is on disk only, where there is one.
-    fn read(&mut self, position: Position) -> Option<Selection> {
+    fn read(&mut self, position: Position) -> Result<Option<Selection>, Unreadable> {
         let Self { shared, reader, .. } = self;
-        let spool = shared.spool.as_ref()?;
+        let Some(spool) = shared.spool.as_ref() else { return Ok(None) };
         let (events, mark) = match spool.read(reader, position, || shared.lock().behind = None) {
-            Next::CaughtUp => return None,
+            Next::CaughtUp => return Ok(None),
+            Next::Unreadable => return Err(Unreadable),
             Next::Damaged(mark) => (None, mark),
             Next::Events(events, mark) => (Some(events), mark),
         };
@@ -400,7 +419,7 @@ impl Consumer {
             self.taken.ticket = None;
             self.delivered();
         }
-        events
+        Ok(events)
     }
 
     /// Puts a batch back that was not delivered: it is the next one again.
@@ -421,6 +440,25 @@ impl Consumer {
         self.shared.signal_room();
         let in_memory = waiting.iter().filter(|waiting| waiting.mark.is_none());
         in_memory.map(|waiting| waiting.events.len()).sum()
+    }
+
+    /// Forgets what was delivered and not acknowledged: tickets are dropped, and what is on disk
+    /// comes again from there, with all that waits in memory and on disk. Gives how many events
+    /// of those that were delivered come again.
+    pub fn rewind(&mut self) -> u64 {
+        let Delivered { on_disk, .. } = std::mem::take(&mut self.delivered);
+        let Some(spool) = &self.shared.spool else { return 0 };
+        let first = spool.first();
+        let mut state = self.shared.lock();
+        state.waiting.retain(|waiting| waiting.mark.is_none());
+        state.depth = Depth {
+            events: state.waiting.iter().map(|waiting| waiting.events.len()).sum(),
+            bytes: state.waiting.iter().map(|waiting| waiting.events.memory_bytes()).sum(),
+        };
+        state.behind = first;
+        drop(state);
+        self.waiting_since = None;
+        on_disk.map_or(0, |(_, events)| events)
     }
 
     /// Whether what was taken is on disk as well, until it is [acknowledged](Self::acknowledge).
@@ -482,6 +520,19 @@ impl Drop for Consumer {
 }
 
 impl Gauge {
+    /// Another producer. Where there is none any more, the consumer may have ended already.
+    #[must_use]
+    pub fn producer(&self) -> Producer {
+        self.0.lock().producers += 1;
+        Producer(Arc::clone(&self.0))
+    }
+
+    /// What tells whether the queue is still there.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        Trace(Arc::downgrade(&self.0))
+    }
+
     /// How full the queue is, in memory.
     #[must_use]
     pub fn depth(&self) -> Depth {

@@ -37,6 +37,12 @@ impl Trigger {
     pub fn retire(&self) {
         self.0.send_modify(|order| *order = (*order).max(Order::Retire));
     }
+
+    /// Whether nobody listens any more: all that were to stop have ended.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.0.is_closed()
+    }
 }
 
 impl Shutdown {

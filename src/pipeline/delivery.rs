@@ -2,12 +2,12 @@
 //! is here.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 
 use super::lanes::{Lane, Order, Orders, Turn};
@@ -34,7 +34,7 @@ pub(super) struct Delivery {
     sink: Box<dyn Sink>,
     turn: Turn,
     /// Lanes that have to end before this one begins, since their sinks may work on the same files.
-    after: Vec<Turn>,
+    after: Vec<Weak<Mutex<Consumer>>>,
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
     orders: Orders,
@@ -72,7 +72,7 @@ impl Delivery {
     }
 
     /// Begins only after the deliveries of other lanes have ended.
-    pub(super) fn after(&mut self, lanes: Vec<Turn>) {
+    pub(super) fn after(&mut self, lanes: Vec<Weak<Mutex<Consumer>>>) {
         self.after = lanes;
     }
 
@@ -247,12 +247,19 @@ impl Delivery {
         let settled = self.account.settled() - self.settled_before;
         let is_gone = matches!(self.orders.current(), Order::Finish(_));
         let waiting = if is_gone { consumer.close() as u64 } else { 0 };
-        // What a sink that is gone has not settled stays on disk, where there is a spool.
+        let held = self.given.saturating_sub(settled);
+        // A source that waits to hear of its events hears that they were not settled; what is on
+        // disk comes from there to whoever takes over, what was settled already for a second time.
+        let again = consumer.rewind();
         let lost = if is_gone && consumer.has_spool() {
-            self.account.events_off_disk()
+            self.account.abandon_off_disk()
         } else {
-            self.given.saturating_sub(settled) + waiting
+            self.account.recovered_from_disk(again.saturating_sub(held));
+            held.saturating_sub(again) + waiting
         };
+        if lost == 0 {
+            return;
+        }
         self.account.count_rejected(Reason::SinkGone, lost);
         tracing::error!(
             component = self.account.name(),
@@ -264,9 +271,14 @@ impl Delivery {
 }
 
 /// Returns once all others have ended, and it is this delivery's turn.
-async fn wait_for_turn(others: Vec<Turn>, turn: &Turn) -> MutexGuard<'_, Consumer> {
+async fn wait_for_turn(
+    others: Vec<Weak<Mutex<Consumer>>>,
+    turn: &Turn,
+) -> MutexGuard<'_, Consumer> {
     for other in others {
-        drop(other.lock().await);
+        if let Some(other) = other.upgrade() {
+            drop(other.lock().await);
+        }
     }
     turn.lock().await
 }

@@ -13,7 +13,7 @@ use super::lanes::{Lane, Order};
 use super::routing::{Router, Routing};
 use super::worker::{Decoding, Outlet, Worker};
 use crate::component::{BuildError, Inlets, SinkContext, Work};
-use crate::queue::{Consumer, QueueLimits};
+use crate::queue::{Consumer, QueueLimits, Trace};
 use crate::spool::Spool;
 use crate::telemetry::{Ledger, RuleCount};
 
@@ -31,11 +31,29 @@ pub(super) struct Generation {
 /// A lane, and its sink.
 struct BuiltLane {
     lane: Lane,
-    /// Whether its queue is older than this generation.
-    is_known: bool,
     limits: QueueLimits,
     wait_max: Duration,
     delivery: Delivery,
+}
+
+/// A lane that is gone from the configuration, and may not have ended.
+#[derive(Debug, Clone)]
+pub(super) struct Gone {
+    name: String,
+    queue: Trace,
+    turn: Weak<Mutex<Consumer>>,
+}
+
+impl Gone {
+    fn new(lane: &Lane) -> Self {
+        let turn = Arc::downgrade(&lane.turn);
+        Self { name: lane.name.clone(), queue: lane.gauge.trace(), turn }
+    }
+
+    /// Whether anybody still has its queue.
+    pub(super) fn is_there(&self) -> bool {
+        self.queue.is_there()
+    }
 }
 
 /// What a generation is built on.
@@ -44,8 +62,8 @@ pub(super) struct Ground {
     pub(super) ledger: Ledger,
     /// The lanes that are there already.
     pub(super) lanes: Vec<Lane>,
-    /// Lanes that are gone from the configuration, by name: some may not have ended.
-    pub(super) gone: Vec<(String, Weak<Mutex<Consumer>>)>,
+    /// Lanes that are gone from the configuration.
+    pub(super) gone: Vec<Gone>,
     pub(super) spool: Option<Spool>,
     pub(super) reopened: watch::Receiver<u64>,
 }
@@ -62,7 +80,7 @@ impl Ground {
         if let Some(known) = self.lanes.iter().find(|lane| lane.name == *name) {
             return Ok(known.again());
         }
-        if self.gone.iter().any(|(gone, turn)| gone == name && turn.strong_count() > 0) {
+        if self.gone.iter().any(|gone| gone.name == *name && gone.queue.is_there()) {
             let cause = "the sink that had this name before has not finished; try again later";
             return Err(context.error(cause));
         }
@@ -83,13 +101,12 @@ impl Generation {
         for (name, config, build) in sinks {
             let (limits, wait_max) = (config.limits(), config.wait_max.get());
             let account = ground.ledger.draft_sink(&name);
-            let is_known = ground.lanes.iter().any(|lane| lane.name == name);
             let context = SinkContext { name, account };
             let mut lane = ground.lane(&context, limits)?;
             let sink = build(context)?;
             lane.atime = sink.watch();
             let delivery = Delivery::new(&lane, sink, ground.reopened.clone());
-            built.push(BuiltLane { lane, is_known, limits, wait_max, delivery });
+            built.push(BuiltLane { lane, limits, wait_max, delivery });
         }
         let decoding = Arc::new(Decoding { decoder, year, wanted: routing.wanted() });
         let workers = workers.max(1);
@@ -101,27 +118,26 @@ impl Generation {
     pub(super) fn start(
         self,
         ledger: &Ledger,
-        before: &[Lane],
+        (before, gone): (&[Lane], &mut Vec<Gone>),
         halting: &Halting,
         patience: Duration,
     ) -> Started {
-        let is_gone = |lane: &&Lane| !self.lanes.iter().any(|next| next.lane.name == lane.name);
-        let gone: Vec<_> = before.iter().filter(is_gone).collect();
         for lane in before {
-            let is_gone = gone.iter().any(|other| other.name == lane.name);
+            let is_gone = !self.lanes.iter().any(|next| next.lane.name == lane.name);
             lane.order(if is_gone { Order::Finish(patience) } else { Order::HandOver(patience) });
+            if is_gone {
+                gone.push(Gone::new(lane));
+            }
         }
         let mut outlets = Vec::with_capacity(self.lanes.len());
         let mut lanes = Vec::with_capacity(self.lanes.len());
         let mut deliveries = Vec::with_capacity(self.lanes.len());
-        for BuiltLane { lane, is_known, limits, wait_max, mut delivery } in self.lanes {
+        for BuiltLane { mut lane, limits, wait_max, mut delivery } in self.lanes {
             ledger.enter_sink(&lane.account);
-            lane.producer.set_limits(limits);
-            outlets.push(Outlet::new(&lane, wait_max));
-            if !is_known {
-                // What is new may work on the files of what is gone.
-                delivery.after(gone.iter().map(|lane| Arc::clone(&lane.turn)).collect());
-            }
+            lane.producer().set_limits(limits);
+            outlets.push(Outlet::new(&mut lane, wait_max));
+            // It may work on the files of what is gone.
+            delivery.after(gone.iter().map(|gone| gone.turn.clone()).collect());
             deliveries.push(delivery.start());
             lanes.push(lane);
         }
@@ -138,7 +154,7 @@ impl Generation {
             (Worker::new(decoding, router, outlets.clone(), rules, halting.clone()), work)
         };
         let team = Team(receivers.into_iter().map(worker).collect());
-        let gauges = lanes.iter().map(Lane::gauge).collect();
+        let gauges = lanes.iter().map(|lane| lane.gauge.clone()).collect();
         let inlets = Inlets { workers: senders.into(), lanes: gauges };
         Started { lanes, deliveries, inlets, team }
     }

@@ -75,8 +75,11 @@ impl Intakes {
                 }
             }
         }
+        self.retired.retain(|retired| !retired.trigger.is_unheard());
         for gone in before {
             gone.trigger.stop();
+            let of_it = self.retired.iter().filter(|retired| retired.name == gone.name);
+            of_it.for_each(|retired| retired.trigger.stop());
         }
     }
 

@@ -29,10 +29,12 @@ pub(super) enum Order {
 pub(super) type Turn = Arc<Mutex<Consumer>>;
 
 /// A sink's queue, and the way to whoever delivers from it now.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Lane {
     pub(super) name: String,
-    pub(super) producer: Producer,
+    pub(super) gauge: Gauge,
+    /// Keeps the queue open; only a lane at work has one.
+    producer: Option<Producer>,
     pub(super) account: Arc<SinkAccount>,
     /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
     pub(super) stalled: Arc<AtomicBool>,
@@ -52,7 +54,8 @@ impl Lane {
         let (producer, consumer) = queue(limits, spool);
         Self {
             name: name.to_owned(),
-            producer,
+            gauge: producer.gauge(),
+            producer: Some(producer),
             account,
             stalled: Arc::default(),
             turn: Arc::new(Mutex::new(consumer)),
@@ -61,9 +64,30 @@ impl Lane {
         }
     }
 
-    /// The same queue, for the delivery that takes over.
+    /// The same queue, for the delivery that takes over. It does not keep the queue open before
+    /// [`Self::producer`] is asked for.
     pub(super) fn again(&self) -> Self {
-        Self { orders: Arc::new(watch::Sender::new(Order::Deliver)), ..self.clone() }
+        let orders = Arc::new(watch::Sender::new(Order::Deliver));
+        Self { orders, ..self.detached() }
+    }
+
+    /// The same lane, which does not keep the queue open.
+    pub(super) fn detached(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            gauge: self.gauge.clone(),
+            producer: None,
+            account: Arc::clone(&self.account),
+            stalled: Arc::clone(&self.stalled),
+            turn: Arc::clone(&self.turn),
+            atime: self.atime.clone(),
+            orders: Arc::clone(&self.orders),
+        }
+    }
+
+    /// Keeps the queue open, and gives another end to put batches in.
+    pub(super) fn producer(&mut self) -> Producer {
+        self.producer.get_or_insert_with(|| self.gauge.producer()).clone()
     }
 
     pub(super) fn order(&self, order: Order) {
@@ -77,11 +101,7 @@ impl Lane {
     /// What can be seen of it from outside.
     pub(super) fn view(&self) -> LaneView {
         let (name, stalled) = (self.account.name().to_owned(), Arc::clone(&self.stalled));
-        LaneView { name, gauge: self.gauge(), stalled, atime: self.atime.clone() }
-    }
-
-    pub(super) fn gauge(&self) -> Gauge {
-        self.producer.gauge()
+        LaneView { name, gauge: self.gauge.clone(), stalled, atime: self.atime.clone() }
     }
 }
 

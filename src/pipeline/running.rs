@@ -1,21 +1,19 @@
 //! A pipeline at work: it can be watched, given other rules, and drained.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task;
 
 use super::blueprint::{Blueprint, Next};
-use super::generation::{Generation, Ground, Started};
+use super::generation::{Generation, Gone, Ground, Started};
 use super::halt::{Halt, Halting, halt};
 use super::intakes::Intakes;
 use super::lanes::Lane;
 use super::monitor::View;
 use crate::component::{BuildError, Inlets, Switch};
-use crate::queue::Consumer;
 use crate::spool::Spool;
 use crate::telemetry::{Ledger, LedgerReport};
 
@@ -33,7 +31,7 @@ pub struct RunningPipeline {
     intakes: Intakes,
     lanes: Vec<Lane>,
     /// Lanes that are gone from the configuration; some may not have ended.
-    gone: Vec<(String, Weak<Mutex<Consumer>>)>,
+    gone: Vec<Gone>,
     spool: Option<Spool>,
     /// The threads of deliveries, of earlier generations as well.
     deliveries: Vec<JoinHandle<()>>,
@@ -111,17 +109,12 @@ impl RunningPipeline {
         sources: Vec<(String, Next)>,
         patience: Duration,
     ) {
+        self.gone.retain(Gone::is_there);
         let Started { lanes, deliveries, inlets, team } =
-            generation.start(&self.ledger, &self.lanes, &self.halting, patience);
+            generation.start(&self.ledger, (&self.lanes, &mut self.gone), &self.halting, patience);
         self.switch.set(inlets);
         // What an old worker holds of its lanes goes when it has ended.
-        let before = std::mem::replace(&mut self.lanes, lanes);
-        self.gone.retain(|(_, turn)| turn.strong_count() > 0);
-        for lane in before {
-            if !self.lanes.iter().any(|next| next.name == lane.name) {
-                self.gone.push((lane.name.clone(), Arc::downgrade(&lane.turn)));
-            }
-        }
+        self.lanes = lanes;
         self.deliveries.retain(|thread| !thread.is_finished());
         self.deliveries.extend(deliveries);
         let before = std::mem::replace(&mut self.workers, task::spawn(std::future::ready(vec![])));
@@ -167,7 +160,8 @@ impl RunningPipeline {
     #[must_use]
     pub fn groundwork(&self) -> Groundwork {
         let ground = Ground::new(self.ledger.clone(), self.reopen.subscribe());
-        let (lanes, gone, spool) = (self.lanes.clone(), self.gone.clone(), self.spool.clone());
+        let lanes = self.lanes.iter().map(Lane::detached).collect();
+        let (gone, spool) = (self.gone.clone(), self.spool.clone());
         Groundwork(Ground { lanes, gone, spool, ..ground })
     }
 
@@ -189,6 +183,8 @@ impl RunningPipeline {
     pub async fn drain(self, grace: Duration) -> LedgerReport {
         self.intakes.stop();
         let Self { mut intakes, switch, lanes, deliveries, workers, ledger, .. } = self;
+        // A sink that is full must not keep others from being told.
+        switch.stop_waiting();
         let drained = async {
             intakes.exhausted().await;
             switch.close();

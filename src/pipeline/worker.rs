@@ -36,8 +36,9 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(lane: &Lane, wait_max: Duration) -> Self {
-        let Lane { producer, account, stalled, .. } = lane.clone();
+    pub(super) fn new(lane: &mut Lane, wait_max: Duration) -> Self {
+        let producer = lane.producer();
+        let (account, stalled) = (Arc::clone(&lane.account), Arc::clone(&lane.stalled));
         Self { producer, account, wait_max, stalled }
     }
 

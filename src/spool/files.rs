@@ -102,11 +102,6 @@ impl Files {
         };
         let mut left = Left::default();
         for number in numbers(directory)? {
-            if number < files.acknowledged.segment {
-                // The process died before it could.
-                fs::remove_file(path_of(directory, number))?;
-                continue;
-            }
             files.take_over(number, &mut left)?;
         }
         Ok((files, left))
@@ -119,6 +114,8 @@ impl Files {
         let length = file.metadata()?.len();
         let shown = path.display();
         match segment::opening(&file, length)? {
+            // The process died before it could.
+            Opening::Good if number < self.acknowledged.segment => return fs::remove_file(&path),
             Opening::Good => {}
             Opening::Empty => return fs::remove_file(&path),
             Opening::Version(version) => {
@@ -242,8 +239,10 @@ impl Files {
                 let aside = path.with_extension("spool.damaged");
                 fs::rename(&path, &aside)?;
                 tracing::error!(component = "spool", file = %aside.display(), "set aside");
-            } else {
-                fs::remove_file(&path)?;
+            } else if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
             }
             self.bytes -= first.length;
             self.segments.pop_front();

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +15,8 @@ use crate::telemetry::{SinkAccount, Throttle};
 
 /// So many buffers for records are kept.
 const BUFFERS_MAX: usize = 8;
+/// A record that the system could not read so often is given up, with those behind it in its file.
+const READ_FAILURES_MAX: u32 = 30;
 /// The largest buffer that is kept, in bytes.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
 
@@ -37,6 +39,8 @@ pub(crate) enum Next {
     /// A record cannot be read; its events have been rejected under a name.
     Damaged(Mark),
     Events(Selection, Mark),
+    /// The system cannot read it now: to be tried again after a while.
+    Unreadable,
 }
 
 /// Where a reader has got to: it keeps the file open.
@@ -44,6 +48,8 @@ pub(crate) enum Next {
 pub(crate) struct Reader {
     open: Option<(u64, File)>,
     payload: Vec<u8>,
+    /// How often in a row the system could not read.
+    failures: u32,
 }
 
 /// One sink's events on disk.
@@ -51,6 +57,8 @@ pub(crate) struct Reader {
 pub struct Store {
     files: Mutex<Files>,
     limits: Limits,
+    /// Whether the last record was refused by the disk.
+    failing: AtomicBool,
     /// As [`Files::bytes`], to look at without waiting for a write.
     bytes: AtomicU64,
     /// What is before it is on the disk. Held while that is brought about, so that those who wait
@@ -76,9 +84,9 @@ impl Store {
         held: Arc<File>,
     ) -> io::Result<Self> {
         let (files, left) = Files::open(directory, limits)?;
-        account.recovered_from_disk(left.events);
+        // A sink that was taken out and comes back owes what it left here already.
+        account.found_on_disk(left.events - left.lost, left.lost);
         account.count_rejected(Reason::SpoolDamaged, left.lost);
-        account.put_on_disk(left.events - left.lost);
         if left.events > 0 {
             tracing::info!(
                 component = account.name(),
@@ -88,6 +96,7 @@ impl Store {
         }
         Ok(Self {
             limits,
+            failing: AtomicBool::new(false),
             bytes: AtomicU64::new(files.bytes()),
             synced: Mutex::new(files.tail()),
             files: Mutex::new(files),
@@ -112,6 +121,11 @@ impl Store {
     /// Whether nothing more is to be appended.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Acquire) >= self.limits.bytes_max
+    }
+
+    /// Whether the disk refuses what is to be written: then the room in memory counts.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Whether at least half of the room is free.
@@ -166,6 +180,7 @@ impl Store {
         let mut files = lock(&self.files);
         let appended = files.append(record, count);
         self.bytes.store(files.bytes(), Ordering::Release);
+        self.failing.store(appended.is_err(), Ordering::Relaxed);
         match appended {
             Ok(mark) => {
                 self.account.put_on_disk(count);
@@ -218,14 +233,21 @@ impl Store {
             };
             (start, limit, path_of(files.directory(), start.segment))
         };
-        match reader.read(start, limit, &path) {
+        let found = reader.read(start, limit, &path);
+        reader.failures = if found.is_ok() { 0 } else { reader.failures + 1 };
+        match found {
             Ok(Found::Events(events, end)) => {
                 let mark = Mark { start, end, events: events.len() as u64 };
                 Next::Events(events, mark)
             }
             Ok(Found::Damaged { end, events }) => self.damaged(Mark { start, end, events }, None),
+            Err(error) if reader.failures < READ_FAILURES_MAX => {
+                reader.open = None;
+                self.complain("cannot be read; it is tried again", &error);
+                Next::Unreadable
+            }
             Err(error) => {
-                // What cannot be read now cannot hold up what comes behind it.
+                // What cannot be read cannot hold up what comes behind it for ever.
                 let end = Position { offset: limit, ..start };
                 self.damaged(Mark { start, end, events: 1 }, Some(&error))
             }
@@ -289,7 +311,7 @@ impl Reader {
         if self.open.as_ref().is_none_or(|(number, _)| *number != start.segment) {
             self.open = Some((start.segment, File::open(path)?));
         }
-        let Self { open: Some((_, file)), payload } = self else {
+        let Self { open: Some((_, file)), payload, .. } = self else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let head = segment::head_at(file, start.offset, limit)?;

@@ -226,6 +226,13 @@ impl SinkAccount {
         self.recovered.fetch_add(events, Ordering::Relaxed);
     }
 
+    /// Counts what a spool that is opened has on disk, and what of it is lost. What this process
+    /// left there itself is routed already.
+    pub fn found_on_disk(&self, events: u64, lost: u64) {
+        let known = self.on_disk.swap(events, Ordering::AcqRel);
+        self.recovered_from_disk((events + lost).saturating_sub(known));
+    }
+
     /// Counts events that are on disk from now on.
     pub fn put_on_disk(&self, events: u64) {
         self.on_disk.fetch_add(events, Ordering::Relaxed);
@@ -247,9 +254,11 @@ impl SinkAccount {
         self.unspooled.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// How many such events are not settled.
-    pub fn events_off_disk(&self) -> u64 {
-        self.off_disk.load(Ordering::Acquire)
+    /// Gives up what is neither settled nor on disk; gives how many events that is.
+    pub fn abandon_off_disk(&self) -> u64 {
+        let Ok(left) = u64::try_from(self.report().in_flight) else { return 0 };
+        let off_disk = self.off_disk.swap(0, Ordering::AcqRel);
+        left.min(off_disk)
     }
 
     /// Counts such events as settled.
@@ -277,11 +286,11 @@ impl SinkAccount {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many events came to their end in the sink: all but those that its queue refused.
+    /// How many events came to their end in the sink: all but those that its queue refused or lost.
     #[must_use]
     pub fn settled(&self) -> u64 {
         let rejected = self.account.reasons.report();
-        let by_queue = rejected.of(Reason::QueueFull);
+        let by_queue = rejected.of(Reason::QueueFull) + rejected.of(Reason::SpoolDamaged);
         let delivered = self.delivered.load(Ordering::Acquire);
         delivered + self.superseded.load(Ordering::Acquire) + rejected.total() - by_queue
     }

@@ -199,3 +199,22 @@ fn nothing_is_lost_but_what_lay_in_the_sockets_of_who_was_killed() {
     assert_indexed(&project, &sent, &rsyslog.missing);
     project.down();
 }
+
+#[test]
+fn nothing_is_lost_where_qatime_and_redis_are_restarted_in_order() {
+    let project = Project::up();
+    let files = Files::create(&project.tree(), 2 * PER_KILL);
+    for (number, service) in ["qatime", "redis"].into_iter().enumerate() {
+        let from = number * PER_KILL;
+        let load = Load::start(project.address(), from..from + PER_KILL, PER_SECOND);
+        std::thread::sleep(BEFORE);
+        project.compose(&["restart", service]);
+        project.wait_until("it is healthy again", || project.health(service) == "healthy");
+        std::thread::sleep(AFTER);
+        let (sent, connections) = load.stop();
+        let missing = settle(&project, &files, sent.clone(), SETTLED_WITHIN);
+        println!("{service} restarted: {} events sent, {} missing", sent.len(), missing.len());
+        assert_eq!((missing, connections), (vec![], 1), "{service}");
+    }
+    project.down();
+}

@@ -294,6 +294,15 @@ fn a_wrong_password_is_said_without_the_password() {
 }
 
 #[test]
+fn a_redis_that_does_not_know_auth_is_told_without_the_password() {
+    let redis = RedisServer::start_with(&["--rename-command", "AUTH", ""]);
+    let (daemon, _pipe) = ingest(&format!("{}, password = \"hunter5\"", quick(redis.port)), "");
+    daemon.wait_until("refusal", || complaints(&daemon.log(), "refused") == 1);
+    let log = daemon.log();
+    assert!(log.contains("answers AUTH with ERR") && !log.contains("hunter"), "{log}");
+}
+
+#[test]
 fn a_user_without_the_right_is_told_so() {
     let redis = RedisServer::start();
     redis.cli(&["ACL", "SETUSER", "ingest", "on", ">secret", "~qatime", "+ping"]);

@@ -493,6 +493,28 @@ fn a_worker_that_restarts_under_its_name_goes_on_with_what_it_had() {
 }
 
 #[test]
+fn what_was_trimmed_before_it_was_read_is_counted() {
+    let redis = RedisServer::start();
+    redis.cli(&["XGROUP", "CREATE", "qatime", "qatime", "0", "MKSTREAM"]);
+    for line in messages(0..3).lines() {
+        redis.cli(&["XADD", "qatime", "*", "message", line]);
+    }
+    for consumer in ["one", "gone"] {
+        let read = ["XREADGROUP", "GROUP", "qatime", consumer, "COUNT", "1", "STREAMS", "qatime"];
+        redis.cli(&[&read[..], &[">"]].concat());
+    }
+    redis.cli(&["XTRIM", "qatime", "MAXLEN", "1"]);
+    let worker = start_worker(&quick(redis.port), "consumer = \"one\"\nclaim_idle = \"100ms\"");
+    assert_eq!(worker.wait_for_lines("paths", 1), paths(2..3));
+    wait_until("acknowledgement", || redis.group("qatime", "pending") == Some(0));
+    let ended = worker.stop();
+    ended.assert_settled();
+    let source = ended.account("sources.stream");
+    assert_eq!((&source["received"], &source["rejected"]["trimmed"]), (&3.into(), &2.into()));
+    assert!(ended.log.contains("was trimmed before a worker had read"), "{}", ended.log);
+}
+
+#[test]
 fn a_worker_waits_for_a_redis_and_makes_its_group_anew() {
     let mut redis = RedisServer::start();
     let server = quick(redis.port);

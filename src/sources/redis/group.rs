@@ -277,16 +277,24 @@ fn streams(names: &Names, answer: Value) -> Option<Vec<Found>> {
     found.collect()
 }
 
-/// What `XAUTOCLAIM` answers: the next cursor, the entries, and the ids of deleted ones.
+/// What `XAUTOCLAIM` answers: the next cursor, the entries, and, from Redis 7 on, the ids of those
+/// that were trimmed away, which are then pending for nobody.
 fn claimed(key: usize, answer: Value) -> Option<(Found, Id)> {
     let Value::Array(parts) = answer else { return None };
     let mut parts = parts.into_iter();
     let Value::BulkString(cursor) = parts.next()? else { return None };
-    Some((Found { key, entries: entries(parts.next()?)? }, Id::parse(&cursor)?))
+    let mut found = Found { key, entries: entries(parts.next()?)? };
+    if let Some(Value::Array(trimmed)) = parts.next() {
+        for id in trimmed {
+            let Value::BulkString(id) = id else { return None };
+            found.entries.push(Entry { id: Id::parse(&id)?, fields: None });
+        }
+    }
+    Some((found, Id::parse(&cursor)?))
 }
 
 /// The names of consumers with nothing pending that are idle for so long.
-fn dead(answer: &Value, idle_min: Duration) -> Option<Vec<String>> {
+fn dead(answer: &Value, idle_min: Duration) -> Option<Vec<&[u8]>> {
     let Value::Array(consumers) = answer else { return None };
     let mut dead = Vec::new();
     for consumer in consumers {

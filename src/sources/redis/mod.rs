@@ -9,6 +9,7 @@
 
 mod entry;
 mod group;
+mod parcel;
 mod reader;
 
 use std::time::Duration;

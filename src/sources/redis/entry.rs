@@ -278,7 +278,7 @@ mod tests {
         let long = vec![b'x'; ENTRY_BYTES_MAX];
         for (content, reason, length, shown) in [
             (read(&[(b"message", &long)]), Reason::FrameTooLong, ENTRY_BYTES_MAX + 7, 265),
-            (super::content(None), Reason::Trimmed, 0, 0),
+            (content(None), Reason::Trimmed, 0, 0),
         ] {
             let Content::Rejected { reason: given, bytes, example } = content else { panic!() };
             assert_eq!((given, bytes, example.len()), (reason, length as u64, shown));

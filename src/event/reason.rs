@@ -102,6 +102,8 @@ reasons! {
     SpoolDamaged = "spool_damaged",
     /// A symbolic link stands on the way to the file.
     Symlink = "symlink",
+    /// The stream was trimmed before a worker had read the entry.
+    Trimmed = "trimmed",
     /// The message ends before its fields do.
     Truncated = "truncated",
     /// The path lies outside the prefixes that the sink maps.

@@ -153,6 +153,14 @@ impl Error {
         Self { kind: kind_of(code, detail), cause: cause.trim_end().to_owned(), redirect }
     }
 
+    /// The server answered the login with an error. Its own words are left out: of a command that
+    /// it does not know it repeats the arguments, and so the password.
+    pub(super) fn login_refused(server: &str, error: &ServerError) -> Self {
+        let code = error.code();
+        let kind = kind_of(code, error.details().unwrap_or_default());
+        Self::new(kind, format!("redis at {server} answers AUTH with {code}"))
+    }
+
     /// An answer that makes no sense here.
     #[must_use]
     pub fn senseless(server: &str, wanted: &str) -> Self {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
 use redis::{
-    Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates, Value,
+    Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, ServerError,
+    TlsCertificates, Value,
 };
 
 use super::commands::{Commands, SLOTS, Slot};
@@ -103,8 +104,16 @@ impl Node {
     /// The next answer; `Err` where the connection is no more, `Ok(Err)` where the answer is an
     /// error.
     pub(super) fn receive(&mut self) -> Result<Result<Value, Error>, Error> {
+        self.receive_as(Error::answered)
+    }
+
+    /// The next answer, where `told` makes an error of the server's words.
+    fn receive_as(
+        &mut self,
+        told: fn(&str, &ServerError) -> Error,
+    ) -> Result<Result<Value, Error>, Error> {
         match self.connection.recv_response() {
-            Ok(Value::ServerError(error)) => Ok(Err(Error::answered(&self.name, &error))),
+            Ok(Value::ServerError(error)) => Ok(Err(told(&self.name, &error))),
             Ok(value) => Ok(Ok(value)),
             Err(error) => Err(Error::broken(&self.name, &error)),
         }
@@ -132,6 +141,7 @@ impl Node {
                 commands.command(Slot::ANY, &[b"AUTH", password.reveal().as_bytes()]);
             }
         }
+        let logins = commands.len();
         if login.database != 0 {
             let database = login.database.to_string();
             commands.command(Slot::ANY, &[b"SELECT", database.as_bytes()]);
@@ -139,8 +149,9 @@ impl Node {
         let needed = commands.len();
         commands.command(Slot::ANY, &[b"CLIENT", b"SETNAME", CLIENT_NAME]);
         self.send(commands.bytes())?;
-        for _ in 0..needed {
-            match self.receive()?? {
+        for answer in 0..needed {
+            let told = if answer < logins { Error::login_refused } else { Error::answered };
+            match self.receive_as(told)?? {
                 Value::Okay => {}
                 _ => return Err(Error::senseless(&self.name, "OK")),
             }

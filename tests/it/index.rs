@@ -233,6 +233,30 @@ fn odd_paths_are_kept_byte_by_byte_and_others_refused() {
 }
 
 #[test]
+fn a_late_rename_may_lead_into_its_own_directory() {
+    let server = RedisServer::start();
+    for more in ["index.partitions = 3", "index.names = false"] {
+        server.ask(&["FLUSHALL"]);
+        let mut rig = Rig::new(&[server.port], more);
+        rig.give(&[accessed("/a/1", 1_000), accessed("/a/d/2", 2_000), accessed("/a/3", 9_000)]);
+        let rename = |from: &str, to: &str, nanos| {
+            let (from, to) = (from.as_bytes().to_vec(), to.as_bytes().to_vec());
+            Op::RenameTree { from, to, nanos }
+        };
+        // mv a b; mkdir a; mv b a/z; the second node is the first to be heard.
+        rig.give(&[rename("/b/", "/a/z/", 8_000), rename("/a/", "/b/", 5_000)]);
+        rig.flush();
+        let expected = [(1_000, "/a/z/1"), (2_000, "/a/z/d/2"), (9_000, "/a/3")];
+        assert_eq!(rig.content(), expected.map(|(nanos, path)| (nanos, path.into())), "{more}");
+        // There and back, and again late: it is where it was.
+        rig.give(&[rename("/b/", "/a/", 30_000), rename("/a/", "/b/", 20_000)]);
+        rig.flush();
+        assert_eq!(rig.content().len(), 3, "{more}");
+        assert_eq!(rig.report().in_flight, 0, "{more}");
+    }
+}
+
+#[test]
 fn a_huge_directory_moves_while_others_are_answered() {
     const FILES: usize = 30_000;
     let server = RedisServer::start();

@@ -207,7 +207,8 @@ fn refused(
     repair: impl FnOnce(&RedisServer),
 ) {
     trouble(redis);
-    let (daemon, mut pipe) = ingest(server, "");
+    // Several batches are on their way at once.
+    let (daemon, mut pipe) = ingest(server, "pipeline_commands_max = 400");
     pipe.write_all(messages(0..2500).as_bytes()).unwrap();
     daemon.wait_until(reason, || complaints(&daemon.log(), reason) == 1);
     // Nothing else is disturbed.
@@ -222,7 +223,7 @@ fn refused(
     let sink = ended.account("sinks.stream");
     assert_eq!((&sink["delivered"], &sink["outage"]), (&2500.into(), &serde_json::Value::Null));
     assert!(sink["failures"][reason].as_u64() >= Some(1), "{sink}");
-    assert_eq!(sorted(redis.field("qatime", "path")), sorted(paths(0..2500)));
+    assert_eq!(redis.field("qatime", "path"), paths(0..2500), "in their order");
 }
 
 #[test]
@@ -291,6 +292,15 @@ fn a_wrong_password_is_said_without_the_password() {
     let (daemon, _pipe) = ingest(&format!("{}, password = \"hunter4\"", quick(open.port)), "");
     daemon.wait_until("wrong", || complaints(&daemon.log(), "wrong_password") == 1);
     assert!(!daemon.log().contains("hunter"), "{}", daemon.log());
+}
+
+#[test]
+fn a_redis_that_does_not_know_auth_is_told_without_the_password() {
+    let redis = RedisServer::start_with(&["--rename-command", "AUTH", ""]);
+    let (daemon, _pipe) = ingest(&format!("{}, password = \"hunter5\"", quick(redis.port)), "");
+    daemon.wait_until("refusal", || complaints(&daemon.log(), "refused") == 1);
+    let log = daemon.log();
+    assert!(log.contains("answers AUTH with ERR") && !log.contains("hunter"), "{log}");
 }
 
 #[test]
@@ -480,6 +490,28 @@ fn a_worker_that_restarts_under_its_name_goes_on_with_what_it_had() {
     ended.assert_settled();
     let source = ended.account("sources.stream");
     assert_eq!((&source["received"], &source["rejected"]["bad_body"]), (&4.into(), &1.into()));
+}
+
+#[test]
+fn what_was_trimmed_before_it_was_read_is_counted() {
+    let redis = RedisServer::start();
+    redis.cli(&["XGROUP", "CREATE", "qatime", "qatime", "0", "MKSTREAM"]);
+    for line in messages(0..3).lines() {
+        redis.cli(&["XADD", "qatime", "*", "message", line]);
+    }
+    for consumer in ["one", "gone"] {
+        let read = ["XREADGROUP", "GROUP", "qatime", consumer, "COUNT", "1", "STREAMS", "qatime"];
+        redis.cli(&[&read[..], &[">"]].concat());
+    }
+    redis.cli(&["XTRIM", "qatime", "MAXLEN", "1"]);
+    let worker = start_worker(&quick(redis.port), "consumer = \"one\"\nclaim_idle = \"100ms\"");
+    assert_eq!(worker.wait_for_lines("paths", 1), paths(2..3));
+    wait_until("acknowledgement", || redis.group("qatime", "pending") == Some(0));
+    let ended = worker.stop();
+    ended.assert_settled();
+    let source = ended.account("sources.stream");
+    assert_eq!((&source["received"], &source["rejected"]["trimmed"]), (&3.into(), &2.into()));
+    assert!(ended.log.contains("was trimmed before a worker had read"), "{}", ended.log);
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Cold {
         };
         let limit = if self.totals { 0 } else { self.limit.unwrap_or(u64::MAX) };
         let mut listing = Listing::new(form, now, limit, self.totals);
-        let mut totals = Totals::new(under.len());
+        let mut totals = Totals::new(&under);
         let failed = |source| ColdError::Read { sink: sink.to_owned(), source };
         let mut reader = Reader::open(config, before, &under).map_err(failed)?;
         listing.begin()?;

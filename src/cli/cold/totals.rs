@@ -20,8 +20,8 @@ pub(super) struct Total {
 /// The totals.
 #[derive(Debug)]
 pub(super) struct Totals {
-    /// How many bytes the directory has above which nothing lies.
-    base: usize,
+    /// The directory above which nothing lies.
+    base: Vec<u8>,
     directories: HashMap<Vec<u8>, Total>,
     /// Paths in further directories.
     pub(super) other_paths: u64,
@@ -30,17 +30,17 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    /// None. All paths will begin with the same directory, of so many bytes.
-    pub(super) fn new(base: usize) -> Self {
-        Self { base, directories: HashMap::new(), other_paths: 0, paths: 0 }
+    /// None. All paths will begin with the same directory; others are not counted.
+    pub(super) fn new(base: &[u8]) -> Self {
+        Self { base: base.to_vec(), directories: HashMap::new(), other_paths: 0, paths: 0 }
     }
 
     /// Counts a path. The oldest come first.
     pub(super) fn count(&mut self, found: &Found) {
+        let Some(rest) = found.path.strip_prefix(&self.base[..]) else { return };
         self.paths += 1;
-        let rest = &found.path[self.base..];
         let length = memchr::memchr(b'/', rest).map_or(0, |slash| slash + 1);
-        let directory = &found.path[..self.base + length];
+        let directory = &found.path[..self.base.len() + length];
         if let Some(total) = self.directories.get_mut(directory) {
             total.paths += 1;
             total.oldest = total.oldest.min(found.time);
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn paths_count_for_the_directory_beneath_the_base() {
-        let mut totals = Totals::new(3);
+        let mut totals = Totals::new(b"/b/");
         for (path, nanos) in
-            [("/b/x/1", 4), ("/b/x/", 5), ("/b/file", 6), ("/b/", 7), ("/b/y/z/", 8)]
+            [("/b/x/1", 4), ("/b/x/", 5), ("/b/file", 6), ("/b/", 7), ("/b/y/z/", 8), ("/", 9)]
         {
             let time = Timestamp::from_nanos(nanos);
             totals.count(&Found { time, path: path.into() });

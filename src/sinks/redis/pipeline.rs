@@ -138,14 +138,16 @@ impl Pipeline {
                 }
             }
         }
+        // What is still on its way is older.
+        while !self.sent.is_empty() {
+            self.receive();
+        }
         self.again.push_back(commands);
     }
 
-    /// What was sent has to be sent again, in its order.
+    /// What was sent has to be sent again, in its order. It is newer than what has to be already.
     fn recall(&mut self) {
-        while let Some(commands) = self.sent.pop_back() {
-            self.again.push_front(commands);
-        }
+        self.again.append(&mut self.sent);
     }
 
     /// Reads the answers to the oldest commands.
@@ -153,7 +155,11 @@ impl Pipeline {
         let Some(commands) = self.sent.pop_front() else { return };
         let mut answers = Answers::new(commands.len(), self.is_done);
         let read = self.client.receive(commands.len(), |index, answer| answers.take(index, answer));
-        let error = self.settle(&answers, commands);
+        let (left, error) = self.settle(&answers, commands);
+        self.again.extend(left);
+        if !self.client.is_connected() {
+            self.recall();
+        }
         // What a cluster has moved is followed at the next occasion, without a word.
         let error = error.filter(|error| error.kind() != ErrorKind::Moved);
         self.trouble = self.trouble.take().or_else(|| read.err()).or(error);
@@ -163,27 +169,31 @@ impl Pipeline {
     fn run(&mut self, commands: Commands) -> Result<(), Error> {
         let mut answers = Answers::new(commands.len(), self.is_done);
         let read = self.client.run(&commands, |index, answer| answers.take(index, answer));
-        let error = self.settle(&answers, commands);
+        let (left, error) = self.settle(&answers, commands);
+        if let Some(left) = left {
+            self.again.push_front(left);
+        }
         read.and_then(|()| error.map_or(Ok(()), Err))
     }
 
-    /// Counts what was done, and keeps the rest. Gives an error of the rest.
-    fn settle(&mut self, answers: &Answers, mut commands: Commands) -> Option<Error> {
+    /// Counts what was done. Gives the rest, and an error of it.
+    fn settle(
+        &mut self,
+        answers: &Answers,
+        mut commands: Commands,
+    ) -> (Option<Commands>, Option<Error>) {
         let done = answers.done.iter().filter(|done| **done).count();
         self.done += done as u64;
-        if !self.client.is_connected() {
-            self.recall();
-        }
-        let mut spare = self.spares.pop().unwrap_or_default();
-        if done < commands.len() {
-            let left = answers.done.iter().enumerate().filter(|(_, done)| !**done);
-            left.for_each(|(index, _)| spare.copy(&commands, index));
-            self.again.push_front(std::mem::take(&mut spare));
-        }
+        let left = (done < commands.len()).then(|| {
+            let mut left = self.spares.pop().unwrap_or_default();
+            let places = answers.done.iter().enumerate().filter(|(_, done)| !**done);
+            places.for_each(|(place, _)| left.copy(&commands, place));
+            left
+        });
         commands.clear();
-        self.spares.extend([spare, commands]);
+        self.spares.push(commands);
         self.spares.truncate(SPARES_MAX);
-        answers.error.clone()
+        (left, answers.error.clone())
     }
 }
 

@@ -6,6 +6,11 @@ use std::fmt;
 use crate::event::{Column, Fields, Flags, LABELS_MAX, NumberColumn, Reason, is_label_key};
 use crate::redis::Value;
 
+/// How many bytes the names and values of an entry may have. A longer one is rejected.
+pub(super) const ENTRY_BYTES_MAX: usize = 4 << 20;
+/// How much of an entry is shown where it is rejected, in bytes, about.
+const EXAMPLE_BYTES: usize = 256;
+
 /// The id of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id {
@@ -35,6 +40,13 @@ pub(super) struct Entry {
     pub(super) id: Id,
     /// Names and values in turn; `None` where it was deleted, or trimmed away, meanwhile.
     pub(super) fields: Option<Vec<Value>>,
+}
+
+impl Entry {
+    /// How many bytes its names and values have.
+    pub(super) fn bytes(&self) -> usize {
+        self.fields.iter().flatten().map(bytes_of).sum()
+    }
 }
 
 /// The entries of an answer such as `[[id, [name, value, …]], …]`; `None` where it is another.
@@ -74,16 +86,27 @@ pub(super) enum Content {
     /// Nothing that is of use.
     Rejected {
         reason: Reason,
-        /// Its fields, as an example for the log.
+        /// How many bytes it has.
+        bytes: u64,
+        /// The beginning of its fields, as an example for the log.
         example: Vec<u8>,
     },
 }
 
-/// What the fields of an entry say. Those with unknown names mean nothing.
-pub(super) fn content(pairs: Vec<Value>) -> Content {
+/// What the fields of an entry say. Those with unknown names mean nothing. `None` are those of an
+/// entry that is no more.
+pub(super) fn content(fields: Option<Vec<Value>>) -> Content {
+    let rejected = |reason, bytes: usize, example| {
+        let bytes = bytes as u64;
+        Content::Rejected { reason, bytes, example }
+    };
+    let Some(pairs) = fields else { return rejected(Reason::Trimmed, 0, Vec::new()) };
     let bytes: usize = pairs.iter().map(bytes_of).sum();
+    if bytes > ENTRY_BYTES_MAX {
+        return rejected(Reason::FrameTooLong, bytes, beginning(&pairs));
+    }
+    let example = beginning(&pairs);
     let mut event = Builder::default();
-    let mut example = Vec::new();
     let mut pairs = pairs.into_iter();
     while let (Some(Value::BulkString(name)), Some(Value::BulkString(value))) =
         (pairs.next(), pairs.next())
@@ -91,16 +114,28 @@ pub(super) fn content(pairs: Vec<Value>) -> Content {
         if name == b"message" {
             return Content::Message(value);
         }
-        if example.len() < 256 {
-            example.extend_from_slice(&[&name[..], b"=", &value[..value.len().min(256)]].concat());
-            example.push(b' ');
-        }
         event.set(&name, value);
     }
     match event.finish() {
         Ok(fields) => Content::Event(fields, bytes as u64),
-        Err(reason) => Content::Rejected { reason, example },
+        Err(reason) => rejected(reason, bytes, example),
     }
+}
+
+/// The beginning of some fields, as an example.
+fn beginning(pairs: &[Value]) -> Vec<u8> {
+    let mut example = Vec::new();
+    for pair in pairs.chunks_exact(2) {
+        let [Value::BulkString(name), Value::BulkString(value)] = pair else { break };
+        for (text, end) in [(name, b'='), (value, b' ')] {
+            example.extend_from_slice(&text[..text.len().min(EXAMPLE_BYTES)]);
+            example.push(end);
+        }
+        if example.len() >= EXAMPLE_BYTES {
+            break;
+        }
+    }
+    example
 }
 
 fn bytes_of(value: &Value) -> usize {
@@ -203,7 +238,7 @@ mod tests {
     }
 
     fn read(pairs: &[(&[u8], &[u8])]) -> Content {
-        content(pairs.iter().flat_map(|(name, value)| [bulk(name), bulk(value)]).collect())
+        content(Some(pairs.iter().flat_map(|(name, value)| [bulk(name), bulk(value)]).collect()))
     }
 
     #[test]
@@ -239,6 +274,14 @@ mod tests {
         ] {
             let Content::Rejected { reason, .. } = read(&pairs) else { panic!("{pairs:?}") };
             assert_eq!(reason, expected, "{pairs:?}");
+        }
+        let long = vec![b'x'; ENTRY_BYTES_MAX];
+        for (content, reason, length, shown) in [
+            (read(&[(b"message", &long)]), Reason::FrameTooLong, ENTRY_BYTES_MAX + 7, 265),
+            (content(None), Reason::Trimmed, 0, 0),
+        ] {
+            let Content::Rejected { reason: given, bytes, example } = content else { panic!() };
+            assert_eq!((given, bytes, example.len()), (reason, length as u64, shown));
         }
         assert!(
             matches!(read(&[(b"message", b"<14>1")]), Content::Message(line) if line == b"<14>1")

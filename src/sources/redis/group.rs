@@ -8,6 +8,18 @@ use crate::redis::{Client, Commands, Error, ErrorKind, Slot, Value};
 /// How many ids one command names at most.
 const IDS_MAX: usize = 500;
 
+/// Takes those of the consumers out of a group that have nothing pending, all at once: what one of
+/// them would be given in between would be lost. Gives their names.
+const FORGET: &[u8] = b"
+local gone = {}
+for i = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
+    gone[#gone + 1] = ARGV[i]
+  end
+end
+return gone";
+
 /// What the group is, and who reads in it.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -186,15 +198,20 @@ impl Group {
         for (name, slot) in &self.names.keys {
             let group = self.names.group.as_bytes();
             let answer = self.client.ask(*slot, &[b"XINFO", b"CONSUMERS", name, group])?;
-            for consumer in dead(&answer, idle).ok_or_else(|| senseless("consumers"))? {
-                if consumer == self.names.consumer {
-                    continue;
-                }
-                let consumer_name = consumer.as_bytes();
-                let arguments = [&b"XGROUP"[..], b"DELCONSUMER", &name[..], group, consumer_name];
-                self.client.ask(*slot, &arguments)?;
-                forgotten.push(consumer);
+            let dead = dead(&answer, idle).ok_or_else(|| senseless("consumers"))?;
+            let own = self.names.consumer.as_bytes();
+            let dead: Vec<&[u8]> = dead.into_iter().filter(|name| *name != own).collect();
+            if dead.is_empty() {
+                continue;
             }
+            let head = [&b"EVAL"[..], FORGET, b"1", &name[..], group];
+            let Value::Array(gone) = self.client.ask(*slot, &[&head[..], &dead].concat())? else {
+                return Err(senseless("consumers"));
+            };
+            forgotten.extend(gone.into_iter().filter_map(|name| match name {
+                Value::BulkString(name) => Some(String::from_utf8_lossy(&name).into_owned()),
+                _ => None,
+            }));
         }
         forgotten.sort_unstable();
         forgotten.dedup();
@@ -260,16 +277,24 @@ fn streams(names: &Names, answer: Value) -> Option<Vec<Found>> {
     found.collect()
 }
 
-/// What `XAUTOCLAIM` answers: the next cursor, the entries, and the ids of deleted ones.
+/// What `XAUTOCLAIM` answers: the next cursor, the entries, and, from Redis 7 on, the ids of those
+/// that were trimmed away, which are then pending for nobody.
 fn claimed(key: usize, answer: Value) -> Option<(Found, Id)> {
     let Value::Array(parts) = answer else { return None };
     let mut parts = parts.into_iter();
     let Value::BulkString(cursor) = parts.next()? else { return None };
-    Some((Found { key, entries: entries(parts.next()?)? }, Id::parse(&cursor)?))
+    let mut found = Found { key, entries: entries(parts.next()?)? };
+    if let Some(Value::Array(trimmed)) = parts.next() {
+        for id in trimmed {
+            let Value::BulkString(id) = id else { return None };
+            found.entries.push(Entry { id: Id::parse(&id)?, fields: None });
+        }
+    }
+    Some((found, Id::parse(&cursor)?))
 }
 
 /// The names of consumers with nothing pending that are idle for so long.
-fn dead(answer: &Value, idle_min: Duration) -> Option<Vec<String>> {
+fn dead(answer: &Value, idle_min: Duration) -> Option<Vec<&[u8]>> {
     let Value::Array(consumers) = answer else { return None };
     let mut dead = Vec::new();
     for consumer in consumers {
@@ -285,7 +310,7 @@ fn dead(answer: &Value, idle_min: Duration) -> Option<Vec<String>> {
         let [_, Value::BulkString(name)] = of(b"name")? else { return None };
         let idle = Duration::from_millis(number(b"idle")?);
         if number(b"pending")? == 0 && idle >= idle_min {
-            dead.push(String::from_utf8_lossy(name).into_owned());
+            dead.push(&name[..]);
         }
     }
     Some(dead)

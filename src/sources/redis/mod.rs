@@ -9,6 +9,7 @@
 
 mod entry;
 mod group;
+mod parcel;
 mod reader;
 
 use std::time::Duration;
@@ -57,7 +58,8 @@ pub struct Config {
     /// Where a new group begins: at the beginning of the stream, or at its end.
     #[serde(default = "from_start")]
     pub from_start: bool,
-    /// How many entries are asked for at a time, of each key.
+    /// How many entries are asked for at a time at most, of each key. Large ones are asked for in
+    /// smaller numbers; one of more than 4 MiB is rejected as `frame_too_long`.
     #[serde(default = "read_events_max")]
     pub read_events_max: u32,
     /// How many entries this worker has at most that it has not acknowledged. Then it reads no

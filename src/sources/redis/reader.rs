@@ -9,8 +9,9 @@ use tokio::runtime::Handle;
 
 use super::entry::{Content, Id, content};
 use super::group::{Found, Group};
+use super::parcel::{Load, Packing, PageSize, Parcel};
 use crate::component::{Closed, Intake};
-use crate::event::{Batch, Frame, FrameEnd, Frames, Ticket, TicketEnd};
+use crate::event::{Ticket, TicketEnd};
 use crate::redis::{Error, ErrorKind};
 use crate::sources::now;
 use crate::sources::thread::Stop;
@@ -36,18 +37,6 @@ pub(super) struct Settings {
     pub(super) start: &'static str,
     /// How long the server may wait for the first entry.
     pub(super) block_max: Duration,
-}
-
-/// Entries that are handed in together.
-struct Parcel {
-    key: usize,
-    ids: Vec<Id>,
-    load: Load,
-}
-
-enum Load {
-    Events(Batch, u64),
-    Messages(Frames),
 }
 
 /// The number of a ticket, and how its way ended.
@@ -101,6 +90,8 @@ pub(super) struct Reader {
     claiming: Due,
     keeping: Due,
     forgetting: Due,
+    /// How many entries of each key are asked for.
+    page_size: PageSize,
     failures: u32,
     next_attempt: Instant,
 }
@@ -123,6 +114,7 @@ impl Reader {
             claiming: Due::new(claim_every),
             keeping: Due::new((settings.claim_idle / 3).max(TICK)),
             forgetting: Due::new((settings.consumer_idle_max / 4).max(Duration::from_secs(1))),
+            page_size: PageSize::new(settings.read_events_max, keys),
             failures: 0,
             next_attempt: Instant::now(),
             group,
@@ -176,7 +168,7 @@ impl Reader {
         if !self.parcels.is_empty() || room == 0 {
             return Ok(!self.parcels.is_empty());
         }
-        let count = (room / keys).clamp(1, self.settings.read_events_max);
+        let count = (room / keys).clamp(1, self.page_size.entries());
         if let Some(after) = &self.history {
             let found = self.group.pending(count, after)?;
             self.take_history(found);
@@ -196,7 +188,9 @@ impl Reader {
         let block = if is_idle { self.settings.block_max } else { TICK };
         let found = self.group.read(count, block)?;
         let any = !found.is_empty();
-        found.into_iter().for_each(|found| self.take(found));
+        if any {
+            self.take(found);
+        }
         Ok(any)
     }
 
@@ -208,13 +202,13 @@ impl Reader {
     fn take_history(&mut self, found: Vec<Found>) {
         let Some(mut after) = self.history.take() else { return };
         let mut any = false;
-        for found in found {
+        for found in &found {
             if let Some(last) = found.entries.last() {
                 after[found.key] = last.id;
                 any = true;
             }
-            self.take(found);
         }
+        self.take(found);
         self.history = any.then_some(after);
     }
 
@@ -226,7 +220,7 @@ impl Reader {
                 let (found, next) =
                     self.group.claim(key, self.settings.claim_idle, cursor, count)?;
                 let claimed = found.entries.len();
-                self.take(found);
+                self.take(vec![found]);
                 cursor = next;
                 if cursor == Id::ZERO || claimed > 0 {
                     break;
@@ -253,47 +247,27 @@ impl Reader {
         Ok(())
     }
 
-    /// Makes parcels of entries.
-    fn take(&mut self, found: Found) {
-        let Found { key, entries } = found;
+    /// Makes parcels of pages.
+    fn take(&mut self, pages: Vec<Found>) {
+        let (mut count, mut bytes) = (0, 0);
         let received = now();
-        let (mut batch, mut bytes, mut event_ids) = (Batch::default(), 0, Vec::new());
-        let (mut frames, mut message_ids) = (Frames::default(), Vec::new());
-        for entry in entries {
-            if !self.held.insert((key, entry.id)) {
-                continue;
-            }
-            match entry.fields.map(content) {
-                Some(Content::Event(fields, length)) => {
-                    batch.push_fields(&fields);
-                    bytes += length;
-                    event_ids.push(entry.id);
+        for Found { key, entries } in pages {
+            let mut packing = Packing::new(key, received);
+            count += entries.len();
+            for entry in entries {
+                bytes += entry.bytes();
+                if !self.held.insert((key, entry.id)) {
+                    continue;
                 }
-                Some(Content::Message(message)) if push_frame(&mut frames, &message) => {
-                    message_ids.push(entry.id);
-                }
-                Some(Content::Message(message)) => {
-                    let reason = crate::event::Reason::FrameTooLong;
-                    self.intakes[key].reject(reason, message.len() as u64, &message[..1024]);
+                let rejected = packing.push(entry.id, content(entry.fields));
+                if let Some(Content::Rejected { reason, bytes, example }) = rejected {
+                    self.intakes[key].reject(reason, bytes, &example);
                     self.ended[key].push(entry.id);
                 }
-                Some(Content::Rejected { reason, example }) => {
-                    self.intakes[key].reject(reason, example.len() as u64, &example);
-                    self.ended[key].push(entry.id);
-                }
-                // It was trimmed away before anybody had it.
-                None => self.ended[key].push(entry.id),
             }
+            self.parcels.extend(packing.finish());
         }
-        if !event_ids.is_empty() {
-            let load = Load::Events(batch, bytes);
-            self.parcels.push_back(Parcel { key, ids: event_ids, load });
-        }
-        if !message_ids.is_empty() {
-            (frames.received, frames.stamp_reference) = (received, received);
-            let load = Load::Messages(frames);
-            self.parcels.push_back(Parcel { key, ids: message_ids, load });
-        }
+        self.page_size.learn(count, bytes);
     }
 
     /// Hands parcels in, as long as there is room; waits a moment for it.
@@ -420,17 +394,4 @@ impl Reader {
             tracing::warn!(component, entries, "not acknowledged, and left to other consumers");
         }
     }
-}
-
-/// Adds a message to frames. `false` where a buffer has no room for it.
-fn push_frame(frames: &mut Frames, message: &[u8]) -> bool {
-    let message = message.trim_ascii_end();
-    let (offset, length) = (u32::try_from(frames.bytes.len()), u32::try_from(message.len()));
-    let (Ok(offset), Ok(length)) = (offset, length) else { return false };
-    if offset.checked_add(length).is_none() {
-        return false;
-    }
-    frames.bytes.extend_from_slice(message);
-    frames.frames.push(Frame { offset, length, end: FrameEnd::Datagram });
-    true
 }

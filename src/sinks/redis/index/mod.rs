@@ -334,8 +334,8 @@ impl Index {
         };
         let path = |name: &[u8]| path_of(name, false);
         match new {
-            new if tree => self.push_tree(&old, new.as_deref(), time),
             Some(new) if new == old => self.account.delivered(1),
+            new if tree => self.push_tree(&old, new.as_deref(), time),
             Some(new) => {
                 let (old, new) = (path(&old), path(&new));
                 self.put(time, |segment, time, layout| segment.rename((&old, &new), time, layout));

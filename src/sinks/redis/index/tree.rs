@@ -122,10 +122,11 @@ impl Tree {
         }
         let mut commands = Commands::default();
         let new = found.iter().map(|found| {
-            let path = [to, &found.path[self.from.len()..]].concat();
-            (layout.partition_of(&path), (path, found.time))
+            let rest = found.path.strip_prefix(&self.from[..]).ok_or_else(senseless)?;
+            let path = [to, rest].concat();
+            Ok((layout.partition_of(&path), (path, found.time)))
         });
-        by_partition(&mut new.collect::<Vec<_>>(), |partition, part| {
+        by_partition(&mut new.collect::<Result<Vec<_>, DeliverError>>()?, |partition, part| {
             begin_put(b"tree", part.len(), partition, (layout, &mut commands));
             for (_, (path, time)) in part {
                 write_timed(path, self.time, &mut commands);

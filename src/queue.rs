@@ -515,6 +515,9 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.shared.lock().consumer_gone = true;
+        if let Some(spool) = &self.shared.spool {
+            spool.close();
+        }
         self.shared.signal_room();
     }
 }

@@ -281,6 +281,12 @@ impl Store {
         }
     }
 
+    /// Nobody delivers from here any more: leaves nothing behind but what was not acknowledged.
+    pub(crate) fn close(&self) {
+        // The next start does the same.
+        let _later = lock(&self.files).close();
+    }
+
     fn complain(&self, what: &str, error: &io::Error) {
         if let Some(suppressed) = self.troubles.pass() {
             tracing::error!(
@@ -295,8 +301,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // The next start does the same.
-        let _later = lock(&self.files).close();
+        self.close();
     }
 }
 

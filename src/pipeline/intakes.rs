@@ -1,6 +1,5 @@
 //! The sources at work. They outlive the generations of rules.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,8 +9,8 @@ use tokio::task::JoinSet;
 use super::blueprint::Next;
 use crate::component::{Intake, Switch};
 use crate::shutdown::{Trigger, shutdown};
-use crate::sources::Source;
 use crate::sources::syslog::Connections;
+use crate::sources::{Inherited, Source};
 use crate::telemetry::Ledger;
 
 /// The sources at work, and those that take in nothing new but have not ended.
@@ -29,8 +28,8 @@ struct Live {
     trigger: Trigger,
     /// Whether a successor may begin before it has ended.
     shares: bool,
-    /// Closed when it has ended.
-    ended: oneshot::Receiver<Infallible>,
+    /// Gives what it leaves when it has ended.
+    ended: oneshot::Receiver<Option<Inherited>>,
     connections: Option<Arc<Connections>>,
 }
 
@@ -84,7 +83,7 @@ impl Intakes {
     }
 
     /// Ends a source that has a successor; gives what the successor has to wait for.
-    fn replace(&mut self, live: Live) -> Option<oneshot::Receiver<Infallible>> {
+    fn replace(&mut self, live: Live) -> Option<oneshot::Receiver<Option<Inherited>>> {
         if live.shares {
             live.trigger.retire();
             let Live { name, trigger, connections, .. } = live;
@@ -100,19 +99,20 @@ impl Intakes {
         name: String,
         source: Box<dyn Source>,
         intake: Intake,
-        predecessor: Option<oneshot::Receiver<Infallible>>,
+        predecessor: Option<oneshot::Receiver<Option<Inherited>>>,
     ) {
         let (trigger, order) = shutdown();
-        let (running, ended) = oneshot::channel();
+        let (leaving, ended) = oneshot::channel();
         let shares = source.shares();
         let connections = source.connections();
         self.tasks.spawn(async move {
-            if let Some(predecessor) = predecessor {
-                // Nothing is ever sent: it is the end of the one before.
-                let _ended = predecessor.await;
-            }
-            source.run(intake, order).await;
-            drop::<oneshot::Sender<Infallible>>(running);
+            let inherited = match predecessor {
+                Some(predecessor) => predecessor.await.ok().flatten(),
+                None => None,
+            };
+            let left = source.run(inherited, intake, order).await;
+            // Nobody may wait for it.
+            let _unwanted = leaving.send(left);
         });
         self.live.push(Live { name, trigger, shares, ended, connections });
     }

@@ -17,7 +17,7 @@ use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Ticket, TicketEnd
 use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{DeliverError, QueueConfig, Sink};
-use crate::sources::Source;
+use crate::sources::{Inherited, Source};
 use crate::spool;
 use crate::telemetry::{LedgerReport, SinkAccount};
 use crate::units;
@@ -49,7 +49,12 @@ impl Source for Lines {
         self.patient
     }
 
-    async fn run(self: Box<Self>, intake: Intake, _: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        _: Shutdown,
+    ) -> Option<Inherited> {
         for _ in 0..self.rounds {
             let mut frames = Frames::default();
             for operation in ["fs_read_data", "fs_open", "fs_delete", "not a line"] {
@@ -74,6 +79,7 @@ impl Source for Lines {
             // they are closed.
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+        None
     }
 }
 

@@ -52,7 +52,7 @@ impl Harness {
         let (sender, work) = mpsc::channel(4);
         let inlets = Inlets { workers: [sender].into(), lanes: Arc::new([]) };
         let intake = Intake::new(Switch::new(inlets), account, source.is_patient());
-        let running = tokio::spawn(source.run(intake, shutdown));
+        let running = tokio::spawn(async move { drop(source.run(None, intake, shutdown).await) });
         Self { ledger, work, running, trigger, frames: 0 }
     }
 

@@ -8,6 +8,7 @@ pub mod stdin;
 pub mod syslog;
 mod thread;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -45,9 +46,19 @@ pub trait Source: Send {
         None
     }
 
-    /// Reads to the end of the input, or until `shutdown`.
-    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown);
+    /// Reads to the end of the input, or until `shutdown`. Is given what a predecessor under the
+    /// same name has left, and leaves its own: open files, positions, the half of a message. What
+    /// it does not know how to go on with it drops.
+    async fn run(
+        self: Box<Self>,
+        inherited: Option<Inherited>,
+        intake: Intake,
+        shutdown: Shutdown,
+    ) -> Option<Inherited>;
 }
+
+/// What a source that a reload replaces leaves to its successor: a type of its own shelf.
+pub type Inherited = Box<dyn Any + Send>;
 
 /// The system's time.
 fn now() -> Timestamp {

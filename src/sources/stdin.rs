@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Source;
 use super::file::Reader;
 use super::thread::{Feed, feed};
+use super::{Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
@@ -57,7 +57,12 @@ impl Source for Stdin {
         true
     }
 
-    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        shutdown: Shutdown,
+    ) -> Option<Inherited> {
         let Self { component, reader } = *self;
         let name = component.clone();
         let read = move |feed: &Feed| {
@@ -65,6 +70,7 @@ impl Source for Stdin {
             let _closed = feed.read_all(&component, reader);
         };
         feed(&name, intake, shutdown, read).await;
+        None
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use crate::component::Intake;
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
-use crate::sources::Source;
 use crate::sources::file::{Chunk, Progress, ReadError, Reader};
+use crate::sources::{Inherited, Source};
 
 /// How many chunks wait between the thread that reads and the worker.
 const CHUNKS_MAX: usize = 2;
@@ -83,7 +83,12 @@ impl Source for Archive {
         true
     }
 
-    async fn run(self: Box<Self>, intake: Intake, mut shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        mut shutdown: Shutdown,
+    ) -> Option<Inherited> {
         let (sender, mut chunks) = mpsc::channel(CHUNKS_MAX);
         let Self { files, position } = *self;
         // It ends when the files do, or when nobody takes its chunks any more.
@@ -101,9 +106,10 @@ impl Source for Archive {
                 intake.reject(rejection.reason, rejection.bytes, &rejection.example);
             }
             if !frames.frames.is_empty() && intake.send(frames).await.is_err() {
-                return;
+                return None;
             }
         }
+        None
     }
 }
 

@@ -15,7 +15,12 @@ impl Source for Reads {
         true
     }
 
-    async fn run(self: Box<Self>, intake: Intake, mut shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        mut shutdown: Shutdown,
+    ) -> Option<Inherited> {
         for buffer in 0..self.buffers {
             let mut frames = Frames::default();
             for number in 0..100 {
@@ -31,12 +36,13 @@ impl Source for Reads {
             }
             // Each buffer goes to the next worker.
             if intake.connection().send(frames).await.is_err() {
-                return;
+                return None;
             }
         }
         if self.buffers == 1 {
             shutdown.ordered().await;
         }
+        None
     }
 }
 

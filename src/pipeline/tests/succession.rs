@@ -19,7 +19,12 @@ impl Source for Flow {
         true
     }
 
-    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        shutdown: Shutdown,
+    ) -> Option<Inherited> {
         let mut tasks = tokio::task::JoinSet::new();
         for connection in 0..self.connections {
             let (intake, shutdown) = (intake.connection(), shutdown.clone());
@@ -37,6 +42,7 @@ impl Source for Flow {
         while let Some(ended) = tasks.join_next().await {
             ended.unwrap();
         }
+        None
     }
 }
 

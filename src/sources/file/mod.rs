@@ -23,7 +23,7 @@ pub use reader::{Chunk, Progress, ReadError, Reader};
 use self::follow::{Follower, Start};
 use self::positions::Positions;
 use super::thread::{Feed, feed};
-use super::{Source, log_read_error};
+use super::{Inherited, Source, log_read_error};
 use crate::component::{BuildError, Closed, Intake};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
@@ -192,7 +192,12 @@ impl Source for Files {
         true
     }
 
-    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        shutdown: Shutdown,
+    ) -> Option<Inherited> {
         let Self { component, patterns, limits, follower, poll_interval } = *self;
         let name = component.clone();
         let read = move |feed: &Feed| {
@@ -207,6 +212,7 @@ impl Source for Files {
             };
         };
         feed(&name, intake, shutdown, read).await;
+        None
     }
 }
 

@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 
 use self::group::{Group, Names};
 use self::reader::{Reader, Settings};
-use super::Source;
 use super::thread::run_until;
+use super::{Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::redis::{Client, Config as Server, ConfigError, stream_keys};
 use crate::shutdown::Shutdown;
@@ -185,7 +185,12 @@ impl Source for Redis {
         true
     }
 
-    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        shutdown: Shutdown,
+    ) -> Option<Inherited> {
         let Self { component, client, names, settings } = *self;
         let runtime = Handle::current();
         run_until(&component, shutdown, move |stop| {
@@ -193,5 +198,6 @@ impl Source for Redis {
             Reader::new(group, settings, &intake, runtime).run(stop);
         })
         .await;
+        None
     }
 }

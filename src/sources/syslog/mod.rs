@@ -42,7 +42,7 @@ use self::connection::Connection;
 use self::datagram::Datagrams;
 use self::state::{State, Throttles};
 use self::stream::{Acceptor, Stream};
-use super::Source;
+use super::{Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
@@ -230,7 +230,12 @@ impl Source for Syslog {
         Some(self.connections())
     }
 
-    async fn run(self: Box<Self>, intake: Intake, shutdown: Shutdown) {
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        shutdown: Shutdown,
+    ) -> Option<Inherited> {
         let Self { listeners, state } = *self;
         let mut tasks = JoinSet::new();
         let mut files = Vec::new();
@@ -254,6 +259,7 @@ impl Source for Syslog {
             report_panic(&state, ended);
         }
         drop(files);
+        None
     }
 }
 

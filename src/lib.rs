@@ -37,7 +37,7 @@ pub mod config;
 pub mod control;
 
 // 6: composition.
-pub mod app;
+pub mod daemon;
 
 // 7: the command line.
 pub mod cli;

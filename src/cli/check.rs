@@ -5,7 +5,7 @@ use clap::Args;
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
-use crate::app::Checked;
+use crate::daemon::Checked;
 
 /// Check the configuration, and run the tests in it
 ///

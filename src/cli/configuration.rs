@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::exit::CliError;
-use crate::app::{self, Checked, Plugins};
 use crate::config::{self, Configuration, Problems};
+use crate::daemon::{self, Checked, Plugins};
 
 const DEFAULT: &str = "qatime.toml";
 
@@ -40,7 +40,7 @@ impl ConfigurationFile {
 
     /// Loads the plugins of a configuration that was read from it.
     pub(super) fn load_plugins(&self, configuration: &Configuration) -> Result<Plugins, CliError> {
-        app::load_plugins(configuration, app::folders(configuration))
+        daemon::load_plugins(configuration, daemon::folders(configuration))
             .map_err(|source| CliError::Configuration { file: self.name(), source })
     }
 
@@ -56,7 +56,7 @@ impl ConfigurationFile {
 
     /// Reads it and checks all that can be checked; mistakes in it are the result.
     pub(super) fn check(&self) -> Result<Checked, CliError> {
-        Ok(app::check(&self.read()?, &self.name()))
+        Ok(daemon::check(&self.read()?, &self.name()))
     }
 
     /// As [`Self::load`]; `None` where nobody named one, and there is none.

@@ -10,11 +10,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
-use crate::app::{Application, Checked, Plugins};
 use crate::config::Configuration;
 use crate::control::{
     self, Admin, Command, Commands, ConfigurationState, Daemon, Digest, Reloaded,
 };
+use crate::daemon::{Application, Checked, Plugins};
 use crate::encoders::ledger;
 use crate::pipeline::{Halt, Monitor};
 use crate::telemetry::LedgerReport;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use qatime::app::{self, Plugins};
 use qatime::config::Configuration;
+use qatime::daemon::{self, Plugins};
 use qatime::filters::Folders;
 
 /// The blocks of the README in a language.
@@ -25,9 +25,9 @@ pub(crate) fn load_plugins(configuration: &Configuration) -> Plugins {
         plugins: vec![program.ancestors().nth(2).unwrap().join("lib/qatime/plugins")],
         cache: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("qatime/plugins")),
         faults: None,
-        ..app::folders(configuration)
+        ..daemon::folders(configuration)
     };
-    app::load_plugins(configuration, folders).unwrap_or_else(|problems| panic!("{problems}"))
+    daemon::load_plugins(configuration, folders).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn root() -> PathBuf {

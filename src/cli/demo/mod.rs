@@ -19,8 +19,8 @@ use self::expectation::{Expectation, Verdict};
 use self::show::{Sent, Stage};
 use self::tree::Tree;
 use super::exit::{CliError, Exit};
-use crate::app::{self, Plugins};
 use crate::config::{self, Configuration, SourceConfig};
+use crate::daemon::{self, Plugins};
 use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
@@ -228,9 +228,9 @@ fn own_configuration() -> String {
 
 /// Loads the plugins, and keeps no compiled code: nothing outside the directory is written to.
 fn load_plugins(configuration: &Configuration) -> Result<Plugins, CliError> {
-    let folders = Folders { cache: None, faults: None, ..app::folders(configuration) };
+    let folders = Folders { cache: None, faults: None, ..daemon::folders(configuration) };
     let file = configuration.file().to_owned();
-    app::load_plugins(configuration, folders)
+    daemon::load_plugins(configuration, folders)
         .map_err(|source| CliError::Configuration { file, source })
 }
 
@@ -251,7 +251,7 @@ fn start(
     });
     let address = address.expect("it listens on TCP");
     let sources = vec![(name, Next::Begin(Box::new(source)))];
-    let blueprint = app::blueprint(configuration, plugins, sources);
+    let blueprint = daemon::blueprint(configuration, plugins, sources);
     let blueprint = Blueprint { spool: spool::Config::default(), ..blueprint };
     let pipeline = Pipeline::build(blueprint).map_err(CliError::Build)?;
     Ok((address, pipeline.start()))

@@ -15,8 +15,8 @@ use self::archive::{Archive, Position};
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
-use crate::app;
 use crate::config::SinkConfig;
+use crate::daemon;
 use crate::encoders::ledger;
 use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
 use crate::spool;
@@ -75,7 +75,7 @@ impl Replay {
         let (archive, total_bytes) = Archive::open(self.files)?;
         let position = archive.position();
         let sources = vec![("replay".into(), Next::Begin(Box::new(archive)))];
-        let blueprint = app::blueprint(configuration, &plugins, sources);
+        let blueprint = daemon::blueprint(configuration, &plugins, sources);
         // The spool is the daemon's, and the archive can be replayed again.
         let spool = spool::Config::default();
         let blueprint = Blueprint { year: self.year, spool, ..blueprint };

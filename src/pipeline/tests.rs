@@ -71,7 +71,7 @@ impl Source for Lines {
                 .ends
                 .clone()
                 .map(|ends| Ticket::new(move |end| ends.lock().unwrap().push(end)));
-            let Ok(room) = intake.reserve().await else { return };
+            let Ok(room) = intake.reserve().await else { return None };
             room.send_with(frames, ticket);
         }
         if self.ends.is_some() {

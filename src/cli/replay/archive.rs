@@ -98,10 +98,10 @@ impl Source for Archive {
         loop {
             let chunk = tokio::select! {
                 biased;
-                () = shutdown.ordered() => return,
+                () = shutdown.ordered() => return None,
                 chunk = chunks.recv() => chunk,
             };
-            let Some(Chunk { frames, rejections }) = chunk else { return };
+            let Some(Chunk { frames, rejections }) = chunk else { return None };
             for rejection in rejections {
                 intake.reject(rejection.reason, rejection.bytes, &rejection.example);
             }
@@ -109,7 +109,6 @@ impl Source for Archive {
                 return None;
             }
         }
-        None
     }
 }
 

@@ -12,6 +12,7 @@ pub mod units;
 
 // 1: what joins parts together, and to servers.
 pub mod component;
+pub mod net;
 pub mod queue;
 pub mod redis;
 pub mod spool;

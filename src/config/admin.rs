@@ -10,7 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer};
 
 use super::document::{self, Environment};
-use crate::sources::syslog::{AddressError, ListenAddress};
+use crate::net::{AddressError, ListenAddress};
 use crate::units::OneOrMany;
 
 /// The port of the loopback interface on which the daemon answers by default.

@@ -13,8 +13,8 @@ use super::test::Test;
 use super::{trial, wording};
 use crate::decoders::Decoder;
 use crate::event::Reason;
+use crate::net::ListenAddress;
 use crate::rules::{KeyPart, Rule, RuleSet};
-use crate::sources::syslog::ListenAddress;
 
 /// Notes what is wrong between the parts. Gives the rules compiled, if they can be.
 pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSet> {

@@ -23,8 +23,8 @@ use super::Daemon;
 use super::pages::Pages;
 use crate::component::BuildError;
 use crate::config::{AdminAddress, AdminConfig};
+use crate::net::{ListenAddress, Listeners, Socket, SocketFile, SocketOptions};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
-use crate::sources::syslog::{ListenAddress, Listeners, Socket, SocketFile, SocketOptions};
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use crate::component::BuildError;
 use crate::config::{Named, SourceConfig};
 use crate::pipeline::Next;
-use crate::sources::syslog::{ListenAddress, Sockets};
+use crate::net::{ListenAddress, Sockets};
 
 /// The sources at work, and the sockets that they listen on.
 #[derive(Debug, Default)]

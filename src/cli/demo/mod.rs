@@ -25,7 +25,7 @@ use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
 use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
-use crate::sources::syslog::ListenAddress;
+use crate::net::ListenAddress;
 use crate::spool;
 use crate::telemetry::LedgerReport;
 

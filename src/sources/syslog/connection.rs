@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use super::budget::Share;
 use super::state::State;
-use super::stream::Stream;
 use crate::component::{Intake, Room, Spares};
 use crate::event::Reason;
 use crate::framing::{Cut, Framer};
+use crate::net::Stream;
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
 

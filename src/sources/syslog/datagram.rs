@@ -10,10 +10,10 @@ use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::time::MissedTickBehavior;
 
-use super::drops;
 use super::state::State;
 use crate::component::Intake;
 use crate::framing::{Cut, Limits};
+use crate::net;
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
 
@@ -48,7 +48,7 @@ impl Datagrams {
     /// waits instead.
     fn dropped(&self) -> u64 {
         match self {
-            Self::Udp(socket) => drops::dropped(socket).unwrap_or(0),
+            Self::Udp(socket) => net::dropped(socket).unwrap_or(0),
             Self::Unix(_) => 0,
         }
     }

@@ -10,14 +10,10 @@
 //! writes, as rsyslog does, loses nothing. A message that is not finished is treated as at the end
 //! of the stream.
 
-mod address;
 mod budget;
 mod connection;
 mod datagram;
-mod drops;
-mod listeners;
 mod state;
-mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -33,18 +29,16 @@ use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-pub use address::{AddressError, ListenAddress};
-pub use listeners::{BindError, Listeners, Socket, SocketFile, SocketOptions, Sockets};
 pub use state::Connections;
 
 use self::budget::Budget;
 use self::connection::Connection;
 use self::datagram::Datagrams;
 use self::state::{State, Throttles};
-use self::stream::{Acceptor, Stream};
 use super::{Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::framing::Limits;
+use crate::net::{Acceptor, ListenAddress, Listeners, Socket, SocketOptions, Sockets, Stream};
 use crate::shutdown::Shutdown;
 use crate::units::{Duration as Span, OneOrMany, Size};
 

@@ -10,7 +10,7 @@ const INODE_COLUMN: usize = 9;
 
 /// How many datagrams a UDP socket has lost since it was made; `None` where the system does not
 /// tell.
-pub(super) fn dropped(socket: impl AsFd) -> Option<u64> {
+pub fn dropped(socket: impl AsFd) -> Option<u64> {
     let inode = rustix::fs::fstat(socket).ok()?.st_ino.to_string();
     TABLES.iter().find_map(|table| in_table(&fs::read_to_string(table).ok()?, &inode))
 }

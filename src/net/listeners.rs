@@ -70,7 +70,7 @@ fn part(address: &ListenAddress) -> &'static str {
 }
 
 impl BindError {
-    pub(super) fn new(address: &ListenAddress, source: io::Error) -> Self {
+    fn new(address: &ListenAddress, source: io::Error) -> Self {
         let address = address.clone();
         let low = match &address {
             ListenAddress::Tcp(socket) | ListenAddress::Udp(socket) => socket.port() < 1024,
@@ -358,4 +358,19 @@ impl Drop for SocketFile {
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_port_below_1024_says_which_right_it_takes() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let low = BindError::new(&"tcp://0.0.0.0:514".parse().unwrap(), denied);
+        assert!(low.to_string().contains("CAP_NET_BIND_SERVICE"), "{low}");
+        assert!(low.source().is_some());
+    }
 }

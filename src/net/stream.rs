@@ -16,14 +16,19 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A socket that accepts connections.
 #[derive(Debug)]
-pub(super) enum Acceptor {
+pub enum Acceptor {
+    /// A TCP port.
     Tcp(TcpListener),
+    /// A socket in the file system.
     Unix(UnixListener),
 }
 
 impl Acceptor {
     /// The next connection. Cancel-safe.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    /// The system's answer: no descriptor is left, say.
+    pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
@@ -31,7 +36,10 @@ impl Acceptor {
     }
 
     /// A connection that waits in the system's queue already; `WouldBlock` where there is none.
-    pub(super) fn accept_now(&self) -> io::Result<Stream> {
+    ///
+    /// # Errors
+    /// As [`Self::accept`].
+    pub fn accept_now(&self) -> io::Result<Stream> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let accept = |listener: BorrowedFd<'_>| -> io::Result<OwnedFd> {
             Ok(rustix::net::accept_with(listener, flags)?)
@@ -49,14 +57,16 @@ impl Acceptor {
 
 /// One connection's socket.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub enum Stream {
+    /// A connection to a TCP port.
     Tcp(TcpStream),
+    /// A connection to a socket in the file system.
     Unix(UnixStream),
 }
 
 impl Stream {
     /// Who is at the other end, for the log.
-    pub(super) fn peer(&self) -> String {
+    pub fn peer(&self) -> String {
         match self {
             Self::Tcp(stream) => stream
                 .peer_addr()
@@ -70,7 +80,10 @@ impl Stream {
     }
 
     /// Lets the system find out, after `idle` without traffic, whether the peer is still there.
-    pub(super) fn keep_alive(&self, idle: Duration) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Where the system refuses the options.
+    pub fn keep_alive(&self, idle: Duration) -> io::Result<()> {
         let Self::Tcp(stream) = self else { return Ok(()) };
         sockopt::set_socket_keepalive(stream, true)?;
         sockopt::set_tcp_keepidle(stream, idle.max(Duration::from_secs(1)))?;
@@ -80,7 +93,7 @@ impl Stream {
     }
 
     /// Closes so that the peer sees an error at once, and does not write on into nothing.
-    pub(super) fn reset(self) {
+    pub fn reset(self) {
         match &self {
             // A zero linger time makes close send a reset; without it the worst is a late one.
             Self::Tcp(stream) => drop(sockopt::set_socket_linger(stream, Some(Duration::ZERO))),
@@ -93,7 +106,10 @@ impl Stream {
     }
 
     /// Returns when there is something to read. Cancel-safe.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Where the runtime has ended.
+    pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
             Self::Unix(stream) => stream.readable().await,
@@ -102,7 +118,10 @@ impl Stream {
 
     /// Returns when something has come since the last read, or the stream has ended, even where
     /// the runtime remembers an earlier arrival. Cancel-safe.
-    pub(super) async fn wait_readable(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Where the connection broke.
+    pub async fn wait_readable(&self) -> io::Result<()> {
         let peek = || match rustix::net::recv(self, &mut [0; 1][..], RecvFlags::PEEK) {
             Ok(_) => Ok(()),
             Err(error) => Err(io::Error::from(error)),
@@ -121,7 +140,10 @@ impl Stream {
     }
 
     /// Reads into the spare room of `buffer`; 0 at the end of the stream.
-    pub(super) fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// `WouldBlock` where nothing waits; anything else where the connection broke.
+    pub fn try_read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let read = || self.read_now(buffer);
         match self {
             Self::Tcp(stream) => stream.try_io(Interest::READABLE, read),
@@ -131,7 +153,10 @@ impl Stream {
 
     /// As [`Self::try_read`], but asks the system even where the runtime has not heard of
     /// anything to read.
-    pub(super) fn read_now(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    ///
+    /// # Errors
+    /// As [`Self::try_read`].
+    pub fn read_now(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         loop {
             match rustix::io::read(self, rustix::buffer::spare_capacity(buffer)) {
                 Err(rustix::io::Errno::INTR) => {}
@@ -142,7 +167,7 @@ impl Stream {
 
     /// Tells the peer that its words will soon fall on deaf ears: it sees the end of what it can
     /// read, while what it writes still arrives.
-    pub(super) fn half_close(&self) {
+    pub fn half_close(&self) {
         // An error means that it is gone already.
         let _gone = rustix::net::shutdown(self, rustix::net::Shutdown::Write);
     }

@@ -2,8 +2,8 @@
 
 use crate::component::BuildError;
 use crate::config::{Named, SourceConfig};
-use crate::pipeline::Next;
 use crate::net::{ListenAddress, Sockets};
+use crate::pipeline::Next;
 
 /// The sources at work, and the sockets that they listen on.
 #[derive(Debug, Default)]

@@ -24,8 +24,8 @@ use crate::daemon::{self, Plugins};
 use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
-use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
 use crate::net::ListenAddress;
+use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
 use crate::spool;
 use crate::telemetry::LedgerReport;
 

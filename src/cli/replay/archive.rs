@@ -101,7 +101,7 @@ impl Source for Archive {
                 () = shutdown.ordered() => return None,
                 chunk = chunks.recv() => chunk,
             };
-            let Some(Chunk { frames, rejections }) = chunk else { return None };
+            let Chunk { frames, rejections } = chunk?;
             for rejection in rejections {
                 intake.reject(rejection.reason, rejection.bytes, &rejection.example);
             }

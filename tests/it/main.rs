@@ -12,11 +12,15 @@ mod filters;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod hanging;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hostile_plugins;
 #[cfg(test)]
 mod index;
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod nfs;
 #[cfg(test)]

@@ -1,0 +1,314 @@
+//! A part waits only for what shares its resource; stopping has phases, each with its deadline;
+//! the order to stop is obeyed in every state.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::daemon::{Daemon, Ended, free_port, lines, send};
+use crate::hanging::HangingMount;
+use crate::redis_rig::RedisServer;
+
+/// A FIFO that nobody reads: whoever writes to it waits.
+fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+}
+
+fn read_of(path: &str) -> String {
+    let head = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - ";
+    format!("{head}10.0.0.9,\"ann\",nfs3,fs_read_data,ok,7,\"{path}\",\"\"\n")
+}
+
+fn reads(numbers: std::ops::Range<u32>) -> String {
+    numbers.map(|number| read_of(&format!("/{number}"))).collect()
+}
+
+fn reload(daemon: &Daemon, config: &str) -> std::process::Output {
+    daemon.configure(config);
+    let admin = format!("unix://{}", daemon.path("admin.sock").display());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.args(["reload", "--admin", &admin]).output().unwrap()
+}
+
+/// A daemon with a source on a port; `{dir}/healthy` gets each path.
+struct Setup {
+    port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Setup {
+    fn new() -> Self {
+        Self { port: free_port(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The configuration, with more keys at its top, more sinks, and the rest of it.
+    fn config(&self, top: &str, sinks: &str, rest: &str) -> String {
+        let port = self.port;
+        format!(
+            "admin.listen = 'unix://{{dir}}/admin.sock'\n{top}\nspool.directory = ''\n\
+             [sources.in]\ntype = 'syslog'\nlisten = 'tcp://127.0.0.1:{port}'\n\
+             [[rules]]\nname = 'all'\nsinks = ['healthy', {sinks}]\n\
+             [sinks.healthy]\ntype = 'file'\npath = '{{dir}}/healthy'\n\
+             format = {{ template = \"{{path}}\\n\" }}\n{rest}"
+        )
+    }
+}
+
+/// The rest of a configuration: a sink that writes paths to a file of its name.
+fn sink(name: &str, keys: &str) -> String {
+    format!(
+        "[sinks.{name}]\ntype = 'file'\npath = '{{dir}}/{name}'\n\
+         format = {{ template = \"{{path}}\\n\" }}\n{keys}\n"
+    )
+}
+
+fn numbers(path: &Path) -> Vec<u32> {
+    lines(path).iter().map(|line| line.trim_start_matches('/').parse().unwrap()).collect()
+}
+
+#[test]
+fn a_reload_without_a_hung_sink_does_not_stop_the_healthy_one() {
+    let setup = Setup::new();
+    fifo(&setup.path("hung"));
+    // Opened for both, so that the daemon opens it at once; nobody reads.
+    let full = fs::OpenOptions::new().read(true).write(true).open(setup.path("hung")).unwrap();
+    let queue = "queue = { wait_max = '100ms' }";
+    let with = setup.config("grace = '1m'", "'hung'", &sink("hung", queue));
+    let without = setup.config("grace = '1m'", "", "");
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &with, &[port]);
+    // More than the pipe of the FIFO holds.
+    send(port, reads(0..20_000).as_bytes());
+    daemon.wait_for_lines("healthy", 20_000);
+    let answer = reload(&daemon, &without);
+    assert!(answer.status.success(), "{answer:?}");
+    let reloaded = Instant::now();
+    send(port, reads(20_000..40_000).as_bytes());
+    daemon.wait_for_lines("healthy", 40_000);
+    assert!(reloaded.elapsed() < Duration::from_secs(20), "{:?}", reloaded.elapsed());
+    assert!(numbers(&daemon.path("healthy")).into_iter().eq(0..40_000), "in order, each once");
+    // Its share of the grace period does not come out of what the others have.
+    drop(full);
+    let ended = daemon.stop();
+    ended.assert_balanced();
+    assert_eq!(ended.account("sinks.healthy")["delivered"], 40_000);
+}
+
+#[test]
+fn a_reload_without_a_hung_redis_does_not_stop_the_healthy_sink() {
+    let server = RedisServer::start();
+    let setup = Setup::new();
+    let redis = format!(
+        "[sinks.far]\ntype = 'redis'\nmode = 'stream'\nstream.key = 'events'\nqueue = {{ wait_max = '100ms' }}\n\
+         server.url = 'redis://127.0.0.1:{}'\n",
+        server.port
+    );
+    let with = setup.config("grace = '1m'", "'far'", &redis);
+    let without = setup.config("grace = '1m'", "", "");
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &with, &[port]);
+    send(port, reads(0..1_000).as_bytes());
+    daemon.wait_for_lines("healthy", 1_000);
+    server.signal(Signal::STOP);
+    send(port, reads(1_000..2_000).as_bytes());
+    daemon.wait_for_lines("healthy", 2_000);
+    assert!(reload(&daemon, &without).status.success());
+    let reloaded = Instant::now();
+    send(port, reads(2_000..3_000).as_bytes());
+    daemon.wait_for_lines("healthy", 3_000);
+    assert!(reloaded.elapsed() < Duration::from_secs(5), "{:?}", reloaded.elapsed());
+    server.signal(Signal::CONT);
+    daemon.stop().assert_balanced();
+}
+
+#[test]
+fn a_reload_does_not_wait_for_the_patience_of_a_full_queue() {
+    let setup = Setup::new();
+    fifo(&setup.path("hung"));
+    let _full = fs::OpenOptions::new().read(true).write(true).open(setup.path("hung")).unwrap();
+    let queue = "queue = { events_max = 10, wait_max = '1h' }";
+    let with = setup.config("grace = '5s'", "'hung'", &sink("hung", queue));
+    let without = setup.config("grace = '5s'", "", "");
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &with, &[port]);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(reads(0..30_000).as_bytes()).unwrap();
+    // The worker waits for room by now.
+    daemon.wait_for_lines("healthy", 100);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(reload(&daemon, &without).status.success());
+    daemon.wait_for_lines("healthy", 30_000);
+    assert!(numbers(&daemon.path("healthy")).into_iter().eq(0..30_000), "in order, each once");
+    drop(stream);
+    daemon.stop().assert_balanced();
+}
+
+/// Files beneath a root, all of which are last read in 2001.
+fn tree(root: &Path, files: u32) {
+    fs::create_dir(root).unwrap();
+    let old = filetime::FileTime::from_unix_time(1_000_000_000, 0);
+    for number in 0..files {
+        let path = root.join(number.to_string());
+        fs::write(&path, "").unwrap();
+        filetime::set_file_times(path, old, old).unwrap();
+    }
+}
+
+/// How many of them have another access time by now.
+fn read_lately(root: &Path) -> usize {
+    let entries = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+    entries.filter(|metadata| metadata.atime() != 1_000_000_000).count()
+}
+
+const ATIME: &str = "[sinks.times]\ntype = 'atime'\nroot = '{dir}/root'\nflush_interval = '1h'\n\
+                     require_mount = false\n";
+
+/// Stops a daemon that holds updates of 2,000 files, and says what of them was set.
+fn stop_with_pending(daemon: Daemon) -> (usize, Ended) {
+    let ended = daemon.stop();
+    (read_lately(&ended.directory.path().join("root")), ended)
+}
+
+#[test]
+fn a_hung_source_does_not_take_the_time_of_the_sinks() {
+    let server = RedisServer::start();
+    let setup = Setup::new();
+    tree(&setup.path("root"), 2_000);
+    let redis = format!(
+        "[sources.far]\ntype = 'redis'\nkey = 'events'\ngroup = 'g'\n\
+         server.url = 'redis://127.0.0.1:{}'\n",
+        server.port
+    );
+    let config = setup.config("grace = '8s'", "'times'", &(ATIME.to_owned() + &redis));
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &config, &[port]);
+    send(port, reads(0..2_000).as_bytes());
+    daemon.wait_for_lines("healthy", 2_000);
+    server.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_millis(300));
+    let (set, ended) = stop_with_pending(daemon);
+    server.signal(Signal::CONT);
+    assert_eq!(set, 2_000, "{}", ended.log);
+    assert_eq!(ended.account("sinks.times")["delivered"], 2_000);
+    assert!(ended.after < Duration::from_secs(9), "{:?}", ended.after);
+}
+
+#[test]
+fn full_sinks_do_not_take_the_time_of_the_others() {
+    for (sinks, wait_max) in [(1, "20s"), (3, "5s")] {
+        let setup = Setup::new();
+        tree(&setup.path("root"), 2_000);
+        let names: Vec<String> = (0..sinks).map(|number| format!("full{number}")).collect();
+        let mut readers = Vec::new();
+        let mut rest = ATIME.to_owned();
+        for name in &names {
+            fifo(&setup.path(name));
+            let options = fs::OpenOptions::new().read(true).write(true).to_owned();
+            readers.push(options.open(setup.path(name)).unwrap());
+            rest += &sink(name, &format!("queue = {{ events_max = 10, wait_max = '{wait_max}' }}"));
+        }
+        let list: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+        let config = setup.config("grace = '8s'", &format!("'times', {}", list.join(", ")), &rest);
+        let Setup { port, directory } = setup;
+        let daemon = Daemon::start_in(directory, &config, &[port]);
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(reads(0..2_000).as_bytes()).unwrap();
+        daemon.wait_for_lines("healthy", 1);
+        std::thread::sleep(Duration::from_millis(500));
+        let (set, ended) = stop_with_pending(daemon);
+        drop(stream);
+        // Whatever was read for the sink that is well reaches it.
+        let routed = ended.account("sinks.times")["routed"].as_u64().unwrap();
+        assert_eq!(set as u64, routed, "{sinks} full sinks: {}", ended.log);
+        assert!(routed > 0);
+        ended.assert_balanced();
+        assert!(ended.after < Duration::from_secs(9), "{:?}", ended.after);
+    }
+}
+
+/// Starts a daemon of this configuration, sends a signal after a while, and gives the exit code,
+/// how long it took to end, and what it said.
+fn stopped_at_start(setup: &Setup, config: &str, signal: Signal) -> (Option<i32>, Duration, String) {
+    let file = setup.path("qatime.toml");
+    let directory = setup.directory.path();
+    fs::write(&file, config.replace("{dir}", directory.to_str().unwrap())).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.args(["run", "--config"]).arg(&file).env("RUNTIME_DIRECTORY", directory.join("run"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let signalled = Instant::now();
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    while child.try_wait().unwrap().is_none() && signalled.elapsed() < Duration::from_secs(15) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let took = signalled.elapsed();
+    // It has ended, or it never will.
+    let _gone = child.kill();
+    let ended = child.wait_with_output().unwrap();
+    (ended.status.code(), took, String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+/// Sources, sinks and plugins on a file system that hangs: the start waits for each.
+fn that_hang() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("", "[sources.log]\ntype = 'file'\npaths = '{dir}/hangs/*.log'\nfollow = true\n"),
+        (
+            "",
+            "[sources.log]\ntype = 'file'\npaths = '{dir}/*.log'\nfollow = true\n\
+             positions = '{dir}/hangs/positions'\n",
+        ),
+        ("'hangs'", "[sinks.hangs]\ntype = 'file'\npath = '{dir}/hangs/out'\n"),
+        (
+            "'hangs'",
+            "[sinks.hangs]\ntype = 'atime'\nroot = '{dir}/hangs'\nrequire_mount = false\n",
+        ),
+        ("", "[filters.slow]\nplugin = '{dir}/hangs/slow.wasm'\n[plugins]\ncache = '{dir}/cache'\n"),
+    ]
+}
+
+#[test]
+fn the_order_to_stop_is_obeyed_while_the_start_hangs() {
+    for (sinks, rest) in that_hang() {
+        for signal in [Signal::TERM, Signal::INT] {
+            let setup = Setup::new();
+            fs::create_dir(setup.path("hangs")).unwrap();
+            let _mount = HangingMount::over(&setup.path("hangs"));
+            let (code, took, said) =
+                stopped_at_start(&setup, &setup.config("", sinks, rest), signal);
+            assert_eq!(code, Some(0), "{rest}\n{said}");
+            assert!(took < Duration::from_secs(5), "{rest}\n{took:?}\n{said}");
+        }
+    }
+}
+
+#[test]
+fn the_order_to_stop_is_obeyed_while_a_reload_hangs_and_events_flow_meanwhile() {
+    for (sinks, rest) in that_hang() {
+        let setup = Setup::new();
+        fs::create_dir(setup.path("hangs")).unwrap();
+        let before = setup.config("grace = '4s'", "", "");
+        let next = setup.config("grace = '4s'", sinks, rest);
+        let Setup { port, directory } = setup;
+        let _mount = HangingMount::over(&directory.path().join("hangs"));
+        let daemon = Daemon::start_in(directory, &before, &[port]);
+        daemon.configure(&next);
+        daemon.signal(Signal::HUP);
+        std::thread::sleep(Duration::from_millis(300));
+        send(port, reads(0..1_000).as_bytes());
+        daemon.wait_for_lines("healthy", 1_000);
+        let ended = daemon.stop();
+        ended.assert_settled();
+        assert!(ended.after < Duration::from_secs(4), "{rest}\n{:?}", ended.after);
+    }
+}

@@ -86,7 +86,7 @@ pub struct Work {
 
 /// Workers, and the queues of the lanes behind them.
 #[derive(Debug, Clone, Default)]
-pub struct Inlets {
+pub struct WorkerChannels {
     /// One for each worker.
     pub workers: Arc<[mpsc::Sender<Work>]>,
     /// One for each lane.
@@ -97,30 +97,30 @@ pub struct Inlets {
 /// handed either to these or to those, and those of one connection keep their order, where the
 /// new workers begin only once the old ones have ended.
 #[derive(Debug, Clone)]
-pub struct Switch(Arc<ArcSwap<Inlets>>);
+pub struct Switch(Arc<ArcSwap<WorkerChannels>>);
 
 impl Switch {
     /// Frames go to these workers.
     #[must_use]
-    pub fn new(inlets: Inlets) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(inlets)))
+    pub fn new(channels: WorkerChannels) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(channels)))
     }
 
     /// From now on frames go to these workers. The channels of the old ones end once what waits
     /// for room in them has been handed over.
-    pub fn set(&self, inlets: Inlets) {
-        self.0.store(Arc::new(inlets));
+    pub fn set(&self, channels: WorkerChannels) {
+        self.0.store(Arc::new(channels));
     }
 
     /// From now on nobody waits for room in a lane: what was read is handed on.
     pub fn stop_waiting(&self) {
         let workers = Arc::clone(&self.0.load().workers);
-        self.set(Inlets { workers, lanes: Arc::new([]) });
+        self.set(WorkerChannels { workers, lanes: Arc::new([]) });
     }
 
     /// From now on nobody takes frames.
     pub fn close(&self) {
-        self.set(Inlets::default());
+        self.set(WorkerChannels::default());
     }
 
     /// The queues of all lanes. Whoever waits for room in them holds nothing of the workers.
@@ -130,9 +130,9 @@ impl Switch {
 
     /// One of the workers, the same one for the same number.
     fn worker(&self, number: usize) -> Option<mpsc::Sender<Work>> {
-        let inlets = self.0.load();
-        let number = number.checked_rem(inlets.workers.len())?;
-        Some(inlets.workers[number].clone())
+        let channels = self.0.load();
+        let number = number.checked_rem(channels.workers.len())?;
+        Some(channels.workers[number].clone())
     }
 }
 

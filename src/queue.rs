@@ -56,6 +56,10 @@ struct State {
     tickets: VecDeque<(Position, Ticket)>,
     producers: usize,
     consumer_gone: bool,
+    /// The daemon stops, or the lane retires: nobody waits for room any more.
+    waits_have_ended: bool,
+    /// Nothing more is taken in, whoever still has a producer.
+    input_has_ended: bool,
 }
 
 #[derive(Debug)]
@@ -135,6 +139,8 @@ pub fn queue(limits: QueueLimits, spool: Option<Store>) -> (Producer, Consumer) 
             tickets: VecDeque::new(),
             producers: 1,
             consumer_gone: false,
+            waits_have_ended: false,
+            input_has_ended: false,
         }),
         spool,
         room: Condvar::new(),
@@ -158,6 +164,11 @@ impl State {
         self.depth.events += waiting.events.len();
         self.depth.bytes += waiting.events.memory_bytes();
         self.waiting.push_front(waiting);
+    }
+
+    /// Whether what is pushed comes back at once.
+    const fn is_closed(&self) -> bool {
+        self.consumer_gone || self.input_has_ended
     }
 }
 
@@ -189,7 +200,10 @@ impl Shared {
         has_room: impl Fn(&State) -> bool,
     ) -> Option<MutexGuard<'_, State>> {
         let mut state = self.lock();
-        while !has_room(&state) && !state.consumer_gone {
+        while !has_room(&state) && !state.is_closed() {
+            if state.waits_have_ended {
+                return None;
+            }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
                 Some(left) if left.is_zero() => return None,
@@ -199,7 +213,7 @@ impl Shared {
                 None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        (!state.consumer_gone).then_some(state)
+        (!state.is_closed()).then_some(state)
     }
 
     fn signal_room(&self) {
@@ -276,6 +290,9 @@ impl Producer {
     pub fn push_over(&self, events: Selection) -> Result<(), Selection> {
         let shared = &self.0;
         let mut events = events;
+        if shared.lock().is_closed() {
+            return Err(events);
+        }
         if let Some(spool) = &shared.spool {
             match spool.append(events, |events, mark| shared.queue_spooled(events, mark)) {
                 Ok(()) => return Ok(()),
@@ -283,7 +300,7 @@ impl Producer {
             }
         }
         let state = shared.lock();
-        if state.consumer_gone {
+        if state.is_closed() {
             return Err(events);
         }
         shared.push_unspooled(state, events);
@@ -380,7 +397,7 @@ impl Consumer {
         }
         match state.behind {
             Some(position) => Ahead::OnDisk(position),
-            None if state.producers == 0 => Ahead::Ended,
+            None if state.producers == 0 || state.input_has_ended => Ahead::Ended,
             None => Ahead::Nothing,
         }
     }
@@ -530,6 +547,20 @@ impl Gauge {
         Producer(Arc::clone(&self.0))
     }
 
+    /// From now on nobody waits for room: what does not fit comes back at once.
+    pub fn stop_waiting(&self) {
+        self.0.lock().waits_have_ended = true;
+        self.0.signal_room();
+    }
+
+    /// From now on nothing is taken in: what is pushed comes back, and the queue ends once what it
+    /// has was taken, even where somebody who hangs still has a producer.
+    pub fn end_input(&self) {
+        self.0.lock().input_has_ended = true;
+        self.0.signal_room();
+        self.0.filled.notify_one();
+    }
+
     /// What tells whether the queue is still there.
     #[must_use]
     pub fn trace(&self) -> Trace {
@@ -578,7 +609,7 @@ impl Gauge {
             freed.as_mut().enable();
             {
                 let state = self.0.lock();
-                if state.consumer_gone || self.0.has_room(&state) {
+                if state.is_closed() || state.waits_have_ended || self.0.has_room(&state) {
                     return;
                 }
             }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::cold::ColdError;
+use super::configuration::ConfigurationFile;
 use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
 use crate::control::{AskError, TargetError};
+use crate::daemon::PrepareError;
 use crate::decoders;
 use crate::sources::file::ReadError;
 
@@ -76,11 +78,9 @@ pub(super) enum CliError {
          admin.listen; a reload needs one of unix://"
     )]
     NoAdmin,
-    /// A daemon that hears nothing.
-    #[error(
-        "the configuration has no source, so there is nothing to do; add one: [sources.cluster]"
-    )]
-    NoSource,
+    /// What the configuration says cannot run.
+    #[error(transparent)]
+    Prepare(PrepareError),
     /// Standard output cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -128,7 +128,7 @@ impl CliError {
             Self::Build(_)
             | Self::Configuration { .. }
             | Self::Decoder(_)
-            | Self::NoSource
+            | Self::Prepare(_)
             | Self::ReadConfiguration { .. } => Exit::Configuration,
             Self::Cold(error) => error.exit(),
             Self::Plugin(error) => error.exit(),
@@ -144,6 +144,15 @@ impl CliError {
             | Self::Reload(_)
             | Self::Strange(_) => Exit::Failure,
         }
+    }
+}
+
+/// Why what a file says cannot run.
+pub(super) fn prepare_error(file: &ConfigurationFile, error: PrepareError) -> CliError {
+    match error {
+        PrepareError::Build(error) => CliError::Build(error),
+        PrepareError::Plugins(source) => CliError::Configuration { file: file.name(), source },
+        error => CliError::Prepare(error),
     }
 }
 

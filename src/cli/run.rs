@@ -1,22 +1,22 @@
 //! `qatime run`: the daemon.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit};
+use super::exit::{CliError, Exit, prepare_error};
 use crate::config::Configuration;
-use crate::control::{
-    self, Admin, Command, Commands, ConfigurationState, Daemon, Digest, Reloaded,
+use crate::control::{self, Admin, ConfigurationState, Daemon, Digest};
+use crate::daemon::{
+    self, Check, Ended, MakePlan, Operated, Plan, PrepareError, Signals, Supervisor,
 };
-use crate::daemon::{Application, Checked, Plugins};
 use crate::encoders::ledger;
-use crate::pipeline::{Halt, Monitor};
+use crate::pipeline::Monitor;
 use crate::telemetry::LedgerReport;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE};
 
@@ -41,37 +41,6 @@ period, or a filter has stopped the daemon, 78 wrong configuration: also a root 
 port in use, a file that cannot be written, a spool that another daemon uses.")]
 pub(super) struct Run {}
 
-/// What the operator may ask for.
-struct Signals {
-    hangup: Signal,
-    stop: StopSignals,
-}
-
-/// What ends the daemon.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        let stop = StopSignals { interrupt: signal(interrupt)?, terminate: signal(terminate)? };
-        Ok(Self { hangup: signal(SignalKind::hangup())?, stop })
-    }
-}
-
-impl StopSignals {
-    /// Returns when the daemon is to stop; says why. Cancel-safe.
-    async fn ordered(&mut self, halt: &mut Halt) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = halt.ordered() => "a filter failed that has on_fault = \"halt\"",
-        }
-    }
-}
-
 impl Run {
     #[expect(clippy::unused_self, reason = "every verb is run the same way")]
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
@@ -92,15 +61,16 @@ impl Run {
             commander,
         };
         let admin = Admin::start(&configuration.admin, &daemon).map_err(CliError::Build)?;
-        let plugins = file.load_plugins(&configuration)?;
-        for warning in &plugins.warnings {
-            tracing::warn!("{warning}");
-        }
         raise_descriptor_limit();
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
-        let operated = Operated { file: file.clone(), daemon, commands };
-        runtime.spawn(control::watch_file(operated.daemon.clone()));
-        let ended = runtime.block_on(serve(configuration, &plugins, operated));
+        let ended = runtime.block_on(async {
+            let signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
+            tokio::spawn(control::watch_file(daemon.clone()));
+            let operated = Operated::new(check(file), daemon, commands);
+            let supervisor = Supervisor::new(signals).operated(operated);
+            supervisor.run(first(configuration)).await.map_err(|error| prepare_error(file, error))
+        });
+        let ended = ended.map(|ended| conclude(&ended));
         drop(admin);
         // A thread that hangs in a system call would hang this one as well.
         runtime.shutdown_timeout(Duration::ZERO);
@@ -108,135 +78,37 @@ impl Run {
     }
 }
 
-/// What the operator has to do with a daemon.
-struct Operated {
-    file: ConfigurationFile,
-    daemon: Daemon,
-    commands: Commands,
+/// Makes the first plan of a daemon.
+fn first(configuration: Configuration) -> MakePlan {
+    Box::new(move || {
+        if configuration.sources.is_empty() {
+            return Err(PrepareError::NoSource);
+        }
+        let folders = daemon::folders(&configuration);
+        let plugins = daemon::load_plugins(&configuration, folders);
+        Ok(Plan::new(configuration, plugins.map_err(PrepareError::Plugins)?))
+    })
 }
 
-async fn serve(
-    configuration: Configuration,
-    plugins: &Plugins,
-    mut operated: Operated,
-) -> Result<Exit, CliError> {
-    let mut signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
-    if configuration.sources.is_empty() {
-        return Err(CliError::NoSource);
-    }
-    let mut application = Application::start(configuration, plugins).map_err(CliError::Build)?;
-    operated.daemon.monitor.show(application.running().generation(), application.running().view());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "running");
-    let mut halt = application.running().halt();
-    let why = watch(&mut application, &mut signals, &mut halt, &mut operated).await;
-    let grace = application.grace();
-    tracing::info!(why, ?grace, "stopping");
-    operated.daemon.monitor.draining();
-    // Who waits for an answer is told that there will be none.
-    drop(operated.commands);
-    let report = application.drain().await;
-    let exit = conclude(&report);
-    let Some(filter) = halt.filter() else { return Ok(exit) };
+/// Reads the file anew and checks it.
+fn check(file: &ConfigurationFile) -> Check {
+    let file = file.clone();
+    Arc::new(move || file.check().map_err(|error| error.one_line()))
+}
+
+/// Says what became of every event, and whether all is done.
+fn conclude(ended: &Ended) -> Exit {
+    let exit = conclude_ledger(&ended.report);
+    let Some(filter) = &ended.halted_by else { return exit };
     tracing::error!(
         component = format!("filters.{filter}"),
         "a filter has stopped the daemon: its plugin failed, and it has on_fault = \"halt\""
     );
-    Ok(Exit::Failure)
-}
-
-/// Does what signals and commands ask for, until the daemon is to stop; says why.
-async fn watch(
-    application: &mut Application,
-    signals: &mut Signals,
-    halt: &mut Halt,
-    operated: &mut Operated,
-) -> &'static str {
-    let Operated { file, daemon, commands } = operated;
-    let Signals { hangup, stop } = signals;
-    loop {
-        let reply = tokio::select! {
-            why = stop.ordered(halt) => return why,
-            () = application.exhausted() => return "all sources have come to their end",
-            _ = hangup.recv() => {
-                tracing::info!("SIGHUP: files are opened anew, and the configuration is reloaded");
-                application.running().reopen();
-                None
-            }
-            Some(Command::Reload { reply }) = commands.recv() => Some(reply),
-        };
-        let reloaded = tokio::select! {
-            biased;
-            // A file system that hangs must not keep the daemon from stopping.
-            why = stop.ordered(halt) => return why,
-            reloaded = reload(file, daemon, application) => reloaded,
-        };
-        if let Some(reply) = reply {
-            // Who asked may have gone away.
-            let _unheard = reply.send(reloaded);
-        }
-    }
-}
-
-/// Loads the file anew; notes and logs what came of it.
-async fn reload(
-    file: &ConfigurationFile,
-    daemon: &Daemon,
-    application: &mut Application,
-) -> Reloaded {
-    let checked = {
-        let file = file.clone();
-        tokio::task::spawn_blocking(move || file.check()).await
-    };
-    let (digest, reloaded) = match checked {
-        Ok(Ok(checked)) => (Some(checked.digest), apply(checked, daemon, application).await),
-        Ok(Err(error)) => (None, Reloaded::Failed { message: error.one_line() }),
-        Err(error) => {
-            let message =
-                format!("the check of the file failed, by a fault of the program: {error}");
-            (None, Reloaded::Failed { message })
-        }
-    };
-    daemon.configuration.reloaded(digest, &reloaded);
-    match &reloaded {
-        Reloaded::Applied { generation, diagnosis } => {
-            diagnosis.problems.iter().for_each(|warning| tracing::warn!("{warning}"));
-            tracing::info!(generation, "the configuration was reloaded");
-        }
-        Reloaded::Failed { message } => {
-            tracing::error!("the reload failed, and the daemon runs as before: {message}");
-        }
-        Reloaded::Refused { diagnosis } => {
-            diagnosis.problems.iter().for_each(|problem| tracing::error!("{problem}"));
-            let problems = diagnosis.errors();
-            tracing::error!(problems, "the configuration was refused; the daemon runs as before");
-        }
-    }
-    reloaded
-}
-
-/// Runs with a file that was checked, if it can be used.
-async fn apply(checked: Checked, daemon: &Daemon, application: &mut Application) -> Reloaded {
-    let Checked { mut diagnosis, digest, usable } = checked;
-    let Some((configuration, plugins)) = usable else { return Reloaded::Refused { diagnosis } };
-    if configuration.sources.is_empty() {
-        return Reloaded::Failed { message: CliError::NoSource.one_line() };
-    }
-    let watch = configuration.watch;
-    match application.reload(configuration, &plugins).await {
-        Ok(left) => {
-            plugins.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            diagnosis.problems.extend(left);
-            let generation = application.running().generation();
-            daemon.configuration.applied(digest, watch);
-            daemon.monitor.show(generation, application.running().view());
-            Reloaded::Applied { generation, diagnosis }
-        }
-        Err(error) => Reloaded::Failed { message: CliError::Build(error).one_line() },
-    }
+    Exit::Failure
 }
 
 /// Says what became of every event, and whether all is done.
-fn conclude(report: &LedgerReport) -> Exit {
+fn conclude_ledger(report: &LedgerReport) -> Exit {
     let settled = report.is_settled();
     if io::stderr().is_terminal() {
         // Where nobody hears it, the exit code has to do.

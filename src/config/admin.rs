@@ -19,7 +19,7 @@ const PORT: u16 = 9514;
 const SOCKET: &str = "admin.sock";
 
 /// Where the daemon says how it is, and is told to reload.
-#[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "AdminConfig")]
 pub struct AdminConfig {

@@ -1,61 +1,71 @@
-//! Composition: from a configuration to a pipeline.
+//! What runs: from a checked configuration to a pipeline, from one generation to the next, to the
+//! end.
+//!
+//! A [`Plan`] is a configuration with its plugins. It is prepared on a thread that may block, beside
+//! what runs and without an effect on it; then it takes the place of what ran ([`Running`]), which
+//! cannot fail. The [`Supervisor`] is the loop that decides when: `run` and `replay` go through it.
 
-mod application;
+mod blueprint;
 mod check;
 mod plugins;
+mod preparation;
+mod reload;
+mod running;
 mod settings;
+mod signals;
 mod sources;
+mod state;
+mod supervisor;
 
-pub use application::Application;
 pub use check::{Checked, check};
 pub use plugins::{Plugins, folders, load_plugins};
+pub use preparation::Plan;
+pub use reload::{Check, Operated};
+pub use running::Running;
+pub use signals::Signals;
 pub use sources::Sources;
+pub use supervisor::{Ended, MakePlan, Progress, Supervisor};
 
-use std::sync::Arc;
+use std::error::Error;
 
-use crate::config::{Configuration, SinkConfig};
-use crate::decoders::Decoder;
-use crate::pipeline::{Blueprint, BuildSink, Next};
-use crate::sinks::QueueConfig;
+use crate::component::BuildError;
+use crate::config::{Diagnosis, Problems};
 
-/// The blueprint of a configuration, with these sources.
-///
-/// # Panics
-/// Where the configuration was not checked.
-#[must_use]
-pub fn blueprint(
-    configuration: Configuration,
-    plugins: &Plugins,
-    sources: Vec<(String, Next)>,
-) -> Blueprint {
-    let configuration = configuration.without_disabled_sinks();
-    let routing = Arc::new(configuration.routing(plugins.filters.clone()));
-    let Configuration { decoder, sinks, workers, spool, .. } = configuration;
-    let sinks = sinks.into_iter().map(|sink| {
-        let (queue, build): (QueueConfig, BuildSink) = match sink.config {
-            SinkConfig::Atime(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-            SinkConfig::File(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-            SinkConfig::Redis(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-            SinkConfig::Stdout(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-        };
-        (sink.name, queue, build)
-    });
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Blueprint {
-        decoder: Decoder::new(&decoder).expect("the configuration was checked"),
-        year: None,
-        routing,
-        workers: workers.map_or(threads, |workers| usize::from(workers.get())),
-        sources,
-        sinks: sinks.collect(),
-        spool,
+/// Why a plan cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A part of the pipeline cannot be built.
+    #[error("{} cannot be set up", .0.component)]
+    Build(#[source] BuildError),
+    /// A fault of the program.
+    #[error("preparing it failed, by a fault of the program: {0}")]
+    Fault(String),
+    /// There is nothing to hear.
+    #[error(
+        "the configuration has no source, so there is nothing to do; add one: [sources.cluster]"
+    )]
+    NoSource,
+    /// A plugin cannot be loaded, or refuses its settings.
+    #[error("a plugin cannot be used")]
+    Plugins(#[source] Problems),
+    /// The file is wrong.
+    #[error("the configuration is wrong")]
+    Refused(Diagnosis),
+    /// The file cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl PrepareError {
+    /// It and its causes on one line.
+    fn one_line(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            line.push_str(": ");
+            line.push_str(&error.to_string());
+            cause = error.source();
+        }
+        line
     }
 }

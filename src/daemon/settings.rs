@@ -1,31 +1,34 @@
 //! Settings that a running daemon does not take over.
 
-use crate::config::{Configuration, Problem};
+use crate::config::{AdminConfig, Configuration, Problem};
+use crate::spool;
+use crate::telemetry::logging;
 
-/// The settings that count from one start to the next, each as a text that tells it from others.
-#[derive(Debug, Default)]
-pub(super) struct Settings(Vec<(&'static str, String)>);
+/// The settings that count from one start to the next.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Settings {
+    admin: AdminConfig,
+    log: logging::Config,
+    spool: spool::Config,
+}
 
 impl Settings {
     pub(super) fn of(configuration: &Configuration) -> Self {
-        Self(vec![
-            ("admin", format!("{:?}", configuration.admin)),
-            ("log", format!("{:?}", configuration.log)),
-            ("spool", format!("{:?}", configuration.spool)),
-        ])
+        let Configuration { admin, log, spool, .. } = configuration;
+        Self { admin: admin.clone(), log: log.clone(), spool: spool.clone() }
     }
 
-    /// A warning for each of them that is another one now.
-    pub(super) fn left_for_the_next_start(
-        &self,
-        next: &Self,
-        configuration: &Configuration,
-    ) -> Vec<Problem> {
-        let changed = self.0.iter().zip(&next.0).filter(|(before, now)| before != now);
-        changed
-            .map(|((key, _), _)| {
-                configuration.warning(key, "counts from the next start of the daemon on")
-            })
-            .collect()
+    /// A warning for each of them that is another one in this configuration.
+    pub(super) fn left_for_the_next_start(&self, configuration: &Configuration) -> Vec<Problem> {
+        let next = Self::of(configuration);
+        let changed = [
+            ("admin", self.admin != next.admin),
+            ("log", self.log != next.log),
+            ("spool", self.spool != next.spool),
+        ];
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        let warn =
+            |(key, _)| configuration.warning(key, "counts from the next start of the daemon");
+        changed.map(warn).collect()
     }
 }

@@ -108,6 +108,8 @@ reasons! {
     Truncated = "truncated",
     /// The path lies outside the prefixes that the sink maps.
     Unmapped = "unmapped",
+    /// A worker failed on the batch that the event came in: a fault of the program.
+    WorkerFault = "worker_fault",
 }
 
 impl fmt::Display for Reason {

@@ -1,20 +1,15 @@
-//! From a checked plan to a pipeline that can be started.
+//! The checked plan of a generation.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::generation::{Generation, Ground};
 use super::routing::Routing;
-use super::running::RunningPipeline;
 use crate::component::{BuildError, SinkContext};
 use crate::decoders::Decoder;
 use crate::sinks::{QueueConfig, Sink};
 use crate::sources::Source;
 use crate::spool::{self, Spool, SpoolError};
-use crate::telemetry::Ledger;
 
 /// What builds a sink.
 pub type BuildSink = Box<dyn FnOnce(SinkContext) -> Result<Box<dyn Sink>, BuildError> + Send>;
@@ -36,7 +31,7 @@ impl fmt::Debug for Next {
     }
 }
 
-/// A checked plan of a pipeline.
+/// A checked plan of a generation: nothing of it was built.
 pub struct Blueprint {
     /// Reads frames.
     pub decoder: Decoder,
@@ -51,7 +46,52 @@ pub struct Blueprint {
     /// Each sink: its name, its queue, and what builds it.
     pub sinks: Vec<(String, QueueConfig, BuildSink)>,
     /// What keeps their events on disk. It is opened by the first generation and stays.
-    pub spool: spool::Config,
+    pub spool: SpoolPlan,
+}
+
+/// What keeps events on disk.
+#[derive(Debug, Clone)]
+pub enum SpoolPlan {
+    /// The operator has chosen it: a generation cannot be built without it.
+    Named(spool::Config),
+    /// Nothing does.
+    None,
+    /// What is usual where the operator has not chosen. Where it cannot be had, nothing does.
+    Usual(spool::Config),
+}
+
+impl SpoolPlan {
+    /// Opens the spool; says once what it costs to have none.
+    pub(super) fn open(&self, sinks: &[&str]) -> Result<Option<Spool>, BuildError> {
+        let opened = match self {
+            Self::Named(config) => return Spool::open(config, sinks).map_err(spool_error),
+            Self::None => None,
+            Self::Usual(config) => Some(Spool::open(config, sinks)),
+        };
+        let why = match opened {
+            Some(Ok(spool)) => return Ok(spool),
+            Some(Err(error)) => one_line(&error),
+            None => "no directory is named for it, or it is switched off".to_owned(),
+        };
+        tracing::warn!(
+            component = "spool",
+            why,
+            "events wait in memory only: if this process is killed, those are lost that no sink has \
+             taken, up to queue.events_max for each; name a directory in spool.directory"
+        );
+        Ok(None)
+    }
+}
+
+fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }
 
 impl fmt::Debug for Blueprint {
@@ -64,51 +104,6 @@ impl fmt::Debug for Blueprint {
             .field("sources", &sources)
             .field("sinks", &sinks)
             .finish_non_exhaustive()
-    }
-}
-
-/// A pipeline whose sockets are bound and whose sinks are built.
-pub struct Pipeline {
-    ledger: Ledger,
-    generation: Generation,
-    sources: Vec<(String, Next)>,
-    spool: Option<Spool>,
-    reopen: watch::Sender<u64>,
-}
-
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sources: Vec<_> = self.sources.iter().map(|(name, _)| name).collect();
-        formatter.debug_struct("Pipeline").field("sources", &sources).finish_non_exhaustive()
-    }
-}
-
-impl Pipeline {
-    /// Builds all sinks.
-    ///
-    /// # Errors
-    /// The first sink that cannot be built: a root that is missing, a file that cannot be written.
-    /// Or the spool: a directory that cannot be used, or that another daemon uses.
-    pub fn build(blueprint: Blueprint) -> Result<Self, BuildError> {
-        let (reopen, reopened) = watch::channel(0);
-        let names: Vec<&str> = blueprint.sinks.iter().map(|(name, ..)| name.as_str()).collect();
-        let spool = Spool::open(&blueprint.spool, &names).map_err(spool_error)?;
-        let ledger = Ledger::default();
-        let ground = Ground { spool: spool.clone(), ..Ground::new(ledger.clone(), reopened) };
-        let (generation, sources) = Generation::build(blueprint, &ground)?;
-        Ok(Self { ledger, generation, sources, spool, reopen })
-    }
-
-    /// Starts lanes, workers and sources, in this order. Called within a tokio runtime.
-    ///
-    /// # Panics
-    /// Where the system gives no more threads.
-    #[must_use]
-    pub fn start(self) -> RunningPipeline {
-        let Self { ledger, generation, sources, spool, reopen } = self;
-        let mut running = RunningPipeline::new(ledger, spool, reopen);
-        running.begin(generation, sources, Duration::ZERO);
-        running
     }
 }
 

@@ -2,12 +2,10 @@
 //! is here.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::lanes::{Lane, Order, Orders, Turn};
@@ -33,8 +31,6 @@ const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Delivery {
     sink: Box<dyn Sink>,
     turn: Turn,
-    /// Lanes that have to end before this one begins, since their sinks may work on the same files.
-    after: Vec<Weak<Mutex<Consumer>>>,
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
     orders: Orders,
@@ -59,7 +55,6 @@ impl Delivery {
         Self {
             sink,
             turn: Arc::clone(&lane.turn),
-            after: Vec::new(),
             account: Arc::clone(&lane.account),
             reopen,
             orders: lane.orders(),
@@ -71,28 +66,15 @@ impl Delivery {
         }
     }
 
-    /// Begins only after the deliveries of other lanes have ended.
-    pub(super) fn after(&mut self, lanes: Vec<Weak<Mutex<Consumer>>>) {
-        self.after = lanes;
-    }
-
-    /// Runs on a thread of its own, so that the sink may block. Called within a tokio runtime,
-    /// whose timers and sockets it uses.
-    pub(super) fn start(self) -> JoinHandle<()> {
-        let runtime = Handle::current();
-        std::thread::Builder::new()
-            .name(self.account.name().to_owned())
-            .spawn(move || runtime.block_on(self.run()))
-            .expect("the system has room for another thread")
-    }
-
-    async fn run(mut self) {
-        let (turn, after) = (Arc::clone(&self.turn), std::mem::take(&mut self.after));
+    /// Delivers until the queue ends, or another delivery takes over. On a thread of its own, so
+    /// that the sink may block.
+    pub(super) async fn run(mut self) {
+        let turn = Arc::clone(&self.turn);
         let mut consumer = tokio::select! {
             biased;
             // The successor waits for the same turn.
             () = self.orders.hand_over() => return,
-            consumer = wait_for_turn(after, &turn) => consumer,
+            consumer = turn.lock() => consumer,
         };
         self.settled_before = self.account.settled();
         let served = self.serve(&mut consumer).await;
@@ -178,7 +160,7 @@ impl Delivery {
     fn leave(&self) -> Result<(), GivenUp> {
         match self.orders.current() {
             Order::HandOver(_) => Ok(()),
-            Order::Deliver | Order::Finish(_) => Err(GivenUp),
+            Order::Deliver | Order::Finish(_) | Order::Stop(_) => Err(GivenUp),
         }
     }
 
@@ -196,7 +178,7 @@ impl Delivery {
             }
             tokio::select! {
                 biased;
-                () = self.orders.changed(), if self.ordered_at.is_none() => {}
+                () = self.orders.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -232,11 +214,12 @@ impl Delivery {
 
     /// For how long to go on with a step that fails; for ever, unless there is an order that ends.
     fn patience_left(&mut self, step: Step<'_>) -> Option<Duration> {
-        let order = self.orders.current();
+        let order = self.orders.latest();
         let patience = match (order, step) {
             (Order::Deliver, _) => return None,
             (Order::HandOver(patience), Step::Close) | (Order::Finish(patience), _) => patience,
             (Order::HandOver(_), _) => Duration::ZERO,
+            (Order::Stop(end), _) => return Some(end.saturating_duration_since(Instant::now())),
         };
         let ordered_at = *self.ordered_at.get_or_insert_with(Instant::now);
         Some(patience.saturating_sub(ordered_at.elapsed()))
@@ -244,6 +227,10 @@ impl Delivery {
 
     /// Counts what the sink has kept and cannot finish; where nobody takes over, also what waits.
     fn abandon(&self, consumer: &mut Consumer) {
+        if matches!(self.orders.current(), Order::Stop(_)) {
+            // It stays in flight: the last words of the daemon name it.
+            return;
+        }
         let settled = self.account.settled() - self.settled_before;
         let is_gone = matches!(self.orders.current(), Order::Finish(_));
         let waiting = if is_gone { consumer.close() as u64 } else { 0 };
@@ -268,19 +255,6 @@ impl Delivery {
              did not take within the grace period is rejected as sink_gone"
         );
     }
-}
-
-/// Returns once all others have ended, and it is this delivery's turn.
-async fn wait_for_turn(
-    others: Vec<Weak<Mutex<Consumer>>>,
-    turn: &Turn,
-) -> MutexGuard<'_, Consumer> {
-    for other in others {
-        if let Some(other) = other.upgrade() {
-            drop(other.lock().await);
-        }
-    }
-    turn.lock().await
 }
 
 /// What a lane does with its sink.

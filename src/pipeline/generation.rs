@@ -1,86 +1,71 @@
 //! One generation: what a configuration makes of events. Sources, queues and the ledger outlive it.
+//!
+//! It is prepared beside the one at work: sinks are built and threads started, which wait. Putting
+//! it in the place of the other cannot fail then.
 
-use std::sync::{Arc, Weak};
+use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 
 use super::blueprint::{Blueprint, Next, spool_error};
 use super::delivery::Delivery;
 use super::halt::Halting;
-use super::lanes::{Lane, Order};
-use super::routing::{Router, Routing};
-use super::worker::{Decoding, Outlet, Worker};
-use crate::component::{BuildError, Inlets, SinkContext, Work};
-use crate::queue::{Consumer, QueueLimits, Trace};
+use super::lanes::{Lane, Order, RetiringLane};
+use super::parked::Parked;
+use super::routing::Routing;
+use super::worker::{Decoding, LaneInput, Recipe, Worker};
+use crate::component::{BuildError, SinkContext, Work, WorkerChannels};
+use crate::queue::QueueLimits;
 use crate::spool::Spool;
 use crate::telemetry::{Ledger, RuleCount};
 
 /// How many buffers wait for a worker: one in work, one ready, and a little slack.
 const WORK_MAX: usize = 4;
 
-/// A generation whose sinks are built.
+/// A worker, and where its work comes from.
+type Employed = (Worker, mpsc::Receiver<Work>);
+
+/// A generation that is prepared, and does not run.
 pub(super) struct Generation {
     decoding: Arc<Decoding>,
     routing: Arc<Routing>,
-    workers: usize,
-    lanes: Vec<BuiltLane>,
+    workers: Vec<Parked<Employed>>,
+    lanes: Vec<PreparedLane>,
 }
 
-/// A lane, and its sink.
-struct BuiltLane {
+/// A lane, its sink, and the thread that is to deliver.
+struct PreparedLane {
     lane: Lane,
     limits: QueueLimits,
     wait_max: Duration,
     delivery: Delivery,
+    thread: Parked<Delivery>,
 }
 
-/// A lane that is gone from the configuration, and may not have ended.
-#[derive(Debug, Clone)]
-pub(super) struct Gone {
-    name: String,
-    queue: Trace,
-    turn: Weak<Mutex<Consumer>>,
-}
-
-impl Gone {
-    fn new(lane: &Lane) -> Self {
-        let turn = Arc::downgrade(&lane.turn);
-        Self { name: lane.name.clone(), queue: lane.gauge.trace(), turn }
-    }
-
-    /// Whether anybody still has its queue.
-    pub(super) fn is_there(&self) -> bool {
-        self.queue.is_there()
-    }
-}
-
-/// What a generation is built on.
+/// What a generation is prepared beside.
 #[derive(Debug)]
-pub(super) struct Ground {
+pub(super) struct Surroundings {
     pub(super) ledger: Ledger,
     /// The lanes that are there already.
     pub(super) lanes: Vec<Lane>,
-    /// Lanes that are gone from the configuration.
-    pub(super) gone: Vec<Gone>,
+    /// Lanes that are gone from the configuration, and may not have ended.
+    pub(super) retiring: Vec<RetiringLane>,
     pub(super) spool: Option<Spool>,
     pub(super) reopened: watch::Receiver<u64>,
 }
 
-impl Ground {
-    /// No lanes, and no spool.
-    pub(super) fn new(ledger: Ledger, reopened: watch::Receiver<u64>) -> Self {
-        Self { ledger, lanes: Vec::new(), gone: Vec::new(), spool: None, reopened }
-    }
-
+impl Surroundings {
     /// The lane of a sink: with the queue that it has, or a new one.
     fn lane(&self, context: &SinkContext, limits: QueueLimits) -> Result<Lane, BuildError> {
         let SinkContext { name, account } = context;
         if let Some(known) = self.lanes.iter().find(|lane| lane.name == *name) {
             return Ok(known.again());
         }
-        if self.gone.iter().any(|gone| gone.name == *name && gone.queue.is_there()) {
+        if self.retiring.iter().any(|lane| lane.name() == name && lane.is_there()) {
             let cause = "the sink that had this name before has not finished; try again later";
             return Err(context.error(cause));
         }
@@ -91,90 +76,119 @@ impl Ground {
 }
 
 impl Generation {
-    /// Builds all sinks. Those that have a lane already go on with its queue.
-    pub(super) fn build(
+    /// Builds all sinks and starts all threads, which wait. Sinks that have a lane already go on
+    /// with its queue. Called within a tokio runtime; it may block.
+    pub(super) fn prepare(
         blueprint: Blueprint,
-        ground: &Ground,
+        surroundings: &Surroundings,
     ) -> Result<(Self, Vec<(String, Next)>), BuildError> {
         let Blueprint { decoder, year, routing, workers, sources, sinks, .. } = blueprint;
-        let mut built = Vec::with_capacity(sinks.len());
+        let mut lanes = Vec::with_capacity(sinks.len());
         for (name, config, build) in sinks {
             let (limits, wait_max) = (config.limits(), config.wait_max.get());
-            let account = ground.ledger.draft_sink(&name);
+            let account = surroundings.ledger.draft_sink(&name);
             let context = SinkContext { name, account };
-            let mut lane = ground.lane(&context, limits)?;
+            let mut lane = surroundings.lane(&context, limits)?;
             let sink = build(context)?;
             lane.atime = sink.watch();
-            let delivery = Delivery::new(&lane, sink, ground.reopened.clone());
-            built.push(BuiltLane { lane, limits, wait_max, delivery });
+            let delivery = Delivery::new(&lane, sink, surroundings.reopened.clone());
+            let thread = delivery_thread(&lane)?;
+            lanes.push(PreparedLane { lane, limits, wait_max, delivery, thread });
         }
         let decoding = Arc::new(Decoding { decoder, year, wanted: routing.wanted() });
-        let workers = workers.max(1);
-        Ok((Self { decoding, routing, workers, lanes: built }, sources))
+        let workers = (0..workers.max(1)).map(worker_thread).collect::<Result<_, _>>()?;
+        Ok((Self { decoding, routing, workers, lanes }, sources))
     }
 
-    /// Starts the deliveries, which begin once those of `before` have handed over, and prepares
-    /// the workers.
-    pub(super) fn start(
-        self,
-        ledger: &Ledger,
-        (before, gone): (&[Lane], &mut Vec<Gone>),
-        halting: &Halting,
-        patience: Duration,
-    ) -> Started {
+    /// Puts the lanes to work, whose deliveries begin once those of `before` have handed over.
+    pub(super) fn start(self, place: Place<'_>) -> Started {
+        let Place { ledger, before, retiring, halting, patience } = place;
+        let Self { decoding, routing, workers, lanes: prepared } = self;
         for lane in before {
-            let is_gone = !self.lanes.iter().any(|next| next.lane.name == lane.name);
-            lane.order(if is_gone { Order::Finish(patience) } else { Order::HandOver(patience) });
-            if is_gone {
-                gone.push(Gone::new(lane));
+            let goes_on = prepared.iter().any(|next| next.lane.name == lane.name);
+            if goes_on {
+                lane.order(Order::HandOver(patience));
+            } else {
+                retiring.push(lane.retire(patience));
             }
         }
-        let mut outlets = Vec::with_capacity(self.lanes.len());
-        let mut lanes = Vec::with_capacity(self.lanes.len());
-        let mut deliveries = Vec::with_capacity(self.lanes.len());
-        for BuiltLane { mut lane, limits, wait_max, mut delivery } in self.lanes {
+        let mut lanes = Vec::with_capacity(prepared.len());
+        let mut inputs = Vec::with_capacity(prepared.len());
+        let mut deliveries = Vec::with_capacity(prepared.len());
+        for PreparedLane { mut lane, limits, wait_max, delivery, thread } in prepared {
             ledger.enter_sink(&lane.account);
             lane.producer().set_limits(limits);
-            outlets.push(Outlet::new(&mut lane, wait_max));
-            // It may work on the files of what is gone.
-            delivery.after(gone.iter().map(|gone| gone.turn.clone()).collect());
-            deliveries.push(delivery.start());
+            inputs.push(LaneInput::new(&mut lane, wait_max));
+            deliveries.push(thread.begin(delivery));
             lanes.push(lane);
         }
-        let rules = self.routing.rules();
+        let rules = routing.rules();
         let rules: Arc<[RuleCount]> =
             (0..rules.len()).map(|rule| ledger.open_rule(rules.name(rule))).collect();
-        let filters = self.routing.filtering().filters.iter();
-        let filters: Vec<_> = filters.map(|filter| ledger.open_filter(&filter.name)).collect();
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            (0..self.workers).map(|_| mpsc::channel::<Work>(WORK_MAX)).unzip();
-        let worker = |work| {
-            let router = Router::new(Arc::clone(&self.routing), &filters);
-            let (decoding, rules) = (Arc::clone(&self.decoding), Arc::clone(&rules));
-            (Worker::new(decoding, router, outlets.clone(), rules, halting.clone()), work)
-        };
-        let team = Team(receivers.into_iter().map(worker).collect());
+        let filters = routing.filtering().filters.iter();
+        let filters = filters.map(|filter| ledger.open_filter(&filter.name)).collect();
+        let recipe = Recipe { decoding, routing, filters, rules, halting };
+        let (senders, workers) = workers
+            .into_iter()
+            .map(|thread| {
+                let (sender, receiver) = mpsc::channel::<Work>(WORK_MAX);
+                let worker = Worker::new(recipe.clone(), inputs.clone());
+                (sender, ReadyWorker { thread, work: (worker, receiver) })
+            })
+            .unzip::<_, _, Vec<_>, Vec<_>>();
         let gauges = lanes.iter().map(|lane| lane.gauge.clone()).collect();
-        let inlets = Inlets { workers: senders.into(), lanes: gauges };
-        Started { lanes, deliveries, inlets, team }
+        let channels = WorkerChannels { workers: senders.into(), lanes: gauges };
+        Started { lanes, deliveries, channels, workers }
     }
+}
+
+/// Where a generation begins.
+pub(super) struct Place<'a> {
+    pub(super) ledger: &'a Ledger,
+    /// The lanes of the generation before.
+    pub(super) before: &'a [Lane],
+    /// Takes those of them that are gone from the configuration.
+    pub(super) retiring: &'a mut Vec<RetiringLane>,
+    pub(super) halting: Halting,
+    /// How long an old sink may go on failing to finish what it has.
+    pub(super) patience: Duration,
 }
 
 /// A generation whose deliveries run.
 pub(super) struct Started {
     pub(super) lanes: Vec<Lane>,
     pub(super) deliveries: Vec<JoinHandle<()>>,
-    pub(super) inlets: Inlets,
-    pub(super) team: Team,
+    pub(super) channels: WorkerChannels,
+    pub(super) workers: Vec<ReadyWorker>,
 }
 
-/// Workers that have not begun.
-pub(super) struct Team(Vec<(Worker, mpsc::Receiver<Work>)>);
+/// A worker that has not begun.
+pub(super) struct ReadyWorker {
+    thread: Parked<Employed>,
+    work: Employed,
+}
 
-impl Team {
-    /// Each begins on a thread of its own.
-    pub(super) fn start(self) -> Vec<JoinHandle<()>> {
-        let workers = self.0.into_iter().enumerate();
-        workers.map(|(number, (worker, work))| worker.start(number, work)).collect()
+impl ReadyWorker {
+    pub(super) fn begin(self) -> JoinHandle<()> {
+        self.thread.begin(self.work)
     }
+}
+
+/// A thread of its own for each sink, so that the sink may block. It uses the runtime's timers and
+/// sockets.
+fn delivery_thread(lane: &Lane) -> Result<Parked<Delivery>, BuildError> {
+    let runtime = Handle::current();
+    let component = lane.account.name();
+    let run = move |delivery: Delivery| runtime.block_on(delivery.run());
+    Parked::spawn(component, run).map_err(|error| no_thread(component, error))
+}
+
+fn worker_thread(number: usize) -> Result<Parked<Employed>, BuildError> {
+    let run = |(worker, work): Employed| worker.run(work);
+    Parked::spawn(format!("worker-{number}"), run).map_err(|error| no_thread("workers", error))
+}
+
+fn no_thread(component: &str, error: io::Error) -> BuildError {
+    let cause = format!("the system gives no more threads ({error}); raise its limit");
+    BuildError { component: component.to_owned(), cause: cause.into() }
 }

@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use super::monitor::LaneView;
-use crate::queue::{Consumer, Gauge, Producer, QueueLimits, queue};
+use crate::queue::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
 use crate::sinks::atime;
 use crate::spool::Store;
 use crate::telemetry::SinkAccount;
@@ -23,6 +24,8 @@ pub(super) enum Order {
     HandOver(Duration),
     /// The sink is gone from the configuration: deliver what is left, at most for this time.
     Finish(Duration),
+    /// The daemon stops: deliver what is left, at most until then.
+    Stop(Instant),
 }
 
 /// The end of a queue from which one delivery at a time takes, in the order in which they came.
@@ -98,10 +101,59 @@ impl Lane {
         Orders(self.orders.subscribe())
     }
 
+    /// Takes it out of the configuration: it delivers what it has, at most for this time, and
+    /// nobody waits for room in it any more.
+    pub(super) fn retire(&self, patience: Duration) -> RetiringLane {
+        self.order(Order::Finish(patience));
+        self.stop_waiting();
+        let queue = self.gauge.trace();
+        RetiringLane { name: self.name.clone(), queue, orders: Arc::clone(&self.orders) }
+    }
+
+    /// From now on nobody waits for room in it.
+    pub(super) fn stop_waiting(&self) {
+        self.gauge.stop_waiting();
+    }
+
+    /// The daemon stops: what the lane has is to be delivered by then.
+    pub(super) fn stop(&self, end: Instant) {
+        self.order(Order::Stop(end));
+    }
+
+    /// From now on nothing is taken in, and the lane ends once it has run empty.
+    pub(super) fn end_input(&mut self) {
+        self.producer = None;
+        self.gauge.end_input();
+    }
+
     /// What can be seen of it from outside.
     pub(super) fn view(&self) -> LaneView {
         let (name, stalled) = (self.account.name().to_owned(), Arc::clone(&self.stalled));
         LaneView { name, gauge: self.gauge.clone(), stalled, atime: self.atime.clone() }
+    }
+}
+
+/// A lane that is gone from the configuration, and may not have ended.
+#[derive(Debug, Clone)]
+pub(super) struct RetiringLane {
+    name: String,
+    queue: Trace,
+    orders: Arc<watch::Sender<Order>>,
+}
+
+impl RetiringLane {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether anybody still has its queue.
+    pub(super) fn is_there(&self) -> bool {
+        self.queue.is_there()
+    }
+
+    /// The daemon stops: what the lane has is to be delivered by then.
+    pub(super) fn stop(&self, end: Instant) {
+        self.orders.send_replace(Order::Stop(end));
     }
 }
 
@@ -120,9 +172,16 @@ impl Orders {
         self.wait(|order| matches!(order, Order::HandOver(_))).await;
     }
 
-    /// Returns once there is another order than to deliver. Cancel-safe.
+    /// The order that counts now, which is no news from now on.
+    pub(super) fn latest(&mut self) -> Order {
+        *self.0.borrow_and_update()
+    }
+
+    /// Returns once there is an order that is news. Cancel-safe.
     pub(super) async fn changed(&mut self) {
-        self.wait(|order| order != Order::Deliver).await;
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     async fn wait(&mut self, wanted: impl Fn(Order) -> bool) {

@@ -1,4 +1,4 @@
-//! A pipeline at work: it can be watched, given other rules, and drained.
+//! A pipeline at work: it can be watched, given other rules, and stopped.
 
 use std::fmt;
 use std::thread::JoinHandle;
@@ -8,16 +8,17 @@ use tokio::sync::watch;
 use tokio::task;
 
 use super::blueprint::{Blueprint, Next};
-use super::generation::{Generation, Gone, Ground, Started};
+use super::generation::{Generation, Place, Started, Surroundings};
 use super::halt::{Halt, Halting, halt};
-use super::intakes::Intakes;
-use super::lanes::Lane;
+use super::lanes::{Lane, RetiringLane};
 use super::monitor::View;
-use crate::component::{BuildError, Inlets, Switch};
+use super::sources::RunningSources;
+use super::stopping::Stopping;
+use crate::component::{BuildError, Switch, WorkerChannels};
 use crate::spool::Spool;
 use crate::telemetry::{Ledger, LedgerReport};
 
-/// A pipeline at work.
+/// A pipeline at work. It begins without sources, workers and lanes.
 ///
 /// A generation of it is what one configuration made: workers, rules, filters and sinks. Another
 /// one can take its place while sources run. Then no connection is closed, and each event is
@@ -26,17 +27,18 @@ use crate::telemetry::{Ledger, LedgerReport};
 /// connection keep their order. Queues go on under the names of their sinks: an old sink finishes
 /// what it has taken, and the new one goes on with the rest.
 pub struct RunningPipeline {
-    ledger: Ledger,
-    switch: Switch,
-    intakes: Intakes,
-    lanes: Vec<Lane>,
+    pub(super) ledger: Ledger,
+    pub(super) switch: Switch,
+    pub(super) sources: RunningSources,
+    pub(super) lanes: Vec<Lane>,
     /// Lanes that are gone from the configuration; some may not have ended.
-    gone: Vec<Gone>,
-    spool: Option<Spool>,
+    pub(super) retiring: Vec<RetiringLane>,
+    /// `None` before the first generation.
+    spool: Option<Option<Spool>>,
     /// The threads of deliveries, of earlier generations as well.
-    deliveries: Vec<JoinHandle<()>>,
+    pub(super) deliveries: Vec<JoinHandle<()>>,
     /// Gives the threads of the workers, once those before them have ended.
-    workers: task::JoinHandle<Vec<JoinHandle<()>>>,
+    pub(super) workers: task::JoinHandle<Vec<JoinHandle<()>>>,
     reopen: watch::Sender<u64>,
     halting: Halting,
     halt: Halt,
@@ -48,20 +50,25 @@ impl fmt::Debug for RunningPipeline {
         formatter
             .debug_struct("RunningPipeline")
             .field("generation", &self.generation)
-            .field("intakes", &self.intakes)
+            .field("sources", &self.sources)
             .field("lanes", &self.lanes)
             .finish_non_exhaustive()
     }
 }
 
-/// What is needed to build the next generation, while this one works on.
+/// What the next generation is prepared beside, while this one works on.
 #[derive(Debug)]
-pub struct Groundwork(Ground);
+pub struct Groundwork {
+    surroundings: Surroundings,
+    is_first: bool,
+}
 
-/// The next generation: its sinks are built, and nothing of it runs.
+/// The next generation: its sinks are built, its threads wait, and nothing of it runs. Dropped, it
+/// has changed nothing.
 pub struct Successor {
     generation: Generation,
     sources: Vec<(String, Next)>,
+    spool: Option<Spool>,
 }
 
 impl fmt::Debug for Successor {
@@ -71,48 +78,72 @@ impl fmt::Debug for Successor {
 }
 
 impl Groundwork {
-    /// Builds all sinks of the next generation. It may block: a sink may look at its files.
+    /// Builds all sinks of the next generation, and starts its threads. The first one opens the
+    /// spool. It may block: a sink may look at its files. Called within a tokio runtime.
     ///
     /// # Errors
-    /// The first sink that cannot be built. The generation at work has not noticed.
-    pub fn build(self, blueprint: Blueprint) -> Result<Successor, BuildError> {
-        let (generation, sources) = Generation::build(blueprint, &self.0)?;
-        Ok(Successor { generation, sources })
+    /// The first sink that cannot be built: a root that is missing, a file that cannot be written.
+    /// Or the spool: a directory that cannot be used, or that another daemon uses. Or a thread that
+    /// the system does not give. The generation at work has not noticed.
+    pub fn build(mut self, blueprint: Blueprint) -> Result<Successor, BuildError> {
+        if self.is_first {
+            let sinks: Vec<&str> = blueprint.sinks.iter().map(|(name, ..)| name.as_str()).collect();
+            self.surroundings.spool = blueprint.spool.open(&sinks)?;
+        }
+        let (generation, sources) = Generation::prepare(blueprint, &self.surroundings)?;
+        Ok(Successor { generation, sources, spool: self.surroundings.spool })
     }
 }
 
-impl RunningPipeline {
-    /// A pipeline without sources, workers and lanes.
-    pub(super) fn new(ledger: Ledger, spool: Option<Spool>, reopen: watch::Sender<u64>) -> Self {
+impl Default for RunningPipeline {
+    fn default() -> Self {
         let (halting, halt) = halt();
         Self {
-            ledger,
-            switch: Switch::new(Inlets::default()),
-            intakes: Intakes::default(),
+            ledger: Ledger::default(),
+            switch: Switch::new(WorkerChannels::default()),
+            sources: RunningSources::default(),
             lanes: Vec::new(),
-            gone: Vec::new(),
-            spool,
+            retiring: Vec::new(),
+            spool: None,
             deliveries: Vec::new(),
             workers: task::spawn(std::future::ready(Vec::new())),
-            reopen,
+            reopen: watch::Sender::new(0),
             halting,
             halt,
             generation: 0,
         }
     }
+}
 
-    /// Starts a generation in the place of the one at work. An old sink that fails to finish what
-    /// it has is given up after `patience`.
-    pub(super) fn begin(
-        &mut self,
-        generation: Generation,
-        sources: Vec<(String, Next)>,
-        patience: Duration,
-    ) {
-        self.gone.retain(Gone::is_there);
-        let Started { lanes, deliveries, inlets, team } =
-            generation.start(&self.ledger, (&self.lanes, &mut self.gone), &self.halting, patience);
-        self.switch.set(inlets);
+impl RunningPipeline {
+    /// What the next generation is prepared beside.
+    #[must_use]
+    pub fn groundwork(&self) -> Groundwork {
+        let surroundings = Surroundings {
+            ledger: self.ledger.clone(),
+            lanes: self.lanes.iter().map(Lane::detached).collect(),
+            retiring: self.retiring.clone(),
+            spool: self.spool.clone().flatten(),
+            reopened: self.reopen.subscribe(),
+        };
+        Groundwork { surroundings, is_first: self.spool.is_none() }
+    }
+
+    /// Puts the next generation in the place of the one at work. Sinks that are gone, or that fail
+    /// to finish what they have, are given up after `patience`. Called within a tokio runtime.
+    pub fn succeed(&mut self, next: Successor, patience: Duration) {
+        let Successor { generation, sources, spool } = next;
+        self.spool.get_or_insert(spool);
+        self.retiring.retain(RetiringLane::is_there);
+        let place = Place {
+            ledger: &self.ledger,
+            before: &self.lanes,
+            retiring: &mut self.retiring,
+            halting: self.halting.clone(),
+            patience,
+        };
+        let Started { lanes, deliveries, channels, workers } = generation.start(place);
+        self.switch.set(channels);
         // What an old worker holds of its lanes goes when it has ended.
         self.lanes = lanes;
         self.deliveries.retain(|thread| !thread.is_finished());
@@ -120,10 +151,10 @@ impl RunningPipeline {
         let before = std::mem::replace(&mut self.workers, task::spawn(std::future::ready(vec![])));
         self.workers = task::spawn(async move {
             join(before.await.unwrap_or_default()).await;
-            team.start()
+            workers.into_iter().map(super::generation::ReadyWorker::begin).collect()
         });
         self.generation += 1;
-        self.intakes.succeed(sources, &self.switch, &self.ledger);
+        self.sources.succeed(sources, &self.switch, &self.ledger);
     }
 
     /// Tells when a filter wants the daemon to stop (`on_fault = "halt"`).
@@ -142,10 +173,10 @@ impl RunningPipeline {
     #[must_use]
     pub fn view(&self) -> View {
         let lanes = self.lanes.iter().map(Lane::view).collect();
-        View { ledger: self.ledger.clone(), lanes, connections: self.intakes.connections() }
+        View { ledger: self.ledger.clone(), lanes, connections: self.sources.connections() }
     }
 
-    /// Which configuration is at work: the first, the second, ...
+    /// Which configuration is at work: the first, the second, ...; 0 before the first.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
@@ -156,54 +187,28 @@ impl RunningPipeline {
         self.reopen.send_modify(|times| *times += 1);
     }
 
-    /// What is needed to build the next generation.
-    #[must_use]
-    pub fn groundwork(&self) -> Groundwork {
-        let ground = Ground::new(self.ledger.clone(), self.reopen.subscribe());
-        let lanes = self.lanes.iter().map(Lane::detached).collect();
-        let (gone, spool) = (self.gone.clone(), self.spool.clone());
-        Groundwork(Ground { lanes, gone, spool, ..ground })
-    }
-
-    /// Puts the next generation in the place of the one at work. Sinks that are gone, or that fail
-    /// to finish what they have, are given up after `patience`.
-    pub fn succeed(&mut self, next: Successor, patience: Duration) {
-        self.begin(next.generation, next.sources, patience);
-    }
-
     /// Returns when all sources have come to their end; at once where there are none.
     /// Cancel-safe.
     pub async fn exhausted(&mut self) {
-        self.intakes.exhausted().await;
+        self.sources.exhausted().await;
     }
 
-    /// Stops the sources, lets the lanes run empty, and reports. Where that takes longer than
-    /// `grace`, what is still on its way stands in the report as in flight; a sink's thread that
-    /// hangs in a system call is left behind, to end with the process.
+    /// Orders all sources to stop, and ends every wait for room.
+    #[must_use]
+    pub fn stop(self) -> Stopping {
+        Stopping::of(self)
+    }
+
+    /// Stops within `grace`, as [`Stopping::finish`] does, and reports.
     pub async fn drain(self, grace: Duration) -> LedgerReport {
-        self.intakes.stop();
-        let Self { mut intakes, switch, lanes, deliveries, workers, ledger, .. } = self;
-        // A sink that is full must not keep others from being told.
-        switch.stop_waiting();
-        let drained = async {
-            intakes.exhausted().await;
-            switch.close();
-            // The queues end when the last of the workers has let go of them.
-            drop(lanes);
-            let workers = workers.await.unwrap_or_default();
-            join(workers.into_iter().chain(deliveries).collect()).await
-        };
-        match tokio::time::timeout(grace, drained).await {
-            Ok(true) => {}
-            Ok(false) => tracing::error!("a thread panicked; this is a fault of the program"),
-            Err(_elapsed) => tracing::warn!(?grace, "the grace period ended before all was done"),
-        }
-        ledger.report()
+        let mut stopping = self.stop();
+        stopping.finish(grace).await;
+        stopping.report()
     }
 }
 
 /// Waits until all threads have ended; says whether none of them panicked.
-async fn join(threads: Vec<JoinHandle<()>>) -> bool {
+pub(super) async fn join(threads: Vec<JoinHandle<()>>) -> bool {
     let join = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
     task::spawn_blocking(join).await.unwrap_or(false)
 }

@@ -18,7 +18,6 @@ use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{DeliverError, QueueConfig, Sink};
 use crate::sources::{Inherited, Source};
-use crate::spool;
 use crate::telemetry::{LedgerReport, SinkAccount};
 use crate::units;
 
@@ -141,11 +140,19 @@ fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
     })
 }
 
-fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> Pipeline {
+fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> RunningPipeline {
     let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
     let good = ("good".to_owned(), queue, moody(0, Arc::default()));
     let source = Next::Begin(Box::new(lines));
-    Pipeline::build(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)])).unwrap()
+    start(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)]))
+}
+
+/// A pipeline at work by this blueprint.
+fn start(blueprint: Blueprint) -> RunningPipeline {
+    let mut running = RunningPipeline::default();
+    let first = running.groundwork().build(blueprint).unwrap();
+    running.succeed(first, Duration::ZERO);
+    running
 }
 
 /// A blueprint of two workers with these rules and sinks, and one source.
@@ -168,7 +175,7 @@ fn blueprint(rules: &str, source: Next, sinks: Vec<(String, QueueConfig, BuildSi
         workers: 2,
         sources: vec![("lines".to_owned(), source)],
         sinks,
-        spool: spool::Config::default(),
+        spool: SpoolPlan::None,
     }
 }
 
@@ -183,7 +190,7 @@ const GRACE: Duration = Duration::from_secs(60);
 async fn every_event_has_its_place_in_the_ledger() {
     let lines = Lines { rounds: 100, patient: true, ends: None };
     let bad = moody(7, Arc::default());
-    let report = play(pipeline(lines, bad, units::Duration::from_secs(5)).start(), GRACE).await;
+    let report = play(pipeline(lines, bad, units::Duration::from_secs(5)), GRACE).await;
     assert!(report.is_settled(), "{report:?}");
     let source = &report.sources[0];
     assert_eq!((source.received, source.rejected.total()), (400, 100));
@@ -198,7 +205,7 @@ async fn a_hung_sink_holds_up_nobody_and_its_losses_have_a_name() {
     let hangs = Arc::new(AtomicBool::new(true));
     let lines = Lines { rounds: 100, patient: false, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
-    let mut running = pipeline(lines, bad, units::Duration::from_millis(10)).start();
+    let mut running = pipeline(lines, bad, units::Duration::from_millis(10));
     running.exhausted().await;
     let report = loop {
         let report = running.report();
@@ -220,7 +227,7 @@ async fn a_patient_source_waits_for_a_slow_sink_and_loses_nothing() {
     let hangs = Arc::new(AtomicBool::new(true));
     let lines = Lines { rounds: 100, patient: true, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
-    let running = pipeline(lines, bad, units::Duration::from_millis(1)).start();
+    let running = pipeline(lines, bad, units::Duration::from_millis(1));
     while running.view().lanes[1].gauge.depth().events < 10 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -236,7 +243,7 @@ async fn what_is_left_at_the_end_of_the_grace_period_is_reported() {
     let hangs = Arc::new(AtomicBool::new(true));
     let lines = Lines { rounds: 5, patient: true, ends: None };
     let bad = moody(0, Arc::clone(&hangs));
-    let running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
+    let running = pipeline(lines, bad, units::Duration::from_secs(5));
     let report = play(running, Duration::from_millis(200)).await;
     assert!(report.balances() && !report.is_settled(), "{report:?}");
     assert_eq!((report.sinks[0].delivered, report.sinks[1].in_flight), (5, 5));
@@ -249,7 +256,7 @@ async fn a_source_hears_when_all_sinks_have_what_it_sent() {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let lines = Lines { rounds: 5, patient: true, ends: Some(Arc::clone(&ends)) };
     let bad = moody(3, Arc::clone(&hangs));
-    let mut running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
+    let mut running = pipeline(lines, bad, units::Duration::from_secs(5));
     running.exhausted().await;
     while running.report().sinks[0].delivered < 5 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -269,7 +276,7 @@ async fn a_source_hears_of_what_a_full_queue_refused() {
     let ends = Arc::new(Mutex::new(Vec::new()));
     let lines = Lines { rounds: 100, patient: false, ends: Some(Arc::clone(&ends)) };
     let bad = moody(0, Arc::clone(&hangs));
-    let mut running = pipeline(lines, bad, units::Duration::from_millis(1)).start();
+    let mut running = pipeline(lines, bad, units::Duration::from_millis(1));
     running.exhausted().await;
     while !ends.lock().unwrap().contains(&TicketEnd::Dropped) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -293,7 +300,7 @@ async fn a_sink_that_cannot_settle_gets_further_events_and_keeps_their_tickets()
         let failures = AtomicUsize::new(0);
         Ok(Box::new(Moody { account: context.account, failures, hangs: kept, kept: Some(0) }))
     });
-    let mut running = pipeline(lines, bad, units::Duration::from_secs(5)).start();
+    let mut running = pipeline(lines, bad, units::Duration::from_secs(5));
     running.exhausted().await;
     assert_eq!(running.view().lanes[1].gauge.depth().events, 0, "the sink takes what comes");
     assert_eq!(*ends.lock().unwrap(), [], "{:?}", running.report());
@@ -304,4 +311,44 @@ async fn a_sink_that_cannot_settle_gets_further_events_and_keeps_their_tickets()
     }
     assert!(running.drain(GRACE).await.is_settled());
     assert!(ends.lock().unwrap().iter().all(|end| *end == TicketEnd::Settled));
+}
+
+/// Sends one event in each buffer; whoever routes the third one fails, as by a fault of the program:
+/// the ticket that it carries panics when it is settled.
+struct Poisoned;
+
+#[async_trait]
+impl Source for Poisoned {
+    fn is_patient(&self) -> bool {
+        true
+    }
+
+    async fn run(
+        self: Box<Self>,
+        _: Option<Inherited>,
+        intake: Intake,
+        _: Shutdown,
+    ) -> Option<Inherited> {
+        // A connection keeps to its worker.
+        let connection = intake.connection();
+        for number in 0..10 {
+            let ticket = (number == 3).then(|| Ticket::new(|_| panic!("a fault of the program")));
+            let room = connection.reserve().await.unwrap();
+            room.send_with(succession::numbered(0, number), ticket);
+        }
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_a_worker_costs_no_connection_its_worker() {
+    let source = Next::Begin(Box::new(Poisoned));
+    let queue = QueueConfig::default();
+    let rules = "[[rules]]\nname = 'nobody'\nwhen.operation = 'fs_delete'\nsinks = ['good']";
+    let sinks = vec![("good".to_owned(), queue, moody(0, Arc::default()))];
+    let report = play(start(blueprint(rules, source, sinks)), GRACE).await;
+    assert!(report.is_settled(), "{report:?}");
+    let source = &report.sources[0];
+    assert_eq!(source.received, 10, "the worker goes on");
+    assert_eq!(source.unmatched + source.rejected.of(Reason::WorkerFault), 10);
 }

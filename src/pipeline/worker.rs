@@ -1,20 +1,20 @@
 //! A worker: decodes frames, routes events, and puts each into the lanes of its sinks.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
 use super::halt::Halting;
 use super::lanes::Lane;
-use super::routing::{Routed, Router};
+use super::routing::{Routed, Router, Routing};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
 use crate::queue::Producer;
-use crate::telemetry::{RuleCount, SinkAccount, SourceAccount};
+use crate::telemetry::{FilterAccount, RuleCount, SinkAccount, SourceAccount};
 
 /// How frames are read, by all workers alike.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ pub(super) struct Decoding {
     pub(super) wanted: OperationSet,
 }
 
-/// The way from the workers into one sink's lane.
+/// The end of one sink's lane into which a worker puts events.
 #[derive(Debug, Clone)]
-pub(super) struct Outlet {
+pub(super) struct LaneInput {
     producer: Producer,
     account: Arc<SinkAccount>,
     wait_max: Duration,
@@ -35,7 +35,7 @@ pub(super) struct Outlet {
     stalled: Arc<AtomicBool>,
 }
 
-impl Outlet {
+impl LaneInput {
     pub(super) fn new(lane: &mut Lane, wait_max: Duration) -> Self {
         let producer = lane.producer();
         let (account, stalled) = (Arc::clone(&lane.account), Arc::clone(&lane.stalled));
@@ -91,40 +91,61 @@ impl Outlet {
     }
 }
 
+/// What a generation makes of events, for each of its workers.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    pub(super) decoding: Arc<Decoding>,
+    pub(super) routing: Arc<Routing>,
+    pub(super) filters: Vec<Arc<FilterAccount>>,
+    pub(super) rules: Arc<[RuleCount]>,
+    /// Says that the daemon is to stop.
+    pub(super) halting: Halting,
+}
+
 /// One of the threads that decode and route.
 #[derive(Debug)]
 pub(super) struct Worker {
-    decoding: Arc<Decoding>,
+    recipe: Recipe,
     router: Router,
-    outlets: Vec<Outlet>,
-    counts: Arc<[RuleCount]>,
-    /// Says that the daemon is to stop.
-    halting: Halting,
+    lanes: Vec<LaneInput>,
     /// Room for the records of the next batch.
     records: Vec<Record>,
+    /// How many events of the work in hand stand in the source's account with their end.
+    noted: u64,
 }
 
 impl Worker {
-    pub(super) fn new(
-        decoding: Arc<Decoding>,
-        router: Router,
-        outlets: Vec<Outlet>,
-        counts: Arc<[RuleCount]>,
-        halting: Halting,
-    ) -> Self {
-        Self { decoding, router, outlets, counts, halting, records: Vec::new() }
+    pub(super) fn new(recipe: Recipe, lanes: Vec<LaneInput>) -> Self {
+        let router = Router::new(Arc::clone(&recipe.routing), &recipe.filters);
+        Self { recipe, router, lanes, records: Vec::new(), noted: 0 }
     }
 
-    /// Works on a thread of its own until the last source is gone.
-    pub(super) fn start(mut self, number: usize, mut work: mpsc::Receiver<Work>) -> JoinHandle<()> {
-        std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || {
-                while let Some(work) = work.blocking_recv() {
-                    self.work(work);
-                }
-            })
-            .expect("the system has room for another thread")
+    /// Works until the last source is gone.
+    pub(super) fn run(mut self, mut work: mpsc::Receiver<Work>) {
+        while let Some(work) = work.blocking_recv() {
+            self.try_work(work);
+        }
+    }
+
+    /// Works, and survives a fault of the program: it costs the events in hand, under a name, and
+    /// not those of all connections that keep to this worker.
+    fn try_work(&mut self, work: Work) {
+        let account = Arc::clone(&work.account);
+        let events = work.events.as_ref().map_or(work.frames.frames.len(), Batch::len) as u64;
+        self.noted = 0;
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(work)));
+        if worked.is_ok() {
+            return;
+        }
+        let lost = events.saturating_sub(self.noted);
+        account.count_rejected(Reason::WorkerFault, lost);
+        tracing::error!(
+            component = account.name(),
+            events = lost,
+            "a worker failed on these events; this is a fault of the program: please report it"
+        );
+        // What the router was about is unknown.
+        self.router = Router::new(Arc::clone(&self.recipe.routing), &self.recipe.filters);
     }
 
     fn work(&mut self, work: Work) {
@@ -135,10 +156,10 @@ impl Worker {
         };
         let Routed { batch, selected, fates, halted_by, .. } =
             self.router.route(batch, Instant::now());
-        for (outlet, events) in self.outlets.iter().zip(selected) {
+        for (lane, events) in self.lanes.iter().zip(selected) {
             if !events.is_empty() {
                 let selection = Selection::new(Arc::clone(&batch), events);
-                outlet.offer(selection.compacted().with_ticket(ticket.clone()), patient);
+                lane.offer(selection.compacted().with_ticket(ticket.clone()), patient);
             }
         }
         // A lane that keeps a whole batch keeps its buffer; as a rule it has a copy of its part.
@@ -152,11 +173,12 @@ impl Worker {
         account.count_rejected(Reason::FilterFault, fates.faulted);
         account.dead_lettered(fates.dead_lettered);
         account.routed(fates.routed);
-        for (count, matched) in self.counts.iter().zip(self.router.take_matched()) {
+        self.noted = u64::MAX;
+        for (count, matched) in self.recipe.rules.iter().zip(self.router.take_matched()) {
             count.matched(matched);
         }
         if let Some(filter) = halted_by {
-            self.halting.halt(self.router.name(filter));
+            self.recipe.halting.halt(self.router.name(filter));
         }
         if let Some(ticket) = ticket {
             ticket.settle();
@@ -165,21 +187,23 @@ impl Worker {
 
     /// The events of some frames, and how many have an operation that nobody asks for.
     fn decode(&mut self, frames: Frames, account: &SourceAccount) -> (Batch, u64) {
+        let Decoding { decoder, year, wanted } = &*self.recipe.decoding;
         let times = Times {
             received: frames.received,
             stamp_reference: frames.stamp_reference,
-            year: self.decoding.year,
+            year: *year,
         };
         let mut batch = Batch::with_records(frames.bytes, std::mem::take(&mut self.records));
         let mut unwanted = 0;
         for frame in frames.frames {
-            match self.decoding.decoder.decode(&mut batch, frame, times, self.decoding.wanted) {
+            match decoder.decode(&mut batch, frame, times, *wanted) {
                 Outcome::Event => {}
                 Outcome::Ignored | Outcome::Unwanted => unwanted += 1,
                 Outcome::Rejected(reason) => {
                     let start = frame.offset as usize;
                     let payload = &batch.bytes()[start..start + frame.length as usize];
                     account.reject(reason, payload);
+                    self.noted += 1;
                 }
             }
         }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Source;
-use crate::component::{Inlets, Intake, Switch, Work};
+use crate::component::{Intake, Switch, Work, WorkerChannels};
 use crate::event::{FrameEnd, Reason, Timestamp};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
 use crate::telemetry::{Ledger, SourceReport};
@@ -50,8 +50,8 @@ impl Harness {
         let ledger = Ledger::default();
         let account = ledger.open_source("tested");
         let (sender, work) = mpsc::channel(4);
-        let inlets = Inlets { workers: [sender].into(), lanes: Arc::new([]) };
-        let intake = Intake::new(Switch::new(inlets), account, source.is_patient());
+        let channels = WorkerChannels { workers: [sender].into(), lanes: Arc::new([]) };
+        let intake = Intake::new(Switch::new(channels), account, source.is_patient());
         let running = tokio::spawn(async move { drop(source.run(None, intake, shutdown).await) });
         Self { ledger, work, running, trigger, frames: 0 }
     }

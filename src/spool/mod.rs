@@ -37,12 +37,13 @@ use crate::telemetry::SinkAccount;
 use crate::units::Size;
 
 /// A queue on disk behind the queue of each sink.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The directory in which each sink has a directory of its own. It is created where it does not
-    /// exist. Empty, or not given: there is no spool, and what waits in memory is lost when the
-    /// daemon is killed. One daemon at a time uses it.
+    /// exist. One daemon at a time uses it. Default: `spool` in `$STATE_DIRECTORY` (systemd sets
+    /// it), else in `/var/lib/qatime` for root, where that can be had. Without a directory, or with
+    /// an empty one, what waits in memory is lost when the daemon is killed.
     pub directory: Option<PathBuf>,
     /// How much of the disk each sink may take. Where that is used up, the sink counts as stalled:
     /// what comes for it waits for `queue.wait_max`, and is then rejected as `queue_full`; files

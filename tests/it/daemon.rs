@@ -75,6 +75,9 @@ impl Daemon {
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             // Its admin socket is its own. The port is that of whichever test comes first.
             .env("RUNTIME_DIRECTORY", directory.path().join("run"))
+            // The usual place of the spool is one for all daemons of this machine: only a test that
+            // names a spool has one.
+            .env("STATE_DIRECTORY", "/dev/null")
             .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

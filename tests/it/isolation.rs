@@ -239,7 +239,11 @@ fn full_sinks_do_not_take_the_time_of_the_others() {
 
 /// Starts a daemon of this configuration, sends a signal after a while, and gives the exit code,
 /// how long it took to end, and what it said.
-fn stopped_at_start(setup: &Setup, config: &str, signal: Signal) -> (Option<i32>, Duration, String) {
+fn stopped_at_start(
+    setup: &Setup,
+    config: &str,
+    signal: Signal,
+) -> (Option<i32>, Duration, String) {
     let file = setup.path("qatime.toml");
     let directory = setup.directory.path();
     fs::write(&file, config.replace("{dir}", directory.to_str().unwrap())).unwrap();
@@ -269,11 +273,11 @@ fn that_hang() -> Vec<(&'static str, &'static str)> {
              positions = '{dir}/hangs/positions'\n",
         ),
         ("'hangs'", "[sinks.hangs]\ntype = 'file'\npath = '{dir}/hangs/out'\n"),
+        ("'hangs'", "[sinks.hangs]\ntype = 'atime'\nroot = '{dir}/hangs'\nrequire_mount = false\n"),
         (
-            "'hangs'",
-            "[sinks.hangs]\ntype = 'atime'\nroot = '{dir}/hangs'\nrequire_mount = false\n",
+            "",
+            "[filters.slow]\nplugin = '{dir}/hangs/slow.wasm'\n[plugins]\ncache = '{dir}/cache'\n",
         ),
-        ("", "[filters.slow]\nplugin = '{dir}/hangs/slow.wasm'\n[plugins]\ncache = '{dir}/cache'\n"),
     ]
 }
 

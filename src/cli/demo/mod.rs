@@ -20,13 +20,11 @@ use self::show::{Sent, Stage};
 use self::tree::Tree;
 use super::exit::{CliError, Exit};
 use crate::config::{self, Configuration, SourceConfig};
-use crate::daemon::{self, Plugins};
+use crate::daemon::{self, Plan, Plugins, Running};
 use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
 use crate::net::ListenAddress;
-use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
-use crate::spool;
 use crate::telemetry::LedgerReport;
 
 /// The configuration that ships.
@@ -123,7 +121,7 @@ impl Demo {
         let file = directory.join("qatime.toml");
         let configuration = configure(&file, tree.root())?;
         let plugins = load_plugins(&configuration)?;
-        let (address, daemon) = start(configuration, &plugins)?;
+        let (address, daemon) = start(configuration, plugins).await?;
         stage.daemon(&ListenAddress::Tcp(address).to_string(), &file)?;
 
         let mut expectation = Expectation::new(&EXCLUDED);
@@ -235,10 +233,10 @@ fn load_plugins(configuration: &Configuration) -> Result<Plugins, CliError> {
 }
 
 /// Starts the daemon; gives the port that it was given.
-fn start(
+async fn start(
     configuration: Configuration,
-    plugins: &Plugins,
-) -> Result<(SocketAddr, RunningPipeline), CliError> {
+    plugins: Plugins,
+) -> Result<(SocketAddr, Running), CliError> {
     let source = configuration.sources.iter().find_map(|source| match &source.config {
         SourceConfig::Syslog(config) => Some((source.name.clone(), config.bind(&source.name))),
         SourceConfig::File(_) | SourceConfig::Redis(_) | SourceConfig::Stdin(_) => None,
@@ -250,11 +248,8 @@ fn start(
         _ => None,
     });
     let address = address.expect("it listens on TCP");
-    let sources = vec![(name, Next::Begin(Box::new(source)))];
-    let blueprint = daemon::blueprint(configuration, plugins, sources);
-    let blueprint = Blueprint { spool: spool::Config::default(), ..blueprint };
-    let pipeline = Pipeline::build(blueprint).map_err(CliError::Build)?;
-    Ok((address, pipeline.start()))
+    let plan = Plan::new(configuration, plugins).with_sources(vec![(name, Box::new(source))]);
+    Ok((address, Running::start(plan).await.map_err(CliError::Build)?))
 }
 
 /// Whether all events have come, and the end of each is known.

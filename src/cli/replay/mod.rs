@@ -4,6 +4,7 @@ mod archive;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,19 +14,16 @@ use tokio::runtime::Runtime;
 
 use self::archive::{Archive, Position};
 use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit};
+use super::exit::{CliError, Exit, prepare_error};
 use super::output::Output;
 use crate::config::SinkConfig;
-use crate::daemon;
+use crate::daemon::{self, Ended, Plan, PrepareError, Progress, Signals, Supervisor};
 use crate::encoders::ledger;
-use crate::pipeline::{Blueprint, Next, Pipeline, RunningPipeline};
-use crate::spool;
+use crate::sources::Source;
 use crate::telemetry::LedgerReport;
 
 /// How often the progress is looked at.
 const BEAT: Duration = Duration::from_millis(100);
-/// After its last event a sink that works on may take as long as it needs.
-const GRACE: Duration = Duration::from_secs(365 * 86_400);
 
 /// Take archived audit logs through the rules into the real sinks
 ///
@@ -35,7 +33,8 @@ const GRACE: Duration = Duration::from_secs(365 * 86_400);
 /// the end the ledger says what became of every event.
 ///
 /// It is safe to repeat: an access time only ever moves forward, so events that were seen before
-/// change nothing. Ctrl-C stops reading, and finishes what was read.
+/// change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks `grace` to finish what was
+/// read; a second one ends at once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -60,68 +59,60 @@ pub(super) struct Replay {
 struct Summary {
     report: LedgerReport,
     complete: bool,
-    /// The filter that stopped it.
-    halted_by: Option<String>,
     took: Duration,
 }
 
 impl Replay {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
         let configuration = file.load()?;
-        let plugins = file.load_plugins(&configuration)?;
         let is_stdout = |sink: &SinkConfig| matches!(sink, SinkConfig::Stdout(_));
         let writes_events = configuration.sinks.iter().any(|sink| is_stdout(&sink.config));
-        let grace = configuration.grace;
         let (archive, total_bytes) = Archive::open(self.files)?;
-        let position = archive.position();
-        let sources = vec![("replay".into(), Next::Begin(Box::new(archive)))];
-        let blueprint = daemon::blueprint(configuration, &plugins, sources);
-        // The spool is the daemon's, and the archive can be replayed again.
-        let spool = spool::Config::default();
-        let blueprint = Blueprint { year: self.year, spool, ..blueprint };
+        let position = Arc::new(archive.position());
+        let year = self.year;
+        let first = move || {
+            let folders = daemon::folders(&configuration);
+            let plugins = daemon::load_plugins(&configuration, folders);
+            let plugins = plugins.map_err(PrepareError::Plugins)?;
+            let sources: Vec<(String, Box<dyn Source>)> =
+                vec![("replay".to_owned(), Box::new(archive))];
+            // The spool is the daemon's, and the archive can be replayed again.
+            Ok(Plan::new(configuration, plugins).with_sources(sources).with_year(year))
+        };
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
-        let summary = runtime.block_on(async {
-            let running = Pipeline::build(blueprint).map_err(CliError::Build)?.start();
-            Ok::<_, CliError>(play(running, &position, &bar(total_bytes), grace).await)
-        })?;
+        let began = Instant::now();
+        let bar = bar(total_bytes);
+        let ended = runtime.block_on(async {
+            let signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
+            let supervisor = Supervisor::new(signals).watched(progress(&bar, &position, began));
+            let ended = supervisor.run(Box::new(first)).await;
+            ended.map_err(|error| prepare_error(file, error))
+        });
+        // A thread that hangs in a system call would hang this one as well.
         runtime.shutdown_timeout(Duration::ZERO);
+        bar.finish();
+        let Ended { report, exhausted, halted_by } = ended?;
         let failure = position.take_failures().into_iter().next();
-        let summary = Summary { complete: summary.complete && failure.is_none(), ..summary };
+        let complete = exhausted && halted_by.is_none() && report.is_settled() && failure.is_none();
+        let summary = Summary { report, complete, took: began.elapsed() };
         summary.print(self.json, writes_events)?;
         if let Some(error) = failure {
             return Err(error.into());
         }
-        if let Some(filter) = summary.halted_by {
+        if let Some(filter) = halted_by {
             return Err(CliError::Halted { filter });
         }
-        Ok(if summary.complete { Exit::Success } else { Exit::Failure })
+        Ok(if complete { Exit::Success } else { Exit::Failure })
     }
 }
 
-/// Waits for the end of the files, then for the sinks.
-async fn play(
-    mut running: RunningPipeline,
-    position: &Position,
-    bar: &ProgressBar,
-    grace: Duration,
-) -> Summary {
-    let began = Instant::now();
-    let mut beat = tokio::time::interval(BEAT);
-    let mut halt = running.halt();
-    let exhausted = loop {
-        tokio::select! {
-            () = running.exhausted() => break true,
-            _ = tokio::signal::ctrl_c() => break false,
-            _ = halt.ordered() => break false,
-            _ = beat.tick() => show(bar, position, &running.report(), began.elapsed()),
-        }
-    };
-    show(bar, position, &running.report(), began.elapsed());
-    bar.finish();
-    let report = running.drain(if exhausted { GRACE } else { grace }).await;
-    let halted_by = halt.filter();
-    let complete = exhausted && halted_by.is_none() && report.is_settled();
-    Summary { complete, report, halted_by, took: began.elapsed() }
+/// Shows how far the files were read.
+fn progress(bar: &ProgressBar, position: &Arc<Position>, began: Instant) -> Progress {
+    let (bar, position) = (bar.clone(), Arc::clone(position));
+    Progress {
+        beat: tokio::time::interval(BEAT),
+        show: Box::new(move |report| show(&bar, &position, report, began.elapsed())),
+    }
 }
 
 /// A bar on standard error; none where no terminal is there.

@@ -48,7 +48,7 @@ impl Source for Reads {
 
 /// A pipeline of two workers: the rule `reads` has the filter and the sink `good`, the rule `all`
 /// only the sink `bad`.
-fn filtered(buffers: u32, keys: &str) -> Pipeline {
+fn filtered(buffers: u32, keys: &str) -> RunningPipeline {
     #[derive(serde::Deserialize)]
     struct File {
         rules: Vec<Rule>,
@@ -65,26 +65,25 @@ fn filtered(buffers: u32, keys: &str) -> Pipeline {
     };
     let rules = Arc::new(RuleSet::compile(&file.rules, &names).unwrap());
     let queue = QueueConfig::default();
-    Pipeline::build(Blueprint {
+    start(Blueprint {
         decoder: Decoder::new(&decoders::Config::default()).unwrap(),
         year: None,
         routing: Arc::new(Routing::new(rules, SinkSet::NONE, names.len(), filtering)),
         workers: 2,
         sources: vec![("reads".to_owned(), Next::Begin(Box::new(Reads { buffers })))],
-        spool: spool::Config::default(),
+        spool: SpoolPlan::None,
         sinks: vec![
             ("good".to_owned(), queue, moody(0, Arc::default())),
             ("bad".to_owned(), queue, moody(0, Arc::default())),
         ],
     })
-    .unwrap()
 }
 
 #[tokio::test]
 async fn every_event_of_a_plugin_that_fails_again_and_again_has_its_place_in_the_ledger() {
     let keys = "settings = { do = 'panic', every = 50 }\non_fault = 'discard'\n\
                 breaker_faults_max = 1000";
-    let report = play(filtered(40, keys).start(), GRACE).await;
+    let report = play(filtered(40, keys), GRACE).await;
     assert!(report.is_settled(), "{report:?}");
     let filter = &report.filters[0];
     assert_eq!((filter.received, filter.kept), (4000, 3920));
@@ -98,7 +97,7 @@ async fn every_event_of_a_plugin_that_fails_again_and_again_has_its_place_in_the
 #[tokio::test]
 async fn a_broken_plugin_leaves_other_rules_alone() {
     let keys = "settings = { do = 'panic' }\non_fault = 'discard'";
-    let report = play(filtered(40, keys).start(), GRACE).await;
+    let report = play(filtered(40, keys), GRACE).await;
     assert!(report.is_settled(), "{report:?}");
     let (filter, source) = (&report.filters[0], &report.sources[0]);
     assert_eq!((filter.kept, filter.faulted.total() + filter.bypassed), (0, 4000));
@@ -112,7 +111,7 @@ async fn a_broken_plugin_leaves_other_rules_alone() {
 #[tokio::test]
 async fn a_filter_can_stop_the_daemon() {
     let keys = "settings = { do = 'panic', every = 7 }\non_fault = 'halt'";
-    let running = filtered(1, keys).start();
+    let running = filtered(1, keys);
     let mut halt = running.halt();
     assert_eq!(halt.ordered().await, "x");
     let report = running.drain(GRACE).await;
@@ -120,7 +119,7 @@ async fn a_filter_can_stop_the_daemon() {
     assert_eq!(report.sources[0].received, 100);
     assert_eq!(halt.filter().as_deref(), Some("x"));
 
-    let running = filtered(2, "settings = { do = 'keep' }").start();
+    let running = filtered(2, "settings = { do = 'keep' }");
     let mut halt = running.halt();
     let report = play(running, GRACE).await;
     assert_eq!((report.filters[0].kept, halt.filter()), (200, None));

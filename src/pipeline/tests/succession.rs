@@ -46,7 +46,7 @@ impl Source for Flow {
     }
 }
 
-fn numbered(connection: usize, number: u64) -> Frames {
+pub(super) fn numbered(connection: usize, number: u64) -> Frames {
     let line = format!(
         r#"<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - 10.0.0.1,"u",nfs3,fs_read_data,ok,1,"/{connection}/{number}","""#
     );
@@ -95,7 +95,7 @@ async fn a_hundred_generations_lose_nothing_and_keep_the_order_of_connections() 
     let (seen, sent) = (Arc::default(), Arc::<AtomicU64>::default());
     let source = Next::Begin(Box::new(Flow { connections: 4, sent: Arc::clone(&sent) }));
     let first = blueprint(KEEP, source, vec![keeper(&seen)]);
-    let mut running = Pipeline::build(first).unwrap().start();
+    let mut running = start(first);
     for generation in 0..100_u64 {
         while sent.load(Ordering::Relaxed) < (generation + 1) * 40 {
             tokio::task::yield_now().await;
@@ -161,7 +161,7 @@ async fn what_a_failing_sink_did_not_take_goes_to_the_one_that_replaces_it() {
     let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
     let rules = RULES.replace(r#""good", "bad""#, r#""bad""#);
     let first = blueprint(&rules, source, vec![failing("bad", 3)]);
-    let mut running = Pipeline::build(first).unwrap().start();
+    let mut running = start(first);
     until(&running, |report| report.sinks[0].routed == 20 && report.sinks[0].retries > 0).await;
     let next = blueprint(&rules, Next::Keep, vec![failing("bad", usize::MAX)]);
     let next = running.groundwork().build(next).unwrap();
@@ -175,7 +175,7 @@ async fn what_a_failing_sink_did_not_take_goes_to_the_one_that_replaces_it() {
 async fn a_failing_sink_that_is_gone_is_given_up_under_a_name() {
     let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
     let sinks = vec![failing("good", usize::MAX), failing("bad", 3)];
-    let mut running = Pipeline::build(blueprint(RULES, source, sinks)).unwrap().start();
+    let mut running = start(blueprint(RULES, source, sinks));
     until(&running, |report| report.sinks[1].routed == 20 && report.sinks[1].retries > 0).await;
     let rules = RULES.replace(r#""good", "bad""#, r#""good", "other""#);
     let sinks = vec![failing("good", usize::MAX), failing("other", usize::MAX)];
@@ -193,7 +193,7 @@ async fn a_failing_sink_that_is_gone_is_given_up_under_a_name() {
 async fn a_generation_that_cannot_be_built_changes_nothing() {
     let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
     let sinks = vec![failing("good", usize::MAX), failing("bad", usize::MAX)];
-    let running = Pipeline::build(blueprint(RULES, source, sinks)).unwrap().start();
+    let running = start(blueprint(RULES, source, sinks));
     let broken: BuildSink = Box::new(|context| Err(context.error("no such root")));
     let rules = RULES.replace(r#""good", "bad""#, r#""broken""#);
     let sinks = vec![("broken".to_owned(), QueueConfig::default(), broken)];

@@ -32,7 +32,7 @@ use crate::event::Timestamp;
 pub const LEVEL_VARIABLE: &str = "QATIME_LOG";
 
 /// What the daemon says of itself on standard error.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Whether lines are text for people or JSON objects.

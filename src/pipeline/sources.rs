@@ -15,7 +15,7 @@ use crate::telemetry::Ledger;
 
 /// The sources at work, and those that take in nothing new but have not ended.
 #[derive(Default)]
-pub(super) struct Intakes {
+pub(super) struct RunningSources {
     live: Vec<Live>,
     /// Keeps those running that serve the connections they have.
     retired: Vec<Retired>,
@@ -40,13 +40,13 @@ struct Retired {
     connections: Option<Arc<Connections>>,
 }
 
-impl fmt::Debug for Intakes {
+impl fmt::Debug for RunningSources {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_list().entries(self.live.iter().map(|live| &live.name)).finish()
     }
 }
 
-impl Intakes {
+impl RunningSources {
     /// Starts what is new, keeps what stays, and ends what is in neither.
     pub(super) fn succeed(
         &mut self,
@@ -101,13 +101,17 @@ impl Intakes {
         intake: Intake,
         predecessor: Option<oneshot::Receiver<Option<Inherited>>>,
     ) {
-        let (trigger, order) = shutdown();
+        let (trigger, mut order) = shutdown();
         let (leaving, ended) = oneshot::channel();
         let shares = source.shares();
         let connections = source.connections();
         self.tasks.spawn(async move {
             let inherited = match predecessor {
-                Some(predecessor) => predecessor.await.ok().flatten(),
+                Some(predecessor) => tokio::select! {
+                    left = predecessor => left.ok().flatten(),
+                    // What hangs there must not hold up the end of the daemon.
+                    () = order.ordered() => return,
+                },
                 None => None,
             };
             let left = source.run(inherited, intake, order).await;
@@ -122,6 +126,22 @@ impl Intakes {
         let live = self.live.iter().map(|live| &live.trigger);
         let retired = self.retired.iter().map(|retired| &retired.trigger);
         live.chain(retired).for_each(Trigger::stop);
+    }
+
+    /// Gives up those that have not ended. What they had read and not handed on is theirs.
+    pub(super) fn abandon(&mut self) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        let sources: Vec<_> = self.live.iter().filter(|live| !live.trigger.is_unheard()).collect();
+        let names: Vec<_> = sources.iter().map(|live| live.name.as_str()).collect();
+        tracing::warn!(
+            sources = names.join(", "),
+            "these sources did not stop within their share of the grace period; they are given up"
+        );
+        self.tasks.abort_all();
+        // An aborted task that blocks its thread is left to end with the process.
+        self.tasks.detach_all();
     }
 
     /// The connections of each source that has such, by the name of its component; those of

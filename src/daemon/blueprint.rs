@@ -1,0 +1,55 @@
+//! From a checked configuration to the blueprint of a generation.
+
+use std::sync::Arc;
+
+use super::plugins::Plugins;
+use super::state::spool_plan;
+use crate::config::{Configuration, SinkConfig};
+use crate::decoders::Decoder;
+use crate::pipeline::{Blueprint, BuildSink, Next};
+use crate::sinks::QueueConfig;
+
+/// The blueprint of a configuration, with these sources.
+///
+/// # Panics
+/// Where the configuration was not checked.
+pub(super) fn blueprint(
+    configuration: Configuration,
+    plugins: &Plugins,
+    sources: Vec<(String, Next)>,
+) -> Blueprint {
+    let configuration = configuration.without_disabled_sinks();
+    let routing = Arc::new(configuration.routing(plugins.filters.clone()));
+    let Configuration { decoder, sinks, workers, spool, .. } = configuration;
+    let sinks = sinks.into_iter().map(|sink| {
+        let (queue, build): (QueueConfig, BuildSink) = match sink.config {
+            SinkConfig::Atime(config) => {
+                (config.queue, Box::new(move |context| config.build(context)))
+            }
+            SinkConfig::File(config) => {
+                (config.queue, Box::new(move |context| config.build(context)))
+            }
+            SinkConfig::Redis(config) => {
+                (config.queue, Box::new(move |context| config.build(context)))
+            }
+            SinkConfig::Stdout(config) => {
+                (config.queue, Box::new(move |context| config.build(context)))
+            }
+        };
+        (sink.name, queue, build)
+    });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Blueprint {
+        decoder: Decoder::new(&decoder).expect("the configuration was checked"),
+        year: None,
+        routing,
+        workers: workers.map_or(threads, |workers| usize::from(workers.get())),
+        sources,
+        sinks: sinks.collect(),
+        spool: spool_plan(spool, &|name| std::env::var(name).ok(), is_root()),
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

@@ -44,4 +44,6 @@ mod run;
 #[cfg(test)]
 mod senders;
 #[cfg(test)]
+mod sockets;
+#[cfg(test)]
 mod spool;

@@ -23,7 +23,7 @@ fn source(port: u16, keys: &str) -> String {
 }
 
 /// A rule for all events, and its sink, a file of paths.
-fn rule(rule: &str, file: &str, keys: &str) -> String {
+pub(crate) fn rule(rule: &str, file: &str, keys: &str) -> String {
     format!(
         r#"
         [[rules]]
@@ -38,19 +38,19 @@ fn rule(rule: &str, file: &str, keys: &str) -> String {
     )
 }
 
-fn message(path: &str) -> String {
+pub(crate) fn message(path: &str) -> String {
     let head = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - ";
     format!("{head}10.0.0.9,\"ann\",nfs3,fs_read_data,ok,7,\"{path}\",\"\"\n")
 }
 
 /// A connection over which numbered messages go until it is stopped.
-struct Sender {
+pub(crate) struct Sender {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<usize>,
 }
 
 impl Sender {
-    fn start(port: u16, number: usize) -> Self {
+    pub(crate) fn start(port: u16, number: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -68,21 +68,21 @@ impl Sender {
         Self { stop, thread }
     }
 
-    fn finish(self) -> usize {
+    pub(crate) fn finish(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
 /// The exit code of a reload that was applied.
-const APPLIED: i32 = 0;
+pub(crate) const APPLIED: i32 = 0;
 /// The exit code of a reload that something else than the file was in the way of.
-const FAILED: i32 = 1;
+pub(crate) const FAILED: i32 = 1;
 /// The exit code of a reload whose file was refused.
-const REFUSED: i32 = 78;
+pub(crate) const REFUSED: i32 = 78;
 
 /// Puts another configuration in the place of the file, and has it loaded; gives what is said.
-fn reload(daemon: &Daemon, config: &str, exit: i32) -> String {
+pub(crate) fn reload(daemon: &Daemon, config: &str, exit: i32) -> String {
     daemon.configure(config);
     let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
     let admin = format!("unix://{}", daemon.path("admin.sock").display());

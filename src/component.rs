@@ -167,6 +167,19 @@ impl Intake {
         Self { mine, ..self.clone() }
     }
 
+    /// The intake for a connection that came from another source: the same worker goes on with it,
+    /// so that its events keep their order.
+    #[must_use]
+    pub fn in_place_of(&self, other: &Self) -> Self {
+        Self { mine: other.mine, ..self.clone() }
+    }
+
+    /// Counts frames as received that wait for their worker outside of it: those of a socket that
+    /// had to be closed at once. [`Room::send_counted`] hands them over.
+    pub fn count(&self, frames: &Frames) {
+        self.account.received(frames.frames.len() as u64, bytes_of(frames));
+    }
+
     /// Counts frames as received and hands them to the worker; waits while it is busy. Cancelled,
     /// it has either done both or nothing.
     ///
@@ -226,6 +239,10 @@ impl Intake {
     }
 }
 
+fn bytes_of(frames: &Frames) -> u64 {
+    frames.frames.iter().map(|frame| u64::from(frame.length)).sum()
+}
+
 /// Room for one buffer of frames at a worker. Dropped, it is free again.
 #[derive(Debug)]
 pub struct Room<'a> {
@@ -242,9 +259,17 @@ impl Room<'_> {
     /// As [`Self::send`]; the ticket is settled once every sink has what it is sent of the frames,
     /// and dropped where one is not given all of it.
     pub fn send_with(self, frames: Frames, ticket: Option<Ticket>) {
+        self.intake.count(&frames);
+        self.hand_over(frames, ticket);
+    }
+
+    /// Hands frames to the worker that were counted before ([`Intake::count`]).
+    pub fn send_counted(self, frames: Frames) {
+        self.hand_over(frames, None);
+    }
+
+    fn hand_over(self, frames: Frames, ticket: Option<Ticket>) {
         let Intake { account, patient, spares, .. } = self.intake;
-        let bytes: u64 = frames.frames.iter().map(|frame| u64::from(frame.length)).sum();
-        account.received(frames.frames.len() as u64, bytes);
         let (account, spares) = (Arc::clone(account), spares.clone());
         let patient = *patient;
         drop(self.permit.send(Work { frames, events: None, account, patient, spares, ticket }));

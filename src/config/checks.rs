@@ -3,7 +3,6 @@
 mod filters;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
 
 use super::file::Unmatched;
 use super::load::{Entry, Sections};
@@ -89,7 +88,7 @@ impl<'r> Checks<'r, '_, '_> {
         key: &KeyPath,
         taken: &[(&ListenAddress, &KeyPath)],
     ) {
-        if let Some((other, holder)) = taken.iter().find(|(other, _)| excludes(other, address)) {
+        if let Some((other, holder)) = taken.iter().find(|(other, _)| other.excludes(address)) {
             let key = self.element(key);
             self.note(&key, format!("{address} is taken by {other} of {holder}"));
         }
@@ -243,51 +242,5 @@ impl<'r> Checks<'r, '_, '_> {
 
     fn sink_names(&self) -> Vec<&'r str> {
         self.read.sinks.iter().map(|sink| sink.name.as_str()).collect()
-    }
-}
-
-/// Whether two sockets cannot be bound at once.
-fn excludes(one: &ListenAddress, other: &ListenAddress) -> bool {
-    match (one, other) {
-        (ListenAddress::Tcp(one), ListenAddress::Tcp(other))
-        | (ListenAddress::Udp(one), ListenAddress::Udp(other)) => overlap(*one, *other),
-        (
-            ListenAddress::Unix(one) | ListenAddress::UnixDatagram(one),
-            ListenAddress::Unix(other) | ListenAddress::UnixDatagram(other),
-        ) => one == other,
-        _ => false,
-    }
-}
-
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    // `[::]` takes connections of IPv4, too.
-    let covers = |all: IpAddr, ip: IpAddr| match all {
-        IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
-        IpAddr::V6(all) => all.is_unspecified(),
-    };
-    let (a, b) = (one.ip(), other.ip());
-    one.port() == other.port() && one.port() != 0 && (a == b || covers(a, b) || covers(b, a))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_exclude_each_other_as_the_system_has_it() {
-        for (one, other, expected) in [
-            ("tcp://0.0.0.0:1514", "tcp://0.0.0.0:1514", true),
-            ("tcp://0.0.0.0:1514", "tcp://127.0.0.1:1514", true),
-            ("tcp://127.0.0.1:1514", "tcp://[::]:1514", true),
-            ("tcp://0.0.0.0:1514", "tcp://[::1]:1514", false),
-            ("tcp://0.0.0.0:1514", "udp://0.0.0.0:1514", false),
-            ("tcp://0.0.0.0:1514", "tcp://0.0.0.0:1515", false),
-            ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", false),
-            ("unix:///run/a", "unix-dgram:///run/a", true),
-            ("unix:///run/a", "unix:///run/b", false),
-        ] {
-            let excluded = excludes(&one.parse().unwrap(), &other.parse().unwrap());
-            assert_eq!(excluded, expected, "{one} {other}");
-        }
     }
 }

@@ -23,7 +23,7 @@ use super::Daemon;
 use super::pages::Pages;
 use crate::component::BuildError;
 use crate::config::{AdminAddress, AdminConfig};
-use crate::net::{ListenAddress, Listeners, Socket, SocketFile, SocketOptions};
+use crate::net::{BindError, ListenAddress, Listener, Socket, SocketFile, SocketOptions};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
 
 /// How long the head of a request may take.
@@ -64,12 +64,11 @@ impl Admin {
         };
         let is_root = rustix::process::geteuid().is_root();
         let (addresses, is_named) = config.addresses(&|name| std::env::var(name).ok(), is_root);
-        let options = SocketOptions { udp_buffer_bytes: 0, socket_mode: Some(SOCKET_MODE) };
         let mut bound: Vec<Bound> = Vec::new();
         for address in &addresses {
             make_room(address, is_root);
-            match Listeners::bind(std::slice::from_ref(address.listen()), options) {
-                Ok(listeners) => bound.extend(listeners.into_sockets()),
+            match listen(address.listen()) {
+                Ok(listener) => bound.push(listener.into_parts()),
                 Err(cause) if is_named => return Err(error(cause.into())),
                 Err(cause) => {
                     let cause = BuildError { component: "admin".to_owned(), cause: cause.into() };
@@ -101,6 +100,17 @@ impl Admin {
     pub fn addresses(&self) -> &[ListenAddress] {
         &self.addresses
     }
+}
+
+/// A socket that takes connections. They wait until somebody serves them.
+fn listen(address: &ListenAddress) -> Result<Listener, BindError> {
+    let options = SocketOptions { socket_mode: Some(SOCKET_MODE), ..SocketOptions::default() };
+    let listener = Listener::bind(address, options, &[])?;
+    listener.open(&[])?;
+    if let Some(file) = listener.file() {
+        file.settle();
+    }
+    Ok(listener)
 }
 
 impl Drop for Admin {

@@ -1,14 +1,13 @@
 //! What is to run next, made ready without an effect on what runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::blueprint::blueprint;
 use super::plugins::Plugins;
 use super::settings::Settings;
-use super::sources::Sources;
+use super::sources::{BuiltSources, Sources};
 use crate::component::BuildError;
-use crate::config::{Configuration, Diagnosis, Named, SourceConfig};
+use crate::config::{Configuration, Diagnosis};
 use crate::pipeline::{Blueprint, Groundwork, Next, SpoolPlan, Successor};
 use crate::sources::Source;
 
@@ -74,7 +73,7 @@ impl Plan {
 #[derive(Debug)]
 pub(super) struct Beside {
     pub(super) groundwork: Groundwork,
-    pub(super) sources: Arc<Mutex<Sources>>,
+    pub(super) sources: Sources,
     pub(super) settings: Option<Settings>,
 }
 
@@ -82,7 +81,7 @@ pub(super) struct Beside {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) successor: Successor,
-    pub(super) at_work: Vec<Named<SourceConfig>>,
+    pub(super) sources: BuiltSources,
     pub(super) settings: Settings,
     pub(super) grace: Duration,
     pub(super) watch: Option<Duration>,
@@ -107,29 +106,19 @@ impl Beside {
             diagnosis.problems.extend(before.left_for_the_next_start(&configuration));
         }
         let is_daemon = matches!(inputs, Inputs::Configured);
-        let (at_work, built) = match inputs {
-            Inputs::Configured => {
-                let at_work = configuration.sources.clone();
-                // Nobody else prepares meanwhile.
-                let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
-                let built = sources.build(&at_work)?;
-                (at_work, built)
-            }
-            Inputs::Instead(sources) => {
+        let (next, sources) = match inputs {
+            Inputs::Configured => sources.build(&configuration.sources)?,
+            Inputs::Instead(instead) => {
                 let begin = |(name, source)| (name, Next::Begin(source));
-                (Vec::new(), sources.into_iter().map(begin).collect())
+                (instead.into_iter().map(begin).collect(), sources.build(&[])?.1)
             }
         };
-        let blueprint = blueprint(configuration, &plugins, built);
+        let blueprint = blueprint(configuration, &plugins, next);
         let spool = if is_daemon { blueprint.spool } else { SpoolPlan::None };
         let blueprint = Blueprint { year, spool, ..blueprint };
-        let prepared = groundwork.build(blueprint);
-        if prepared.is_err() && is_daemon {
-            sources.lock().unwrap_or_else(PoisonError::into_inner).keep();
-        }
         Ok(Prepared {
-            successor: prepared?,
-            at_work,
+            successor: groundwork.build(blueprint)?,
+            sources,
             settings,
             grace,
             watch,

@@ -60,9 +60,13 @@ impl Operated {
     /// Runs what a reload has prepared, or leaves what runs; notes, logs and tells which.
     pub(super) fn conclude(&self, outcome: Outcome, running: &mut Running, reply: Option<Reply>) {
         let Outcome { digest, result } = outcome;
-        let reloaded = match result {
-            Ok(prepared) => {
-                let (watch, diagnosis) = (prepared.watch, running.take_over(prepared));
+        let applied = result.and_then(|prepared| {
+            let watch = prepared.watch;
+            let diagnosis = running.take_over(prepared).map_err(PrepareError::Build)?;
+            Ok((watch, diagnosis))
+        });
+        let reloaded = match applied {
+            Ok((watch, diagnosis)) => {
                 if let Some(digest) = digest {
                     self.daemon.configuration.applied(digest, watch);
                 }

@@ -1,6 +1,5 @@
 //! What runs now: the pipeline, its sockets, and what of the configuration counts beside it.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::preparation::{Beside, Plan, Prepared};
@@ -15,7 +14,7 @@ use crate::telemetry::LedgerReport;
 #[derive(Debug, Default)]
 pub struct Running {
     pipeline: RunningPipeline,
-    sources: Arc<Mutex<Sources>>,
+    sources: Sources,
     /// `None` before the first plan.
     settings: Option<Settings>,
     grace: Duration,
@@ -35,7 +34,7 @@ impl Running {
         let beside = running.beside();
         let preparing = tokio::task::spawn_blocking(move || beside.prepare(plan));
         match preparing.await {
-            Ok(prepared) => drop(running.take_over(prepared?)),
+            Ok(prepared) => drop(running.take_over(prepared?)?),
             Err(failed) => std::panic::resume_unwind(failed.into_panic()),
         }
         Ok(running)
@@ -45,21 +44,27 @@ impl Running {
     pub(super) fn beside(&self) -> Beside {
         Beside {
             groundwork: self.pipeline.groundwork(),
-            sources: Arc::clone(&self.sources),
+            sources: self.sources.clone(),
             settings: self.settings.clone(),
         }
     }
 
     /// Runs what was prepared, in the place of what ran; gives what is said of it.
-    pub(super) fn take_over(&mut self, prepared: Prepared) -> Diagnosis {
-        let Prepared { successor, at_work, settings, grace, warnings, diagnosis, .. } = prepared;
+    ///
+    /// # Errors
+    /// Where a socket cannot be opened: another process has taken its port since. Then what ran
+    /// goes on.
+    pub(super) fn take_over(&mut self, prepared: Prepared) -> Result<Diagnosis, BuildError> {
+        let Prepared { successor, sources, settings, grace, warnings, diagnosis, .. } = prepared;
+        let afterwards = self.sources.settle(sources)?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         self.pipeline.succeed(successor, grace);
-        self.sources.lock().unwrap_or_else(PoisonError::into_inner).settle(at_work);
+        // The file system of a socket's path may hang.
+        tokio::task::spawn_blocking(move || afterwards.run());
         // They are those of the start for as long as it runs.
         self.settings.get_or_insert(settings);
         self.grace = grace;
-        diagnosis
+        Ok(diagnosis)
     }
 
     /// The generation at work, from 1; 0 before the first.

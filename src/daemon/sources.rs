@@ -2,68 +2,65 @@
 
 use crate::component::BuildError;
 use crate::config::{Named, SourceConfig};
-use crate::net::{ListenAddress, Sockets};
 use crate::pipeline::Next;
+use crate::sources::syslog::{Afterwards, Preparation, Sockets};
 
-/// The sources at work, and the sockets that they listen on.
-#[derive(Debug, Default)]
+/// The sources at work, and the sockets that they listen on. Clones have the same sockets.
+#[derive(Debug, Clone, Default)]
 pub struct Sources {
     at_work: Vec<Named<SourceConfig>>,
     sockets: Sockets,
 }
 
+/// The sources of a configuration that may come. Dropped, they leave no trace.
+#[derive(Debug)]
+pub struct BuiltSources {
+    at_work: Vec<Named<SourceConfig>>,
+    preparation: Preparation,
+}
+
 impl Sources {
     /// What becomes of each source: those whose tables say the same as before go on; others are
-    /// built, on the sockets that are bound already.
+    /// built, on the sockets that are bound already. Those at work do not notice.
     ///
     /// # Errors
-    /// Where one cannot be built. Those at work have not noticed.
+    /// Where one cannot be built.
     pub fn build(
-        &mut self,
+        &self,
         next: &[Named<SourceConfig>],
-    ) -> Result<Vec<(String, Next)>, BuildError> {
-        // Whoever built before may have gone away.
-        self.keep();
+    ) -> Result<(Vec<(String, Next)>, BuiltSources), BuildError> {
+        let mut preparation = self.sockets.prepare();
         for source in next.iter().filter(|source| self.at_work.contains(source)) {
-            self.sockets.hold(addresses(source));
+            preparation.keep(&source.name);
         }
-        let built = next.iter().map(|source| {
+        let mut built = Vec::with_capacity(next.len());
+        for source in next {
             let name = source.name.clone();
             if self.at_work.contains(source) {
-                return Ok((name, Next::Keep));
+                built.push((name, Next::Keep));
+                continue;
             }
-            let built = match &source.config {
+            let begins = match &source.config {
                 SourceConfig::File(config) => config.build(&name),
                 SourceConfig::Redis(config) => config.build(&name),
                 SourceConfig::Stdin(config) => config.build(&name),
-                SourceConfig::Syslog(config) => config.build(&name, &mut self.sockets),
+                SourceConfig::Syslog(config) => config.build(&name, &mut preparation),
             };
-            built.map(|built| (name, Next::Begin(built)))
-        });
-        let built: Result<_, _> = built.collect();
-        if built.is_err() {
-            self.keep();
+            built.push((name, Next::Begin(begins?)));
         }
-        built
+        Ok((built, BuiltSources { at_work: next.to_vec(), preparation }))
     }
 
-    /// Those at work go on, and nothing of what was built is used.
-    pub fn keep(&mut self) {
-        self.settle(self.at_work.clone());
-    }
-
-    /// These are at work from now on; sockets of others are closed.
-    pub fn settle(&mut self, at_work: Vec<Named<SourceConfig>>) {
-        let listened: Vec<_> = at_work.iter().flat_map(addresses).cloned().collect();
-        self.sockets.keep_only(&listened);
-        self.at_work = at_work;
-    }
-}
-
-/// Where a source listens.
-fn addresses(source: &Named<SourceConfig>) -> &[ListenAddress] {
-    match &source.config {
-        SourceConfig::Syslog(config) => config.listen.values(),
-        SourceConfig::File(_) | SourceConfig::Redis(_) | SourceConfig::Stdin(_) => &[],
+    /// These are at work from now on. To be called right before they begin, and those before them
+    /// are told to end.
+    ///
+    /// # Errors
+    /// Where a socket cannot be opened; then nothing has changed.
+    pub fn settle(&mut self, built: BuiltSources) -> Result<Afterwards, BuildError> {
+        let committed = self.sockets.commit(built.preparation);
+        let afterwards = committed
+            .map_err(|cause| BuildError { component: "sources".to_owned(), cause: cause.into() })?;
+        self.at_work = built.at_work;
+        Ok(afterwards)
     }
 }

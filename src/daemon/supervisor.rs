@@ -209,7 +209,7 @@ impl Supervisor {
     fn take_over(&mut self, outcome: Outcome) -> Result<(), PrepareError> {
         let reply = self.preparing.take().and_then(|preparing| preparing.reply);
         if self.running.generation() == 0 {
-            self.running.take_over(outcome.result?);
+            self.running.take_over(outcome.result?).map_err(PrepareError::Build)?;
             if let Some(operated) = &self.operated {
                 operated.show(&self.running);
                 let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());

@@ -111,6 +111,11 @@ impl Framer {
         Self { limits, buffer: Vec::new(), phase: Phase::START }
     }
 
+    /// Goes on with other limits: they hold for all that is cut from now on.
+    pub const fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Where to append what is read, with room for at least `room` bytes. Bytes that stand in it
     /// already are the framer's: they must stay. At most 1 GiB may be appended before each
     /// [`Framer::cut`].

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -38,6 +38,34 @@ pub enum AddressError {
     /// No known scheme.
     #[error("{0:?} must begin with tcp://, udp://, unix:// or unix-dgram://")]
     Scheme(String),
+}
+
+impl ListenAddress {
+    /// Whether this and the other cannot be bound at once.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one), Self::Tcp(other)) | (Self::Udp(one), Self::Udp(other)) => {
+                one.port() != 0 && (covers(*one, *other) || covers(*other, *one))
+            }
+            (
+                Self::Unix(one) | Self::UnixDatagram(one),
+                Self::Unix(other) | Self::UnixDatagram(other),
+            ) => one == other,
+            _ => false,
+        }
+    }
+}
+
+/// Whether what is sent to `local` comes in by a socket that is bound to `bound`.
+pub(super) fn covers(bound: SocketAddr, local: SocketAddr) -> bool {
+    let (ip, local_ip) = (bound.ip().to_canonical(), local.ip().to_canonical());
+    // `[::]` takes what is sent to addresses of IPv4, too.
+    let is_covered = match ip {
+        IpAddr::V4(all) => all.is_unspecified() && local_ip.is_ipv4(),
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    bound.port() == local.port() && (is_covered || ip == local_ip)
 }
 
 impl FromStr for ListenAddress {
@@ -111,6 +139,26 @@ mod tests {
             "unix-dgram:///run/x",
         ] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn addresses_exclude_each_other_as_the_system_has_it() {
+        for (one, other, expected) in [
+            ("tcp://0.0.0.0:1514", "tcp://0.0.0.0:1514", true),
+            ("tcp://0.0.0.0:1514", "tcp://127.0.0.1:1514", true),
+            ("tcp://127.0.0.1:1514", "tcp://[::]:1514", true),
+            ("tcp://[::ffff:127.0.0.1]:1514", "tcp://127.0.0.1:1514", true),
+            ("tcp://0.0.0.0:1514", "tcp://[::1]:1514", false),
+            ("tcp://0.0.0.0:1514", "udp://0.0.0.0:1514", false),
+            ("tcp://0.0.0.0:1514", "tcp://0.0.0.0:1515", false),
+            ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", false),
+            ("unix:///run/a", "unix-dgram:///run/a", true),
+            ("unix:///run/a", "unix:///run/b", false),
+        ] {
+            let (one, other) = (&one.parse::<ListenAddress>().unwrap(), &other.parse().unwrap());
+            assert_eq!(one.excludes(other), expected, "{one} {other}");
+            assert_eq!(other.excludes(one), expected, "{other} {one}");
         }
     }
 

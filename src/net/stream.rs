@@ -9,6 +9,9 @@ use rustix::net::{RecvFlags, SocketFlags, sockopt};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::ListenAddress;
+use super::address::covers;
+
 /// Probes without an answer after which a peer counts as gone.
 const KEEPALIVE_PROBES: u32 = 6;
 /// Time between two such probes.
@@ -33,6 +36,17 @@ impl Acceptor {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
+    }
+
+    /// Stops listening, whoever else has the socket. Who waits in the system's queue is reset, and
+    /// so is who comes.
+    pub fn close(self) {
+        let socket: BorrowedFd<'_> = match &self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        // An error means that it does not listen any more.
+        let _closed = rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
     }
 
     /// A connection that waits in the system's queue already; `WouldBlock` where there is none.
@@ -79,13 +93,34 @@ impl Stream {
         }
     }
 
-    /// Lets the system find out, after `idle` without traffic, whether the peer is still there.
+    /// Whether it could have been accepted by a socket that is bound to `address`; where that is a
+    /// path, the path is taken to be the right one.
+    #[must_use]
+    pub fn belongs_to(&self, address: &ListenAddress) -> bool {
+        match (self, address) {
+            (Self::Tcp(stream), ListenAddress::Tcp(bound)) => {
+                stream.local_addr().is_ok_and(|local| covers(*bound, local))
+            }
+            (Self::Unix(_), ListenAddress::Unix(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// How many bytes have come that nobody has read.
+    #[must_use]
+    pub fn unread_bytes(&self) -> u64 {
+        rustix::io::ioctl_fionread(self).unwrap_or(0)
+    }
+
+    /// Lets the system find out, after `idle` without traffic, whether the peer is still there;
+    /// `None`: it never asks.
     ///
     /// # Errors
     /// Where the system refuses the options.
-    pub fn keep_alive(&self, idle: Duration) -> io::Result<()> {
+    pub fn keep_alive(&self, idle: Option<Duration>) -> io::Result<()> {
         let Self::Tcp(stream) = self else { return Ok(()) };
-        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_socket_keepalive(stream, idle.is_some())?;
+        let Some(idle) = idle else { return Ok(()) };
         sockopt::set_tcp_keepidle(stream, idle.max(Duration::from_secs(1)))?;
         sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
         sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;

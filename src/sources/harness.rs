@@ -46,6 +46,22 @@ impl Harness {
         Self::run_until(source, trigger, shutdown)
     }
 
+    /// Runs a source that is told to retire before it has begun.
+    pub(super) fn run_retired(source: Box<dyn Source>) -> Self {
+        let (trigger, shutdown) = shutdown();
+        trigger.retire();
+        Self::run_until(source, trigger, shutdown)
+    }
+
+    /// Tells the source to retire; gives its end. What it still hands on is dropped.
+    pub(super) fn retire(mut self) -> JoinHandle<()> {
+        self.trigger.retire();
+        tokio::spawn(async move {
+            while self.work.recv().await.is_some() {}
+            self.running.await.unwrap();
+        })
+    }
+
     fn run_until(source: Box<dyn Source>, trigger: Trigger, shutdown: Shutdown) -> Self {
         let ledger = Ledger::default();
         let account = ledger.open_source("tested");

@@ -4,15 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::budget::Share;
-use super::state::State;
+use super::claim::Claim;
+use super::state::{Slot, State};
 use crate::component::{Intake, Room, Spares};
 use crate::event::Reason;
 use crate::framing::{Cut, Framer};
-use crate::net::Stream;
+use crate::net::{ListenAddress, Stream};
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
 
@@ -38,8 +38,37 @@ pub(super) struct Connection {
     reader: Reader,
     intake: Intake,
     state: Arc<State>,
+    claim: Arc<Claim>,
     /// Counts against `connections_max`.
-    _slot: OwnedSemaphorePermit,
+    slot: Slot,
+    /// Whether it came from another source.
+    is_known: bool,
+}
+
+/// A connection on its way from the source that had its address to the one that has it now.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    stream: Stream,
+    peer: String,
+    framer: Framer,
+    read_bytes: usize,
+    intake: Intake,
+}
+
+impl HandedOver {
+    /// Whether it could have been accepted at an address.
+    pub(super) fn belongs_to(&self, address: &ListenAddress) -> bool {
+        self.stream.belongs_to(address)
+    }
+
+    /// The connection in its new place: it is read with the settings of that, and counted there.
+    pub(super) fn go_on(self, intake: &Intake, state: Arc<State>, claim: Arc<Claim>) -> Connection {
+        let Self { stream, peer, mut framer, read_bytes, intake: before } = self;
+        framer.set_limits(state.limits);
+        let reader = Reader { framer, share: state.budget.share(), read_bytes };
+        let (intake, slot) = (intake.in_place_of(&before), state.connections.take_over());
+        Connection { stream, peer, reader, intake, state, claim, slot, is_known: true }
+    }
 }
 
 /// Why a connection ended.
@@ -56,7 +85,7 @@ enum End {
     Finished,
     #[error("nothing came for as long as idle_timeout")]
     Idle,
-    #[error("the daemon stops")]
+    #[error("the daemon stops, or its address has left the configuration")]
     ShutDown,
     #[error("the workers are gone")]
     WorkersGone,
@@ -75,33 +104,41 @@ impl Connection {
         stream: Stream,
         intake: Intake,
         state: Arc<State>,
-        slot: OwnedSemaphorePermit,
+        claim: Arc<Claim>,
+        slot: Slot,
     ) -> Self {
         let reader = Reader {
             framer: Framer::new(state.limits),
             share: state.budget.share(),
             read_bytes: *READ_BYTES.start(),
         };
-        Self { peer: stream.peer(), stream, reader, intake, state, _slot: slot }
+        let peer = stream.peer();
+        Self { stream, peer, reader, intake, state, claim, slot, is_known: false }
     }
 
-    /// Reads to the end of the stream, or until the order to stop; then also what has arrived
-    /// by then.
+    /// Reads to the end of the stream, or until an order; then whoever has its address now goes on,
+    /// or what has arrived by then is read and the connection is closed.
     pub(super) async fn run(mut self, mut shutdown: Shutdown) {
-        self.state.opened(&self.peer);
-        if let Some(idle) = self.state.keepalive
-            && let Err(error) = self.stream.keep_alive(idle)
-        {
+        if !self.is_known {
+            self.state.opened(&self.peer);
+        }
+        if let Err(error) = self.stream.keep_alive(self.state.keepalive) {
             tracing::debug!(peer = self.peer, %error, "keep-alive is not available");
         }
         let end = tokio::select! {
             biased;
-            () = shutdown.ordered() => None,
+            () = shutdown.retired() => None,
             end = self.serve() => Some(end),
         };
         let end = match end {
             Some(end) => end,
-            None => self.drain().await,
+            None => {
+                self = match self.hand_over().await {
+                    Ok(()) => return,
+                    Err(connection) => *connection,
+                };
+                self.drain().await
+            }
         };
         self.settle(&end).await;
         self.state.closed(&self.peer, &end, matches!(end, End::Broken(_) | End::BufferFull));
@@ -110,10 +147,25 @@ impl Connection {
         }
     }
 
+    /// Gives it to whoever has its address now; gives it back where nobody has.
+    async fn hand_over(self) -> Result<(), Box<Self>> {
+        let Self { stream, peer, reader, intake, state, claim, slot, is_known } = self;
+        let Reader { framer, share, read_bytes } = reader;
+        let handed_over = HandedOver { stream, peer, framer, read_bytes, intake };
+        let Err(back) = claim.hand_over(handed_over).await else { return Ok(()) };
+        let HandedOver { stream, peer, framer, read_bytes, intake } = back;
+        let reader = Reader { framer, share, read_bytes };
+        Err(Box::new(Self { stream, peer, reader, intake, state, claim, slot, is_known }))
+    }
+
     /// Reads until the stream ends. It may be dropped wherever it waits: nothing is held then
     /// but what the framer has.
     async fn serve(&mut self) -> End {
         let Self { stream, reader, intake, state, .. } = self;
+        // What was brought along may be more than is allowed here.
+        if !reader.share.resize(reader.framer.memory_bytes()) {
+            return End::BufferFull;
+        }
         loop {
             let readable = match state.idle_timeout {
                 Some(idle) => timeout(idle, stream.readable()).await,
@@ -137,23 +189,28 @@ impl Connection {
         }
     }
 
-    /// Reads what was sent before the peer could know that the daemon stops.
+    /// Reads what was sent before the peer could know that the connection ends.
     async fn drain(&mut self) -> End {
-        self.stream.half_close();
-        // A peer that sends all the time must not hold up the end.
-        match timeout(DRAIN_MAX, self.drain_until_quiet()).await {
-            Ok(end) => end,
-            Err(_elapsed) => End::ShutDown,
-        }
-    }
-
-    async fn drain_until_quiet(&mut self) -> End {
         let Self { stream, reader, intake, .. } = self;
+        stream.half_close();
+        let deadline = Instant::now() + DRAIN_MAX;
+        // Once the time is over, only what has arrived by then: a peer that sends all the time
+        // must not hold up the end. Waiting for the worker takes nothing from the peer's time.
+        let mut left = None;
         loop {
             let Ok(room) = intake.reserve().await else { return End::WorkersGone };
+            if left.is_none() && Instant::now() >= deadline {
+                left = Some(stream.unread_bytes());
+            }
+            if left == Some(0) {
+                return End::ShutDown;
+            }
             match stream.read_now(reader.buffer(intake.spares())) {
                 Ok(0) => return End::Finished,
-                Ok(bytes) if reader.hand_on(bytes, intake, room) => continue,
+                Ok(bytes) if reader.hand_on(bytes, intake, room) => {
+                    left = left.map(|left| left.saturating_sub(bytes as u64));
+                    continue;
+                }
                 Ok(_) => return End::BufferFull,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return End::Broken(error),
@@ -177,7 +234,13 @@ impl Connection {
                 hand_on(cut, &self.intake, room);
                 return;
             }
-            End::WorkersGone => return,
+            End::WorkersGone => {
+                let bytes = self.stream.unread_bytes();
+                if bytes > 0 {
+                    self.intake.reject(Reason::Truncated, bytes, b"");
+                }
+                Reason::Truncated
+            }
             End::BufferFull => Reason::BufferFull,
             End::Broken(_) | End::Idle => Reason::Truncated,
         };

@@ -10,10 +10,12 @@ use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::time::MissedTickBehavior;
 
+use super::claim::Claim;
 use super::state::State;
 use crate::component::Intake;
+use crate::event::Frames;
 use crate::framing::{Cut, Limits};
-use crate::net;
+use crate::net::{self, ListenAddress};
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
 
@@ -126,67 +128,100 @@ impl Drops {
     }
 }
 
-/// Receives until the order to stop, and then what has arrived by then; or until the order to
-/// retire.
-pub(super) async fn receive(
-    socket: Datagrams,
-    intake: Intake,
-    state: Arc<State>,
-    mut shutdown: Shutdown,
-) {
-    let mut drops = Drops::new(&socket);
-    let mut look = tokio::time::interval(DROPS_INTERVAL);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let readable = tokio::select! {
-            biased;
-            () = shutdown.retired() => break,
-            _ = look.tick() => {
-                drops.look(&socket, &state);
-                continue;
-            }
-            readable = socket.readable() => readable,
-        };
-        let Ok(room) = intake.reserve().await else { return };
-        match readable.and_then(|()| socket.try_receive(state.limits)) {
-            Ok(cut) => hand_on(cut, &intake, room),
-            Err(error) => {
-                if let Some(suppressed) = state.throttles.trouble.pass() {
-                    let component = &state.component;
-                    tracing::warn!(component, suppressed, %error, "cannot receive datagrams");
+/// A datagram socket, and what its datagrams need on their way.
+pub(super) struct Receiving {
+    pub(super) socket: Datagrams,
+    pub(super) address: ListenAddress,
+    pub(super) claim: Arc<Claim>,
+    pub(super) intake: Intake,
+    pub(super) state: Arc<State>,
+    pub(super) shutdown: Shutdown,
+}
+
+impl Receiving {
+    /// Receives until an order. Then whoever has the address now goes on; where nobody has, also
+    /// what has arrived by then is received.
+    pub(super) async fn run(self) {
+        let Self { socket, intake, state, .. } = &self;
+        let mut order = self.shutdown.clone();
+        let mut drops = Drops::new(socket);
+        let mut look = tokio::time::interval(DROPS_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let ready = async { (socket.readable().await, intake.reserve().await) };
+            let (readable, room) = tokio::select! {
+                biased;
+                () = order.retired() => break,
+                _ = look.tick() => {
+                    drops.look(socket, state);
+                    continue;
                 }
-                tokio::time::sleep(RETRY_AFTER).await;
+                ready = ready => ready,
+            };
+            let Ok(room) = room else { break };
+            match readable.and_then(|()| socket.try_receive(state.limits)) {
+                Ok(cut) => {
+                    let frames = accepted(cut, intake);
+                    if !frames.frames.is_empty() {
+                        room.send(frames);
+                    }
+                }
+                Err(error) => {
+                    if let Some(suppressed) = state.throttles.trouble.pass() {
+                        let component = &state.component;
+                        tracing::warn!(component, suppressed, %error, "cannot receive datagrams");
+                    }
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
             }
         }
+        if self.claim.leaves_socket() {
+            drops.look(socket, state);
+        } else {
+            self.end(drops).await;
+        }
     }
-    if shutdown.is_ordered() {
-        drain(&socket, &intake, &state).await;
+
+    /// Takes all that waits in the system's buffer, closes the socket at once, and then hands on
+    /// what it has: the address is free, however long the workers take.
+    async fn end(self, mut drops: Drops) {
+        let Self { socket, address, claim, intake, state, .. } = self;
+        // Where the system does not keep senders out, no more is taken than its buffer can hold:
+        // who goes on must not hold up the end.
+        let mut left = match net::end_arrivals(&socket, &address) {
+            Ok(()) => usize::MAX,
+            Err(_) => sockopt::socket_recv_buffer_size(&socket).unwrap_or(0),
+        };
+        let mut taken = Vec::new();
+        let mut waiting = true;
+        while waiting {
+            let mut cut = Cut::default();
+            waiting = socket.receive_into(&mut cut, state.limits).is_ok() && left > cut.bytes.len();
+            left = left.saturating_sub(cut.bytes.len());
+            let frames = accepted(cut, &intake);
+            if !frames.frames.is_empty() {
+                intake.count(&frames);
+                taken.push(frames);
+            }
+        }
+        drops.look(&socket, &state);
+        drop(socket);
+        claim.close();
+        for frames in taken {
+            // Without workers they stay in the account as in flight: that is what they are.
+            let Ok(room) = intake.reserve().await else { return };
+            room.send_counted(frames);
+        }
     }
-    drops.look(&socket, &state);
 }
 
-/// Takes what waits in the system's buffer, and no more than it can hold: a sender that goes on
-/// must not hold up the end.
-async fn drain(socket: &Datagrams, intake: &Intake, state: &State) {
-    let mut left = sockopt::socket_recv_buffer_size(socket).unwrap_or(0);
-    let mut waiting = true;
-    while waiting {
-        let Ok(room) = intake.reserve().await else { return };
-        let mut cut = Cut::default();
-        waiting = socket.receive_into(&mut cut, state.limits).is_ok() && left > cut.bytes.len();
-        left = left.saturating_sub(cut.bytes.len());
-        hand_on(cut, intake, room);
-    }
-}
-
-fn hand_on(mut cut: Cut, intake: &Intake, room: crate::component::Room<'_>) {
+/// The frames among what was received; the rest is rejected.
+fn accepted(mut cut: Cut, intake: &Intake) -> Frames {
     if cut.bytes.capacity() > 2 * cut.bytes.len() {
         cut.bytes.shrink_to_fit();
     }
     let received = now();
     let (frames, rejections) = cut.into_parts(received, received);
     reject_all(intake, rejections);
-    if !frames.frames.is_empty() {
-        room.send(frames);
-    }
+    frames
 }

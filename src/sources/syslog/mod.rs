@@ -8,42 +8,46 @@
 //! At the order to stop, connections that wait are accepted, and each peer is told by a half-close
 //! that it will not be read for long. What was sent until then is read; a peer that looks before it
 //! writes, as rsyslog does, loses nothing. A message that is not finished is treated as at the end
-//! of the stream.
+//! of the stream. Datagrams that wait are received, and their socket is closed at once.
+//!
+//! The same happens at an address that leaves the configuration. Where a reload gives an address to
+//! another source, or to the same one with other settings, its socket and its connections go over,
+//! with the messages that are not finished: from then on they have the settings of that source, and
+//! their events stand in its account. [`Sockets`] is the transaction by which a reload does so.
 
+mod accept;
 mod budget;
+mod claim;
 mod connection;
 mod datagram;
+mod sockets;
 mod state;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use sockets::{Afterwards, Claimed, CommitError, Preparation, Sockets};
 pub use state::Connections;
 
+use self::accept::{Accepting, report_panic};
 use self::budget::Budget;
-use self::connection::Connection;
-use self::datagram::Datagrams;
+use self::datagram::{Datagrams, Receiving};
 use self::state::{State, Throttles};
 use super::{Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::framing::Limits;
-use crate::net::{Acceptor, ListenAddress, Listeners, Socket, SocketOptions, Sockets, Stream};
+use crate::net::{Acceptor, ListenAddress, Socket, SocketOptions};
 use crate::shutdown::Shutdown;
 use crate::units::{Duration as Span, OneOrMany, Size};
-
-/// How long to wait after an error of the listening socket (no descriptors left, say).
-const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// Listens for syslog messages: `type = "syslog"`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -131,15 +135,37 @@ fn socket_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>
 }
 
 impl Config {
-    /// Binds the sockets, for nobody else.
+    /// A source on sockets of its own, which take senders in at once.
     ///
     /// # Errors
     /// As [`Self::build`].
     pub fn bind(&self, name: &str) -> Result<Syslog, BuildError> {
-        self.bind_with(name, &mut Sockets::default())
+        let sockets = Sockets::default();
+        let mut preparation = sockets.prepare();
+        let source = self.prepare(name, &mut preparation)?;
+        let committed = sockets.commit(preparation).map_err(|cause| BuildError {
+            component: format!("sources.{name}"),
+            cause: cause.into(),
+        });
+        committed?.run();
+        Ok(source)
     }
 
-    fn bind_with(&self, name: &str, sockets: &mut Sockets) -> Result<Syslog, BuildError> {
+    /// A source whose sockets are bound, or taken from those that are bound already. Senders can
+    /// connect once the preparation has taken effect. It may block where the file system of a
+    /// socket's path hangs.
+    ///
+    /// # Errors
+    /// [`BuildError`] where no address is given or one cannot be had; it says what to do.
+    pub fn build(
+        &self,
+        name: &str,
+        preparation: &mut Preparation,
+    ) -> Result<Box<dyn Source>, BuildError> {
+        Ok(Box::new(self.prepare(name, preparation)?))
+    }
+
+    fn prepare(&self, name: &str, preparation: &mut Preparation) -> Result<Syslog, BuildError> {
         let component = || format!("sources.{name}");
         if self.listen.values().is_empty() {
             let cause = "listen names no address; add one such as \"tcp://0.0.0.0:1514\"".into();
@@ -149,44 +175,33 @@ impl Config {
             udp_buffer_bytes: self.udp_buffer_bytes.bytes_usize(),
             socket_mode: self.socket_mode,
         };
-        let listeners = sockets
-            .bind(self.listen.values(), options)
+        let sockets = preparation
+            .bind(name, self.listen.values(), options)
             .map_err(|cause| BuildError { component: component(), cause: cause.into() })?;
-        Ok(self.with_listeners(name, listeners))
+        Ok(self.with_sockets(name, sockets))
     }
 
-    /// A source on sockets that are bound already; `listen` is not looked at.
-    #[must_use]
-    pub fn with_listeners(&self, name: &str, listeners: Listeners) -> Syslog {
+    fn with_sockets(&self, name: &str, sockets: Vec<Claimed>) -> Syslog {
         let positive = |span: Span| Some(span.get()).filter(|span| !span.is_zero());
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
-        let slots = usize::try_from(self.connections_max).unwrap_or(usize::MAX);
         let state = State {
             component: format!("sources.{name}"),
             limits: limits.with_nul_separates(self.nul_separates),
             budget: Budget::new(self.frames_pending_bytes_max.bytes_usize()),
-            slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
+            connections_max: self.connections_max.into(),
             idle_timeout: positive(self.idle_timeout),
             keepalive: positive(self.keepalive),
             connections: Arc::default(),
             throttles: Throttles::default(),
         };
-        Syslog { listeners, state: Arc::new(state) }
-    }
-
-    /// Binds the sockets, or takes them from those that are bound already.
-    ///
-    /// # Errors
-    /// [`BuildError`] where no address is given or one cannot be had; it says what to do.
-    pub fn build(&self, name: &str, sockets: &mut Sockets) -> Result<Box<dyn Source>, BuildError> {
-        Ok(Box::new(self.bind_with(name, sockets)?))
+        Syslog { sockets, state: Arc::new(state) }
     }
 }
 
-/// A syslog source whose sockets are bound. Senders can connect; they are served once it runs.
+/// A syslog source whose sockets are bound.
 #[derive(Debug)]
 pub struct Syslog {
-    listeners: Listeners,
+    sockets: Vec<Claimed>,
     state: Arc<State>,
 }
 
@@ -194,19 +209,7 @@ impl Syslog {
     /// Where it listens; where port 0 was asked for, the port that was given.
     #[must_use]
     pub fn addresses(&self) -> Vec<ListenAddress> {
-        self.listeners.addresses()
-    }
-
-    /// Its sockets, to be cloned for a source that takes over.
-    #[must_use]
-    pub fn listeners(&self) -> &Listeners {
-        &self.listeners
-    }
-
-    /// Counters of its connections; they stay readable while it runs.
-    #[must_use]
-    pub fn connections(&self) -> Arc<Connections> {
-        Arc::clone(&self.state.connections)
+        self.sockets.iter().map(|claimed| claimed.listener.address().clone()).collect()
     }
 }
 
@@ -221,7 +224,7 @@ impl Source for Syslog {
     }
 
     fn connections(&self) -> Option<Arc<Connections>> {
-        Some(self.connections())
+        Some(Arc::clone(&self.state.connections))
     }
 
     async fn run(
@@ -230,19 +233,25 @@ impl Source for Syslog {
         intake: Intake,
         shutdown: Shutdown,
     ) -> Option<Inherited> {
-        let Self { listeners, state } = *self;
+        let Self { sockets, state } = *self;
         let mut tasks = JoinSet::new();
         let mut files = Vec::new();
-        for (address, socket, file) in listeners.into_sockets() {
+        for Claimed { listener, spare, claim, arriving } in sockets {
+            let (address, socket, file) = listener.into_parts();
             tracing::info!(component = state.component, %address, "listening");
             files.push(file);
             let (state, shutdown) = (Arc::clone(&state), shutdown.clone());
             match Endpoint::new(socket) {
                 Ok(Endpoint::Streams(acceptor)) => {
-                    tasks.spawn(accept_all(acceptor, intake.clone(), state, shutdown));
+                    let (spare, intake) = (Some(spare), intake.clone());
+                    let accepting =
+                        Accepting { acceptor, spare, claim, arriving, intake, state, shutdown };
+                    tasks.spawn(accepting.run());
                 }
                 Ok(Endpoint::Datagrams(socket)) => {
-                    tasks.spawn(datagram::receive(socket, intake.connection(), state, shutdown));
+                    let intake = intake.connection();
+                    let receiving = Receiving { socket, address, claim, intake, state, shutdown };
+                    tasks.spawn(receiving.run());
                 }
                 Err(error) => {
                     tracing::error!(%address, %error, "the runtime refused a bound socket");
@@ -252,7 +261,8 @@ impl Source for Syslog {
         while let Some(ended) = tasks.join_next().await {
             report_panic(&state, ended);
         }
-        drop(files);
+        // Their file system may hang.
+        let _gone = tokio::task::spawn_blocking(move || drop(files)).await;
         None
     }
 }
@@ -273,71 +283,5 @@ impl Endpoint {
                 Self::Datagrams(Datagrams::Unix(UnixDatagram::from_std(socket)?))
             }
         })
-    }
-}
-
-/// Accepts connections until the order to stop or to retire, and returns once all have ended.
-async fn accept_all(acceptor: Acceptor, intake: Intake, state: Arc<State>, mut shutdown: Shutdown) {
-    let listening = shutdown.clone();
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.retired() => break,
-            Some(ended) = connections.join_next() => {
-                report_panic(&state, ended);
-                continue;
-            }
-            accepted = acceptor.accept() => accepted,
-        };
-        match accepted {
-            Ok(stream) => serve(stream, &mut connections, &intake, &state, &listening),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                if let Some(suppressed) = state.throttles.trouble.pass() {
-                    let component = &state.component;
-                    tracing::warn!(component, suppressed, %error, "cannot accept connections");
-                }
-                tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
-            }
-        }
-    }
-    // Who is in the queue has sent already, as far as it can tell; a successor takes them.
-    while shutdown.is_ordered()
-        && let Ok(stream) = acceptor.accept_now()
-    {
-        serve(stream, &mut connections, &intake, &state, &listening);
-    }
-    drop(acceptor);
-    while let Some(ended) = connections.join_next().await {
-        report_panic(&state, ended);
-    }
-}
-
-/// Starts the task of a connection, or refuses it.
-fn serve(
-    stream: Stream,
-    connections: &mut JoinSet<()>,
-    intake: &Intake,
-    state: &Arc<State>,
-    shutdown: &Shutdown,
-) {
-    match Arc::clone(&state.slots).try_acquire_owned() {
-        Ok(slot) => {
-            let connection = Connection::new(stream, intake.connection(), Arc::clone(state), slot);
-            connections.spawn(connection.run(shutdown.clone()));
-        }
-        Err(_full) => {
-            state.refused(&stream.peer());
-            stream.reset();
-        }
-    }
-}
-
-fn report_panic(state: &State, ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        tracing::error!(component = state.component, %error, "a connection's task failed");
     }
 }

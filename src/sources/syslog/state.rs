@@ -4,17 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::budget::Budget;
 use crate::framing::Limits;
 use crate::telemetry::Throttle;
 
-/// How many connections there were and are, and what never became an event.
+/// How many connections there are, and what never became an event.
 #[derive(Debug, Default)]
 pub struct Connections {
-    opened: AtomicU64,
-    closed: AtomicU64,
+    open: AtomicU64,
     refused: AtomicU64,
     dropped: AtomicU64,
 }
@@ -23,12 +20,11 @@ impl Connections {
     /// Connections that are open now.
     #[must_use]
     pub fn open(&self) -> u64 {
-        // Closed first: what was closed was opened before.
-        let closed = self.closed.load(Ordering::Acquire);
-        self.opened.load(Ordering::Acquire) - closed
+        self.open.load(Ordering::Relaxed)
     }
 
-    /// Connections that were refused because `connections_max` were open.
+    /// Connections that were refused because `connections_max` were open, or because no descriptor
+    /// was left when their address had to be closed.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -40,6 +36,29 @@ impl Connections {
     pub fn datagrams_dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+
+    /// A place for one more connection, unless so many are open.
+    pub(super) fn admit(self: &Arc<Self>, connections_max: u64) -> Option<Slot> {
+        let next = |open| (open < connections_max).then_some(open + 1);
+        let admitted = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        admitted.is_ok().then(|| Slot(Arc::clone(self)))
+    }
+
+    /// A place for a connection that is open already.
+    pub(super) fn take_over(self: &Arc<Self>) -> Slot {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Slot(Arc::clone(self))
+    }
+}
+
+/// An open connection, for as long as it is kept.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<Connections>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Limits, options and counters of one source.
@@ -49,7 +68,7 @@ pub(super) struct State {
     pub(super) component: String,
     pub(super) limits: Limits,
     pub(super) budget: Budget,
-    pub(super) slots: Arc<Semaphore>,
+    pub(super) connections_max: u64,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
     pub(super) connections: Arc<Connections>,
@@ -68,14 +87,12 @@ pub(super) struct Throttles {
 
 impl State {
     pub(super) fn opened(&self, peer: &str) {
-        self.connections.opened.fetch_add(1, Ordering::Release);
         if let Some(suppressed) = self.throttles.opened.pass() {
             tracing::info!(component = self.component, peer, suppressed, "connection opened");
         }
     }
 
     pub(super) fn closed(&self, peer: &str, end: &dyn std::error::Error, failed: bool) {
-        self.connections.closed.fetch_add(1, Ordering::Release);
         let throttle = if failed { &self.throttles.failed } else { &self.throttles.closed };
         let Some(suppressed) = throttle.pass() else { return };
         let component = &self.component;
@@ -84,6 +101,20 @@ impl State {
             tracing::warn!(component, peer, suppressed, cause, "connection closed: {end}");
         } else {
             tracing::info!(component, peer, suppressed, "connection closed: {end}");
+        }
+    }
+
+    /// At the end of an address no descriptor was left for a connection that waited there.
+    pub(super) fn turned_away(&self, peer: &str) {
+        self.connections.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(suppressed) = self.throttles.refused.pass() {
+            tracing::warn!(
+                component = self.component,
+                peer,
+                suppressed,
+                "connection refused: no descriptor is left; raise the limit of open files \
+                 (LimitNOFILE, ulimit -n)"
+            );
         }
     }
 

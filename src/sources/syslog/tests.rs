@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::event::{FrameEnd, Reason};
@@ -13,6 +14,14 @@ use crate::sources::harness::{Harness, payloads, until};
 
 fn config(text: &str) -> Config {
     toml::from_str(&format!("type = \"syslog\"\n{text}")).unwrap()
+}
+
+/// A source whose configuration is the only one from now on.
+fn begin(sockets: &Sockets, name: &str, text: &str) -> Syslog {
+    let mut preparation = sockets.prepare();
+    let source = config(text).prepare(name, &mut preparation).unwrap();
+    sockets.commit(preparation).unwrap().run();
+    source
 }
 
 /// A source that listens on a free TCP port, and its address.
@@ -100,7 +109,7 @@ async fn a_large_stream_comes_whole_and_in_order() {
 #[tokio::test]
 async fn frames_that_break_off_are_rejected_as_truncated() {
     let (source, address) = tcp("");
-    let connections = source.connections();
+    let connections = Arc::clone(&source.state.connections);
     let mut harness = run(source);
     // A reset within a line.
     let mut client = TcpStream::connect(address).unwrap();
@@ -122,7 +131,7 @@ async fn frames_that_break_off_are_rejected_as_truncated() {
 #[tokio::test]
 async fn no_more_connections_than_allowed_are_open() {
     let (source, address) = tcp("connections_max = 2");
-    let connections = source.connections();
+    let connections = Arc::clone(&source.state.connections);
     let mut harness = run(source);
     let mut first = TcpStream::connect(address).unwrap();
     let mut second = TcpStream::connect(address).unwrap();
@@ -264,12 +273,13 @@ async fn datagrams_that_arrived_before_the_order_to_stop_are_read() {
 
 #[tokio::test]
 async fn sockets_outlive_the_source_that_bound_them() {
-    let (old, address) = tcp("");
-    let listeners = old.listeners().try_clone().unwrap();
+    let sockets = Sockets::default();
+    let old = begin(&sockets, "old", "listen = \"tcp://127.0.0.1:0\"");
+    let ListenAddress::Tcp(address) = old.addresses()[0] else { panic!("TCP was asked for") };
+    let new = begin(&sockets, "new", "listen = \"tcp://127.0.0.1:0\"");
     run(old).stop().await;
     let mut client = TcpStream::connect(address).unwrap();
     client.write_all(b"<14>again\n").unwrap();
-    let new = config("listen = []").with_listeners("tested", listeners);
     let mut harness = run(new);
     assert_eq!(harness.payloads(1).await, ["<14>again"]);
     harness.stop().await;
@@ -281,7 +291,7 @@ async fn datagrams_that_the_system_dropped_are_counted() {
     let source = config("listen = \"udp://127.0.0.1:0\"\nudp_buffer_bytes = 1").bind("tested");
     let source = source.unwrap();
     let ListenAddress::Udp(address) = source.addresses()[0] else { panic!("UDP was asked for") };
-    let connections = source.connections();
+    let connections = Arc::clone(&source.state.connections);
     let mut harness = run(source);
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"<14>running", address).unwrap();
@@ -374,4 +384,162 @@ fn the_configuration_refuses_what_cannot_work() {
     let defaults = config("listen = \"udp://127.0.0.1:0\"");
     assert_eq!(defaults.frame_bytes_max.bytes(), 1 << 20);
     assert_eq!((defaults.connections_max, defaults.socket_mode), (1024, None));
+}
+
+/// A source on a stream socket, a datagram socket and ports in and beside a directory.
+fn listen(addresses: &[String], options: &str) -> String {
+    format!("listen = {addresses:?}\n{options}")
+}
+
+#[tokio::test]
+async fn who_waits_at_an_address_that_leaves_is_served_and_the_rest_goes_over() {
+    let sockets = Sockets::default();
+    let two = "listen = [\"tcp://127.0.0.1:0\", \"tcp://127.0.0.1:0\", \"udp://127.0.0.1:0\"]";
+    let old = begin(&sockets, "old", two);
+    let [ListenAddress::Tcp(stays), ListenAddress::Tcp(leaves), ListenAddress::Udp(udp)] =
+        old.addresses()[..]
+    else {
+        panic!("{:?}", old.addresses())
+    };
+    // All of it waits in the system's queues: nobody runs.
+    let clients = [stays, leaves].map(|address| TcpStream::connect(address).unwrap());
+    for (client, text) in clients.iter().zip(["<14>stays", "<14>leaves"]) {
+        let mut client = client;
+        client.write_all(text.as_bytes()).unwrap();
+    }
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for number in 0..50 {
+        datagrams.send_to(format!("<14>{number}").as_bytes(), udp).unwrap();
+    }
+    let new = begin(&sockets, "new", &format!("listen = \"tcp://{stays}\""));
+    let (seen, report) = Harness::run_retired(Box::new(old)).end().await;
+    let mut seen = payloads(&seen);
+    seen.sort_unstable();
+    let mut expected: Vec<_> = (0..50).map(|number| format!("<14>{number}")).collect();
+    expected.push("<14>leaves".to_owned());
+    expected.sort_unstable();
+    assert_eq!((seen, report.received), (expected.iter().map(String::as_str).collect(), 51));
+    let mut harness = run(new);
+    let mut client = &clients[0];
+    client.write_all(b" and goes on\n").unwrap();
+    assert_eq!(harness.payloads(1).await, ["<14>stays and goes on"]);
+    harness.stop().await;
+}
+
+#[tokio::test]
+async fn connections_find_their_source_through_several_reloads() {
+    let sockets = Sockets::default();
+    let first = begin(&sockets, "one", "listen = \"tcp://127.0.0.1:0\"");
+    let address = first.addresses()[0].clone();
+    let ListenAddress::Tcp(at) = address else { panic!("TCP was asked for") };
+    let first_state = Arc::clone(&first.state);
+    let mut harness = run(first);
+    let mut client = TcpStream::connect(at).unwrap();
+    client.write_all(b"<14>one\n<14>tw").unwrap();
+    assert_eq!(harness.payloads(1).await, ["<14>one"]);
+    let second = begin(&sockets, "two", &format!("listen = \"tcp://{at}\""));
+    let third = begin(&sockets, "three", &format!("listen = \"tcp://0.0.0.0:{}\"", at.port()));
+    // The second gives what it gets to the third at once, whether it comes early or late.
+    let (second, old) = (Harness::run_retired(Box::new(second)), harness.retire());
+    let third_state = Arc::clone(&third.state);
+    let mut harness = run(third);
+    client.write_all(b"o\n").unwrap();
+    assert_eq!(harness.payloads(1).await, ["<14>two"]);
+    assert_eq!((first_state.connections.open(), third_state.connections.open()), (0, 1));
+    old.await.unwrap();
+    assert_eq!(second.end().await.1.received, 0);
+    harness.stop().await;
+    closed(client).await;
+}
+
+#[test]
+fn a_preparation_that_is_dropped_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let unix = |name: &str| format!("unix://{}", path(name).display());
+    let sockets = Sockets::default();
+    let live = [unix("live"), "udp://127.0.0.1:0".to_owned()];
+    let source = begin(&sockets, "one", &listen(&live, "udp_buffer_bytes = 65536"));
+    let udp = &source.sockets[1].listener;
+    let buffer = || rustix::net::sockopt::socket_recv_buffer_size(udp).unwrap();
+    let (before, mode) = (buffer(), path("live").metadata().unwrap().permissions().mode());
+    drop(UnixListener::bind(path("stale")).unwrap());
+    let inode = std::os::unix::fs::MetadataExt::ino(&path("stale").metadata().unwrap());
+    let next = [live[0].clone(), live[1].clone(), unix("stale"), unix("new")];
+    let next = config(&listen(&next, "udp_buffer_bytes = 131072\nsocket_mode = 0o606"));
+    let mut preparation = sockets.prepare();
+    let built = next.prepare("one", &mut preparation).unwrap();
+    assert!(path("new").exists());
+    // Nobody gets in before it has taken effect.
+    assert!(UnixStream::connect(path("new")).is_err());
+    drop((built, preparation));
+    let after = std::os::unix::fs::MetadataExt::ino(&path("stale").metadata().unwrap());
+    assert_eq!((buffer(), inode), (before, after));
+    assert_eq!(path("live").metadata().unwrap().permissions().mode(), mode);
+    let names = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(names, 2, "live and stale");
+    // The same takes effect where it is committed.
+    let mut preparation = sockets.prepare();
+    let _built = next.prepare("one", &mut preparation).unwrap();
+    let overtaken = sockets.prepare();
+    sockets.commit(preparation).unwrap().run();
+    assert!(buffer() > before);
+    assert_eq!(path("live").metadata().unwrap().permissions().mode() & 0o777, 0o606);
+    assert!(UnixStream::connect(path("stale")).is_ok() && UnixStream::connect(path("new")).is_ok());
+    // One that began before knows that it is late.
+    let error = sockets.commit(overtaken).unwrap_err().to_string();
+    assert!(error.contains("reload again"), "{error}");
+}
+
+#[test]
+fn a_path_is_one_address_by_whatever_name_and_comes_back_where_it_was_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path().join("here");
+    std::fs::create_dir(&here).unwrap();
+    std::os::unix::fs::symlink(&here, directory.path().join("there")).unwrap();
+    let unix = |way: &str| format!("unix://{}/{way}/s", directory.path().display());
+    let sockets = Sockets::default();
+    let one = begin(&sockets, "one", &listen(&[unix("here")], ""));
+    let mut preparation = sockets.prepare();
+    let twice = config(&listen(&[unix("here"), unix("there")], ""));
+    let error = twice.prepare("one", &mut preparation).unwrap_err().to_string();
+    assert!(error.contains("named twice"), "{error}");
+    let mut preparation = sockets.prepare();
+    let datagrams = unix("there").replace("unix:", "unix-dgram:");
+    let other = config(&listen(&[datagrams], ""));
+    let error = other.prepare("one", &mut preparation).unwrap_err().to_string();
+    assert!(error.contains("cannot take the place"), "{error}");
+    let two = begin(&sockets, "two", &listen(&[unix("there")], ""));
+    let _waits = UnixStream::connect(here.join("s")).unwrap();
+    drop(one);
+    assert!(here.join("s").exists(), "it is the second one's now");
+    // Somebody has removed the file: a reload makes it anew.
+    std::fs::remove_file(here.join("s")).unwrap();
+    let three = begin(&sockets, "three", &listen(&[unix("here")], ""));
+    drop(two);
+    let _waits = UnixStream::connect(here.join("s")).unwrap();
+    drop((three, sockets));
+    assert!(!here.join("s").exists());
+}
+
+#[test]
+fn a_free_port_stays_with_its_source() {
+    let sockets = Sockets::default();
+    let free = |options: &str| config(&format!("listen = \"udp://127.0.0.1:0\"\n{options}"));
+    let mut preparation = sockets.prepare();
+    let build = |name: &str, options: &str, preparation: &mut Preparation| {
+        free(options).prepare(name, preparation).unwrap().addresses()
+    };
+    let one = build("one", "", &mut preparation);
+    let two = build("two", "", &mut preparation);
+    sockets.commit(preparation).unwrap().run();
+    assert_ne!(one, two);
+    let mut preparation = sockets.prepare();
+    preparation.keep("one");
+    assert_eq!(build("two", "frame_bytes_max = 100", &mut preparation), two);
+    assert!(!build("three", "", &mut preparation).contains(&one[0]));
+    sockets.commit(preparation).unwrap().run();
+    let mut preparation = sockets.prepare();
+    let both = [build("two", "", &mut preparation), build("one", "", &mut preparation)];
+    assert_eq!(both, [two, one]);
 }

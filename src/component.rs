@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::event::{Batch, Frames, Reason, Ticket};
-use crate::queue::Gauge;
+use crate::lane::Gauge;
 use crate::telemetry::{SinkAccount, SourceAccount};
 
 /// Why a component could not be built: its table in the configuration, and the cause.

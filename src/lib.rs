@@ -12,10 +12,9 @@ pub mod units;
 
 // 1: what joins parts together, and to servers.
 pub mod component;
+pub mod lane;
 pub mod net;
-pub mod queue;
 pub mod redis;
-pub mod spool;
 
 // 2: synchronous cores; no tokio, no clock, no file system.
 pub mod decoders;

@@ -15,8 +15,8 @@ use super::schema::in_place;
 use super::test::Test;
 use crate::decoders;
 use crate::filters;
+use crate::lane::spool;
 use crate::rules::Rule;
-use crate::spool;
 use crate::telemetry::logging;
 use crate::units::{Duration, OneOrMany};
 

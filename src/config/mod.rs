@@ -44,9 +44,9 @@ pub use settings::FilterKey;
 
 use crate::decoders;
 use crate::filters::{self, Loaded};
+use crate::lane::spool;
 use crate::pipeline::{Filtering, Routing};
 use crate::rules::{Rule, RuleSet, SinkSet};
-use crate::spool;
 use crate::telemetry::{logging, printable};
 use problem::Position;
 

@@ -1,7 +1,7 @@
 //! Settings that a running daemon does not take over.
 
 use crate::config::{AdminConfig, Configuration, Problem};
-use crate::spool;
+use crate::lane::spool;
 use crate::telemetry::logging;
 
 /// The settings that count from one start to the next.

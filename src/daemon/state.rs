@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::pipeline::SpoolPlan;
-use crate::spool;
+use crate::lane::spool;
 
 /// The state directory of root's daemon, as the file system hierarchy has it.
 const OF_ROOT: &str = "/var/lib/qatime";

@@ -9,7 +9,7 @@ use crate::component::{BuildError, SinkContext};
 use crate::decoders::Decoder;
 use crate::sinks::{QueueConfig, Sink};
 use crate::sources::Source;
-use crate::spool::{self, Spool, SpoolError};
+use crate::lane::spool::{self, Spool, SpoolError};
 
 /// What builds a sink.
 pub type BuildSink = Box<dyn FnOnce(SinkContext) -> Result<Box<dyn Sink>, BuildError> + Send>;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::lanes::{Lane, Order, Orders, Turn};
 use crate::event::{Reason, Selection};
-use crate::queue::Consumer;
+use crate::lane::Consumer;
 use crate::sinks::{DeliverError, Sink};
 use crate::telemetry::SinkAccount;
 

@@ -19,8 +19,8 @@ use super::parked::Parked;
 use super::routing::Routing;
 use super::worker::{Decoding, LaneInput, Recipe, Worker};
 use crate::component::{BuildError, SinkContext, Work, WorkerChannels};
-use crate::queue::QueueLimits;
-use crate::spool::Spool;
+use crate::lane::QueueLimits;
+use crate::lane::spool::Spool;
 use crate::telemetry::{Ledger, RuleCount};
 
 /// How many buffers wait for a worker: one in work, one ready, and a little slack.

@@ -9,9 +9,9 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::monitor::LaneView;
-use crate::queue::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
+use crate::lane::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
 use crate::sinks::atime;
-use crate::spool::Store;
+use crate::lane::spool::Store;
 use crate::telemetry::SinkAccount;
 
 /// What the delivery of a lane is to do.

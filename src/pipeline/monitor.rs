@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::queue::{Depth, Gauge, QueueLimits};
+use crate::lane::spool::SpoolDepth;
+use crate::lane::{Depth, Gauge, QueueLimits};
 use crate::sinks::atime;
 use crate::sources::syslog::Connections;
-use crate::spool::SpoolDepth;
 use crate::telemetry::{Ledger, LedgerReport};
 
 /// What the daemon is about.
@@ -201,7 +201,7 @@ impl LaneView {
 mod tests {
     use super::*;
     use crate::event::{Batch, Record, Selection};
-    use crate::queue::queue;
+    use crate::lane::queue;
 
     #[tokio::test]
     async fn a_lane_is_stalled_until_half_of_its_queue_is_free() {

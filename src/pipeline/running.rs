@@ -15,7 +15,7 @@ use super::monitor::View;
 use super::sources::RunningSources;
 use super::stopping::Stopping;
 use crate::component::{BuildError, Switch, WorkerChannels};
-use crate::spool::Spool;
+use crate::lane::spool::Spool;
 use crate::telemetry::{Ledger, LedgerReport};
 
 /// A pipeline at work. It begins without sources, workers and lanes.

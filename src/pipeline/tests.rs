@@ -14,6 +14,7 @@ use super::*;
 use crate::component::{Intake, SinkContext};
 use crate::decoders::{self, Decoder};
 use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Ticket, TicketEnd, Timestamp};
+use crate::lane::spool;
 use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{DeliverError, QueueConfig, Sink};

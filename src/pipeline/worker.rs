@@ -13,7 +13,7 @@ use super::routing::{Routed, Router, Routing};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
-use crate::queue::Producer;
+use crate::lane::Producer;
 use crate::telemetry::{FilterAccount, RuleCount, SinkAccount, SourceAccount};
 
 /// How frames are read, by all workers alike.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub use self::access::{ClientNetwork, ClientNetworkError, WriteMetadata};
 use crate::event::Selection;
-use crate::queue::QueueLimits;
+use crate::lane::QueueLimits;
 use crate::units::{Duration as Span, Size};
 
 /// The queue in front of a sink: `queue = { events_max = 100000, … }`. With a `[spool]`, what does

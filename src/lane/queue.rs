@@ -1,7 +1,7 @@
 //! The bounded queue in front of a sink: worker threads put batches in, the sink's lane takes
 //! them out. It is locked once a batch, never once an event.
 //!
-//! With a [spool](crate::spool) behind it, each batch is appended to the disk before it is queued.
+//! With a [spool](super::spool) behind it, each batch is appended to the disk before it is queued.
 //! Where the queue in memory is full, batches stay on disk only from then on, and the lane reads
 //! them from there once it has taken what is in memory, until it has caught up. So batches keep
 //! their order, and a queue is full only when the disk is.
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::event::{Selection, Ticket};
-use crate::spool::{Mark, Next, Position, Reader, SpoolDepth, Store};
+use crate::lane::spool::{Mark, Next, Position, Reader, SpoolDepth, Store};
 
 /// How long to wait after the disk could not be read.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);

@@ -231,7 +231,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::spool::samples::events;
+    use crate::lane::spool::samples::events;
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::samples::{numbered, numbers};
 use super::*;
 use crate::event::{Reason, Ticket, TicketEnd};
-use crate::queue::{Consumer, Producer, QueueLimits, queue};
+use crate::lane::{Consumer, Producer, QueueLimits, queue};
 use crate::telemetry::{Ledger, SinkReport};
 
 /// A spool's directory, from one process to the next.

@@ -1,4 +1,6 @@
-//! Sizes, durations and lists as people write them in TOML.
+//! Sizes, durations and lists as people write them in TOML, and the waits between attempts.
+
+mod backoff;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,6 +10,8 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
+
+pub use self::backoff::Backoff;
 
 /// Whether a part is used: `true` or `false`; as a text, which may come from the environment, also
 /// `"yes"` or `"no"`.

@@ -16,9 +16,10 @@ use crate::daemon::{
     self, Check, Ended, MakePlan, Operated, Plan, PrepareError, Signals, Supervisor,
 };
 use crate::encoders::ledger;
+use crate::event::Reason;
 use crate::pipeline::Monitor;
-use crate::telemetry::LedgerReport;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE};
+use crate::telemetry::{LedgerReport, SinkReport};
 
 /// Run the daemon
 ///
@@ -37,8 +38,9 @@ Examples:
   kill -TERM $(pidof qatime)              ends it; the last words are the ledger
 
 Exit codes: 0 all is done, or waits on disk (spool), 1 something was left at the end of the grace
-period, or a filter has stopped the daemon, 78 wrong configuration: also a root that is not there, a
-port in use, a file that cannot be written, a spool that another daemon uses.")]
+period, events on disk were lost, or a filter has stopped the daemon, 78 wrong configuration: also a
+root that is not there, a port in use, a file that cannot be written, a spool that another daemon
+uses.")]
 pub(super) struct Run {}
 
 impl Run {
@@ -118,6 +120,16 @@ fn conclude_ledger(report: &LedgerReport) -> Exit {
     for sink in report.sinks.iter().filter(|sink| sink.spooled > 0) {
         let events = sink.spooled;
         tracing::info!(component = sink.name, events, "wait on disk for the next start");
+    }
+    let lost = |sink: &SinkReport| sink.rejected.of(Reason::SpoolDamaged);
+    let lost: u64 = report.sinks.iter().map(lost).sum();
+    if settled && lost > 0 {
+        tracing::error!(
+            ledger,
+            events = lost,
+            "stopped; events that were on disk could not be read any more, and are lost"
+        );
+        return Exit::Failure;
     }
     if settled && report.spooled() > 0 {
         tracing::info!(ledger, "stopped; every event has come to its end, or waits on disk");

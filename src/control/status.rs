@@ -172,6 +172,8 @@ pub struct SinkStatus {
     pub spooled: u64,
     /// Events that the spool's disk refused: they waited in memory only.
     pub unspooled: u64,
+    /// Why its spool cannot be used at the moment.
+    pub spool_outage: Option<OutageStatus>,
     /// What is on its way, and only in memory.
     pub in_flight: i64,
     /// Whether its queue is full, and what comes for it is lost.
@@ -288,6 +290,9 @@ impl Status {
             }
             let remark = |outage: &OutageStatus| outage.remark(&format!("sink {name}"));
             self.remarks.extend(sink.outage.as_ref().map(remark));
+            let remark =
+                |outage: &OutageStatus| outage.remark(&format!("spool of the sink {name}"));
+            self.remarks.extend(sink.spool_outage.as_ref().map(remark));
             if let Some(degraded) = sink.atime.as_ref().and_then(|atime| atime.degraded.as_ref()) {
                 let meaning = Reason::ALL.iter().find(|reason| reason.as_str() == degraded);
                 let meaning = meaning.map_or("", |reason| reason.meaning());
@@ -430,6 +435,7 @@ fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
         recovered: report.recovered,
         spooled: report.spooled,
         unspooled: report.unspooled,
+        spool_outage: report.spool_outage.as_ref().map(OutageStatus::new),
         in_flight: narrow(report.in_flight),
         stalled: lane.is_some_and(|lane| lane.stalled),
         outage: report.outage.as_ref().map(OutageStatus::new),

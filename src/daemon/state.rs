@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::pipeline::SpoolPlan;
 use crate::lane::spool;
+use crate::pipeline::SpoolPlan;
 
 /// The state directory of root's daemon, as the file system hierarchy has it.
 const OF_ROOT: &str = "/var/lib/qatime";

@@ -86,19 +86,19 @@ reasons! {
     PathEscape = "path_escape",
     /// The file system refused (EACCES, EPERM): a matter of configuration.
     PermissionDenied = "permission_denied",
-    /// The sink's queue was full for longer than `queue_wait_max`.
+    /// The sink's queue (with a spool: its room on disk) was full for longer than `queue.wait_max`.
     QueueFull = "queue_full",
     /// The file system is mounted read-only (EROFS): a matter of configuration.
     ReadOnly = "read_only",
-    /// The daemon stopped, at the end of its grace period, before the sink had it.
+    /// The daemon stopped before the sink's queue had taken it.
     ShutDown = "shut_down",
     /// The sink was taken out of the configuration, or replaced, while it failed, and did not take
     /// what it had within the grace period.
     SinkGone = "sink_gone",
     /// The path lies in a snapshot, which is read-only.
     Snapshot = "snapshot",
-    /// The event was kept on disk, and cannot be read any more: the spool is damaged, or it was
-    /// being written when the daemon was killed.
+    /// The event was kept on disk, and cannot be read any more: the spool is damaged, somebody has
+    /// removed its files, or the event was being written when the daemon was killed.
     SpoolDamaged = "spool_damaged",
     /// A symbolic link stands on the way to the file.
     Symlink = "symlink",

@@ -10,6 +10,7 @@ pub struct Selection {
     batch: Arc<Batch>,
     events: Vec<u32>,
     ticket: Option<Ticket>,
+    receipt: u64,
 }
 
 /// A copy has no ticket: that stays with the first.
@@ -23,14 +24,14 @@ impl Selection {
     /// Some events of a batch, by their index.
     #[must_use]
     pub fn new(batch: Arc<Batch>, events: Vec<u32>) -> Self {
-        Self { batch, events, ticket: None }
+        Self { batch, events, ticket: None, receipt: 0 }
     }
 
     /// All events of a batch.
     #[must_use]
     pub fn all(batch: Arc<Batch>) -> Self {
         let events = (0..u32::try_from(batch.len()).unwrap_or(u32::MAX)).collect();
-        Self { batch, events, ticket: None }
+        Self { batch, events, ticket: None, receipt: 0 }
     }
 
     /// The same events, with the ticket of the work that they came with. Whoever has them at last
@@ -43,6 +44,19 @@ impl Selection {
     /// Takes the ticket, where there is one.
     pub fn take_ticket(&mut self) -> Option<Ticket> {
         self.ticket.take()
+    }
+
+    /// The same events, with the number by which a sink names them to its lane.
+    #[must_use]
+    pub fn with_receipt(self, receipt: u64) -> Self {
+        Self { receipt, ..self }
+    }
+
+    /// The number by which a sink names these events to its lane: batches that are given later have
+    /// higher ones. 0 where no lane gave one.
+    #[must_use]
+    pub fn receipt(&self) -> u64 {
+        self.receipt
     }
 
     /// How many events there are.

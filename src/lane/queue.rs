@@ -2,21 +2,21 @@
 //! them out. It is locked once a batch, never once an event.
 //!
 //! With a [spool](super::spool) behind it, each batch is appended to the disk before it is queued.
-//! Where the queue in memory is full, batches stay on disk only from then on, and the lane reads
-//! them from there once it has taken what is in memory, until it has caught up. So batches keep
-//! their order, and a queue is full only when the disk is.
+//! Where the queue in memory is full, batches stay on disk only, and the lane reads them from there
+//! when it is their turn. So batches keep their [order](super::sequence), and a queue is full only
+//! when the disk is.
+//!
+//! Whoever only looks takes the queue's lock for a moment. Nobody touches a file while it is held.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::event::{Selection, Ticket};
-use crate::lane::spool::{Mark, Next, Position, Reader, SpoolDepth, Store};
-
-/// How long to wait after the disk could not be read.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+use super::receipts::{Receipt, Receipts, Settled};
+use super::sequence::{Ahead, Sequence, Waiting, age};
+use super::spool::{Next, Numbers, Reader, SpoolDepth, Store};
+use crate::event::{Reason, Selection, Ticket};
 
 /// How much a queue holds at most. It is full when either is reached.
 #[derive(Debug, Clone, Copy)]
@@ -36,30 +36,23 @@ pub struct Depth {
     pub bytes: usize,
 }
 
-/// A batch that waits.
+/// Why a queue did not take a batch, with the batch.
 #[derive(Debug)]
-struct Waiting {
-    events: Selection,
-    since: Instant,
-    /// Where it is on disk.
-    mark: Option<Mark>,
+pub struct Refused {
+    /// The batch.
+    pub events: Selection,
+    /// [`Reason::QueueFull`] where there was no room in time; else why the queue was closed.
+    pub reason: Reason,
 }
 
 #[derive(Debug)]
 struct State {
-    limits: QueueLimits,
-    waiting: VecDeque<Waiting>,
-    depth: Depth,
-    /// From where on batches are on disk only. It changes only while the spool's own lock is held.
-    behind: Option<Position>,
-    /// The tickets of batches that are on disk only, and where these begin.
-    tickets: VecDeque<(Position, Ticket)>,
+    sequence: Sequence,
     producers: usize,
-    consumer_gone: bool,
+    /// Why nothing more is taken in.
+    closed: Option<Reason>,
     /// The daemon stops, or the lane retires: nobody waits for room any more.
     waits_have_ended: bool,
-    /// Nothing more is taken in, whoever still has a producer.
-    input_has_ended: bool,
 }
 
 #[derive(Debug)]
@@ -78,36 +71,20 @@ struct Shared {
 #[derive(Debug)]
 pub struct Producer(Arc<Shared>);
 
-/// The end from which a lane takes batches. It remembers what was delivered and not yet
-/// acknowledged, and can be handed from one lane to the next.
+/// The end from which a lane takes batches. It remembers what was delivered and is not yet settled,
+/// and can be handed from one delivery to the next.
+///
+/// Dropped, it closes the queue, and touches no file: what [`Consumer::finish`] would do is done
+/// by the next process.
 #[derive(Debug)]
 pub struct Consumer {
     shared: Arc<Shared>,
     reader: Reader,
-    /// The batch that was taken last.
-    taken: Taken,
-    /// Batches that were delivered and are not acknowledged.
-    delivered: Delivered,
-    /// When the first of them was delivered.
-    waiting_since: Option<Instant>,
-}
-
-/// What is to be kept of a batch that was taken.
-#[derive(Debug, Default)]
-struct Taken {
-    ticket: Option<Ticket>,
-    mark: Option<Mark>,
-    /// Its events, where there is a spool and they are not in it.
-    off_disk: u64,
-}
-
-/// What is to be acknowledged.
-#[derive(Debug, Default)]
-struct Delivered {
-    tickets: Vec<Ticket>,
-    /// How far the events on disk were delivered, and how many they were.
-    on_disk: Option<(Position, u64)>,
-    off_disk: u64,
+    /// Of the batch that was taken last.
+    taken: Receipt,
+    receipts: Receipts,
+    /// The number of the last receipt.
+    last_number: u64,
 }
 
 /// A view of a queue for gauges and for sources that wait for room.
@@ -128,19 +105,14 @@ impl Trace {
 
 /// A queue's two ends. With a spool, what that has from before comes first.
 #[must_use]
-pub fn queue(limits: QueueLimits, spool: Option<Store>) -> (Producer, Consumer) {
-    let behind = spool.as_ref().and_then(Store::first);
+pub fn queue(limits: QueueLimits, mut spool: Option<Store>) -> (Producer, Consumer) {
+    let left = spool.as_mut().map(Store::take_waiting).unwrap_or_default();
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
-            limits,
-            waiting: VecDeque::new(),
-            depth: Depth::default(),
-            behind,
-            tickets: VecDeque::new(),
+            sequence: Sequence::new(limits, left),
             producers: 1,
-            consumer_gone: false,
+            closed: None,
             waits_have_ended: false,
-            input_has_ended: false,
         }),
         spool,
         room: Condvar::new(),
@@ -151,24 +123,9 @@ pub fn queue(limits: QueueLimits, spool: Option<Store>) -> (Producer, Consumer) 
 }
 
 impl State {
-    fn is_full(&self) -> bool {
-        self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
-    }
-
-    fn is_half_free(&self) -> bool {
-        self.depth.events * 2 <= self.limits.events_max
-            && self.depth.bytes * 2 <= self.limits.bytes_max
-    }
-
-    fn push_front(&mut self, waiting: Waiting) {
-        self.depth.events += waiting.events.len();
-        self.depth.bytes += waiting.events.memory_bytes();
-        self.waiting.push_front(waiting);
-    }
-
-    /// Whether what is pushed comes back at once.
-    const fn is_closed(&self) -> bool {
-        self.consumer_gone || self.input_has_ended
+    /// Whether nothing more will come.
+    fn ends(&self) -> bool {
+        self.closed.is_some() || self.producers == 0
     }
 }
 
@@ -178,18 +135,23 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The spool, where it takes batches: then it is its room that counts.
+    fn usable_spool(&self) -> Option<&Store> {
+        self.spool.as_ref().filter(|spool| !spool.refuses())
+    }
+
     fn is_half_free(&self) -> bool {
-        match &self.spool {
-            Some(spool) if !spool.is_failing() => spool.is_half_free(),
-            Some(_) | None => self.lock().is_half_free(),
+        match self.usable_spool() {
+            Some(spool) => spool.is_half_free(),
+            None => self.lock().sequence.is_half_free(),
         }
     }
 
-    /// Whether a batch has to wait: with a spool it is its room that counts.
+    /// Whether a batch has to wait.
     fn has_room(&self, state: &State) -> bool {
-        match &self.spool {
-            Some(spool) if !spool.is_failing() => !spool.is_full(),
-            Some(_) | None => !state.is_full(),
+        match self.usable_spool() {
+            Some(spool) => !spool.is_full(),
+            None => !state.sequence.is_full(),
         }
     }
 
@@ -198,22 +160,27 @@ impl Shared {
         &self,
         deadline: Option<Instant>,
         has_room: impl Fn(&State) -> bool,
-    ) -> Option<MutexGuard<'_, State>> {
+    ) -> Result<MutexGuard<'_, State>, Reason> {
         let mut state = self.lock();
-        while !has_room(&state) && !state.is_closed() {
+        loop {
+            if let Some(reason) = state.closed {
+                return Err(reason);
+            }
+            if has_room(&state) {
+                return Ok(state);
+            }
             if state.waits_have_ended {
-                return None;
+                return Err(Reason::QueueFull);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             state = match left {
-                Some(left) if left.is_zero() => return None,
+                Some(left) if left.is_zero() => return Err(Reason::QueueFull),
                 Some(left) => {
                     self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self.room.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
         }
-        (!state.is_closed()).then_some(state)
     }
 
     fn signal_room(&self) {
@@ -221,34 +188,30 @@ impl Shared {
         self.room_for_tasks.notify_waiters();
     }
 
-    fn push(&self, mut state: MutexGuard<'_, State>, events: Selection, mark: Option<Mark>) {
-        state.depth.events += events.len();
-        state.depth.bytes += events.memory_bytes();
-        state.waiting.push_back(Waiting { events, since: Instant::now(), mark });
-        drop(state);
+    fn close(&self, reason: Reason) {
+        self.lock().closed.get_or_insert(reason);
+        self.signal_room();
         self.filled.notify_one();
     }
 
-    /// Queues a batch that is on disk, or leaves it there.
-    fn queue_spooled(&self, mut events: Selection, mark: Mark) {
-        let mut state = self.lock();
-        if state.behind.is_none() && !state.is_full() {
-            return self.push(state, events, Some(mark));
-        }
-        state.behind.get_or_insert(mark.start);
-        if let Some(ticket) = events.take_ticket() {
-            state.tickets.push_back((mark.start, ticket));
-        }
-        drop(state);
+    /// Appends a batch to the disk; gives it back where there is none, or it refuses.
+    fn spool(&self, events: Selection) -> Result<(), Selection> {
+        let Some(spool) = &self.spool else { return Err(events) };
+        spool.append(events, |events, numbers| {
+            self.lock().sequence.push_spooled(events, numbers);
+        })?;
         self.filled.notify_one();
+        Ok(())
     }
 
     /// Queues a batch that is in memory only.
-    fn push_unspooled(&self, state: MutexGuard<'_, State>, events: Selection) {
+    fn push(&self, mut state: MutexGuard<'_, State>, events: Selection) {
         if let Some(spool) = &self.spool {
             spool.account().kept_off_disk(events.len() as u64);
         }
-        self.push(state, events, None);
+        state.sequence.push(events);
+        drop(state);
+        self.filled.notify_one();
     }
 }
 
@@ -260,24 +223,23 @@ impl Producer {
     /// With a spool, it is the room there that counts; where the disk fails, that in memory does.
     ///
     /// # Errors
-    /// The batch, where there was no room in time, or nobody will take it.
-    pub fn push(&self, events: Selection, patience: Option<Duration>) -> Result<(), Selection> {
+    /// The batch, where there was no room in time, or the queue is closed.
+    pub fn push(&self, events: Selection, patience: Option<Duration>) -> Result<(), Refused> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let shared = &self.0;
         let mut events = events;
         if let Some(spool) = &shared.spool {
-            let Some(state) = shared.wait_for_room(deadline, |_| !spool.is_full()) else {
-                return Err(events);
-            };
-            drop(state);
-            match spool.append(events, |events, mark| shared.queue_spooled(events, mark)) {
+            if let Err(reason) = shared.wait_for_room(deadline, |_| !spool.is_full()) {
+                return Err(Refused { events, reason });
+            }
+            match shared.spool(events) {
                 Ok(()) => return Ok(()),
                 Err(refused) => events = refused,
             }
         }
-        match shared.wait_for_room(deadline, |state| !state.is_full()) {
-            Some(state) => shared.push_unspooled(state, events),
-            None => return Err(events),
+        match shared.wait_for_room(deadline, |state| !state.sequence.is_full()) {
+            Ok(state) => shared.push(state, events),
+            Err(reason) => return Err(Refused { events, reason }),
         }
         Ok(())
     }
@@ -286,24 +248,19 @@ impl Producer {
     /// before each batch: what they are ahead is bounded by the buffers between them and here.
     ///
     /// # Errors
-    /// The batch, where nobody will take it.
-    pub fn push_over(&self, events: Selection) -> Result<(), Selection> {
+    /// The batch, where the queue is closed.
+    pub fn push_over(&self, events: Selection) -> Result<(), Refused> {
         let shared = &self.0;
-        let mut events = events;
-        if shared.lock().is_closed() {
-            return Err(events);
+        if let Some(reason) = shared.lock().closed {
+            return Err(Refused { events, reason });
         }
-        if let Some(spool) = &shared.spool {
-            match spool.append(events, |events, mark| shared.queue_spooled(events, mark)) {
-                Ok(()) => return Ok(()),
-                Err(refused) => events = refused,
+        if let Err(events) = shared.spool(events) {
+            let state = shared.lock();
+            if let Some(reason) = state.closed {
+                return Err(Refused { events, reason });
             }
+            shared.push(state, events);
         }
-        let state = shared.lock();
-        if state.is_closed() {
-            return Err(events);
-        }
-        shared.push_unspooled(state, events);
         Ok(())
     }
 
@@ -315,7 +272,7 @@ impl Producer {
 
     /// Holds so much in memory from now on. What is in stays in.
     pub fn set_limits(&self, limits: QueueLimits) {
-        self.0.lock().limits = limits;
+        self.0.lock().sequence.limits = limits;
         self.0.signal_room();
     }
 
@@ -345,15 +302,12 @@ impl Drop for Producer {
     }
 }
 
-/// The disk cannot be read for now.
-struct Unreadable;
-
 /// What a look at the queue has shown.
-enum Ahead {
-    Batch(Waiting),
-    Ended,
-    Nothing,
-    OnDisk(Position),
+enum Step {
+    Take(Waiting),
+    Read(Numbers),
+    Wait,
+    End,
 }
 
 impl Consumer {
@@ -361,165 +315,192 @@ impl Consumer {
         Self {
             shared,
             reader: Reader::default(),
-            taken: Taken::default(),
-            delivered: Delivered::default(),
-            waiting_since: None,
+            taken: Receipt::default(),
+            receipts: Receipts::default(),
+            last_number: 0,
         }
     }
 
-    /// The next batch; `None` once the queue is empty and every producer is gone. Cancel-safe.
-    /// The batch before must have been [delivered](Self::delivered).
+    /// The next batch; `None` once the queue is empty, and is closed or has no producer.
+    /// Cancel-safe. The batch before must have been [delivered](Self::delivered).
     pub async fn pop(&mut self) -> Option<Selection> {
+        self.pop_until(|| false).await
+    }
+
+    /// As [`Self::pop`]; where the queue is at its end, and `leave` says so, also `None` as soon
+    /// as all that is left is on disk.
+    pub async fn pop_until(&mut self, leave: impl Fn() -> bool) -> Option<Selection> {
         loop {
             let shared = Arc::clone(&self.shared);
             let filled = shared.filled.notified();
-            match self.look() {
-                Ahead::Batch(waiting) => return Some(self.take(waiting)),
-                Ahead::Ended => return None,
-                Ahead::Nothing => filled.await,
-                Ahead::OnDisk(position) => match self.read(position) {
+            match self.look(&leave) {
+                Step::Take(waiting) => return Some(self.take(waiting)),
+                Step::End => return None,
+                Step::Wait => filled.await,
+                Step::Read(wanted) => match self.read(wanted) {
                     Ok(Some(events)) => return Some(events),
                     Ok(None) => {}
-                    Err(Unreadable) => tokio::time::sleep(UNREADABLE_PAUSE).await,
+                    Err(Unreadable(_)) if self.is_at_end() => self.leave_disk(),
+                    Err(Unreadable(wait)) => self.wait(wait).await,
                 },
             }
         }
     }
 
-    fn look(&self) -> Ahead {
+    fn look(&self, leave: impl Fn() -> bool) -> Step {
         let mut state = self.shared.lock();
-        if let Some(waiting) = state.waiting.pop_front() {
-            state.depth.events -= waiting.events.len();
-            state.depth.bytes -= waiting.events.memory_bytes();
-            drop(state);
-            self.shared.signal_room();
-            return Ahead::Batch(waiting);
+        let ends = state.ends();
+        match state.sequence.next() {
+            Ahead::Batch(waiting) => {
+                drop(state);
+                self.shared.signal_room();
+                Step::Take(waiting)
+            }
+            Ahead::OnDisk(_) if ends && !state.sequence.is_in_memory() && leave() => Step::End,
+            Ahead::OnDisk(wanted) => Step::Read(wanted),
+            Ahead::Nothing if ends => Step::End,
+            Ahead::Nothing => Step::Wait,
         }
-        match state.behind {
-            Some(position) => Ahead::OnDisk(position),
-            None if state.producers == 0 || state.input_has_ended => Ahead::Ended,
-            None => Ahead::Nothing,
+    }
+
+    /// Waits before the disk is read again, or until the queue is at its end.
+    async fn wait(&self, wait: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let filled = shared.filled.notified();
+            if self.is_at_end() || tokio::time::timeout_at(until, filled).await.is_err() {
+                return;
+            }
         }
+    }
+
+    /// Whether nothing more will come in.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.shared.lock().ends()
+    }
+
+    /// What cannot be read at the end stays for the next process; what is in memory is taken.
+    fn leave_disk(&self) {
+        self.shared.lock().sequence.leave_disk();
     }
 
     fn take(&mut self, waiting: Waiting) -> Selection {
-        let Waiting { mut events, mark, .. } = waiting;
-        let is_off_disk = mark.is_none() && self.shared.spool.is_some();
-        let off_disk = if is_off_disk { events.len() as u64 } else { 0 };
-        self.taken = Taken { ticket: events.take_ticket(), mark, off_disk };
-        events
+        let Waiting { mut events, numbers, .. } = waiting;
+        let is_unspooled = numbers.is_none() && self.shared.spool.is_some();
+        let unspooled = if is_unspooled { events.len() as u64 } else { 0 };
+        let ticket = events.take_ticket();
+        let number = self.last_number + 1;
+        self.taken = Receipt { number, ticket, numbers, unspooled };
+        events.with_receipt(number)
     }
 
     /// Reads the next batch that is on disk only, where there is one.
-    fn read(&mut self, position: Position) -> Result<Option<Selection>, Unreadable> {
-        let Self { shared, reader, .. } = self;
-        let Some(spool) = shared.spool.as_ref() else { return Ok(None) };
-        let (events, mark) = match spool.read(reader, position, || shared.lock().behind = None) {
-            Next::CaughtUp => return Ok(None),
-            Next::Unreadable => return Err(Unreadable),
-            Next::Damaged(mark) => (None, mark),
-            Next::Events(events, mark) => (Some(events), mark),
+    fn read(&mut self, wanted: Numbers) -> Result<Option<Selection>, Unreadable> {
+        let Some(spool) = self.shared.spool.as_ref() else { return Ok(None) };
+        let (events, numbers) = match spool.read(&mut self.reader, wanted) {
+            Next::Unreadable(wait) => return Err(Unreadable(wait)),
+            Next::Lost(numbers) => (None, numbers),
+            Next::Events(events, numbers) => (Some(events), numbers),
         };
-        let mut state = shared.lock();
-        state.behind = Some(mark.end);
-        let mut ticket = None;
-        while let Some((begin, _)) = state.tickets.front()
-            && *begin < mark.end
-        {
-            ticket = state.tickets.pop_front().map(|(_, ticket)| ticket);
+        self.shared.lock().sequence.pass(numbers.end);
+        if events.is_some() {
+            let number = self.last_number + 1;
+            self.taken = Receipt { number, numbers: Some(numbers), ..Receipt::default() };
         }
-        drop(state);
-        self.taken = Taken { ticket, mark: Some(mark), off_disk: 0 };
-        if events.is_none() {
-            // It was rejected, so that it has come to its end. Where it has a ticket, that is
-            // dropped: its source can bring the events again.
-            self.taken.ticket = None;
-            self.delivered();
-        }
-        Ok(events)
+        Ok(events.map(|events| events.with_receipt(self.taken.number)))
     }
 
     /// Puts a batch back that was not delivered: it is the next one again.
     pub fn put_back(&mut self, events: Selection) {
-        let Taken { ticket, mark, .. } = std::mem::take(&mut self.taken);
+        let Receipt { ticket, numbers, .. } = std::mem::take(&mut self.taken);
         let events = events.with_ticket(ticket);
-        self.shared.lock().push_front(Waiting { events, since: Instant::now(), mark });
+        let waiting = Waiting { events, since: Instant::now(), numbers };
+        self.shared.lock().sequence.put_back(waiting);
     }
 
-    /// Takes all batches out of memory, and refuses what comes from now on; gives how many events
-    /// there were that are not on disk as well.
-    pub fn close(&mut self) -> usize {
-        let mut state = self.shared.lock();
-        state.consumer_gone = true;
-        state.depth = Depth::default();
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        self.shared.signal_room();
-        let in_memory = waiting.iter().filter(|waiting| waiting.mark.is_none());
-        in_memory.map(|waiting| waiting.events.len()).sum()
+    /// Closes the queue, and forgets all that is in memory; gives how many events there were that
+    /// are not on disk as well.
+    pub fn close(&mut self, reason: Reason) -> u64 {
+        self.shared.close(reason);
+        let unspooled = self.shared.lock().sequence.abandon_memory();
+        if let Some(spool) = &self.shared.spool {
+            spool.account().settled_off_disk(unspooled);
+        }
+        unspooled
     }
 
-    /// Forgets what was delivered and not acknowledged: tickets are dropped, and what is on disk
-    /// comes again from there, with all that waits in memory and on disk. Gives how many events
-    /// of those that were delivered come again.
+    /// Forgets what was delivered and is not settled. What of it is on disk comes again, before all
+    /// others: so many events. What is not on disk is lost with the sink that had it; its tickets
+    /// are dropped.
     pub fn rewind(&mut self) -> u64 {
-        let Delivered { on_disk, .. } = std::mem::take(&mut self.delivered);
-        let Some(spool) = &self.shared.spool else { return 0 };
-        let first = spool.first();
-        let mut state = self.shared.lock();
-        state.waiting.retain(|waiting| waiting.mark.is_none());
-        state.depth = Depth {
-            events: state.waiting.iter().map(|waiting| waiting.events.len()).sum(),
-            bytes: state.waiting.iter().map(|waiting| waiting.events.memory_bytes()).sum(),
-        };
-        state.behind = first;
-        drop(state);
-        self.waiting_since = None;
-        on_disk.map_or(0, |(_, events)| events)
+        let Settled { numbers, unspooled, .. } = self.receipts.take();
+        if let Some(spool) = &self.shared.spool {
+            spool.account().settled_off_disk(unspooled);
+        }
+        self.shared.lock().sequence.rewind(&numbers);
+        numbers.iter().map(|range| range.count()).sum()
     }
 
-    /// Whether what was taken is on disk as well, until it is [acknowledged](Self::acknowledge).
+    /// Whether nothing is lost where this lane ends now: all that waits, and all that was
+    /// delivered and is not settled, is on disk.
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
+        self.shared.spool.is_some()
+            && self.taken.unspooled == 0
+            && !self.receipts.has_unspooled()
+            && !self.shared.lock().sequence.has_unspooled()
+    }
+
+    /// Whether there is a spool.
     #[must_use]
     pub fn has_spool(&self) -> bool {
         self.shared.spool.is_some()
     }
 
+    /// Whether at least half of the room is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.shared.is_half_free()
+    }
+
     /// The sink has the batch that was taken last, though it may not have settled it yet.
     pub fn delivered(&mut self) {
-        let Taken { ticket, mark, off_disk } = std::mem::take(&mut self.taken);
-        if ticket.is_none() && mark.is_none() && off_disk == 0 {
-            return;
-        }
-        self.waiting_since.get_or_insert_with(Instant::now);
-        self.delivered.tickets.extend(ticket);
-        self.delivered.off_disk += off_disk;
-        if let Some(Mark { end, events, .. }) = mark {
-            let before = self.delivered.on_disk.map_or(0, |(_, events)| events);
-            self.delivered.on_disk = Some((end, before + events));
-        }
+        self.last_number = self.taken.number.max(self.last_number);
+        self.receipts.push(std::mem::take(&mut self.taken));
     }
 
-    /// How long delivered batches have waited for somebody to [acknowledge](Self::acknowledge)
-    /// them; `None` where nobody waits for that.
+    /// How long somebody has waited for delivered batches to be [settled](Self::settled); `None`
+    /// where nobody waits for that.
     #[must_use]
-    pub fn unacknowledged_for(&self) -> Option<Duration> {
-        self.waiting_since.map(|since| since.elapsed())
+    pub fn unsettled_for(&self) -> Option<Duration> {
+        self.receipts.waited()
     }
 
-    /// All batches that were delivered so far are settled for good.
-    pub fn acknowledge(&mut self) {
-        self.waiting_since = None;
-        let Delivered { tickets, on_disk, off_disk } = std::mem::take(&mut self.delivered);
+    /// All batches that were delivered so far are settled for good, but for those with these
+    /// receipts, in ascending order.
+    pub fn settled(&mut self, all_but: &[u64]) {
+        let Settled { tickets, numbers, unspooled } = self.receipts.settle(all_but);
         if let Some(spool) = &self.shared.spool {
-            spool.account().settled_off_disk(off_disk);
-            if let Some((position, events)) = on_disk {
-                spool.acknowledge(position, events);
+            spool.account().settled_off_disk(unspooled);
+            if !numbers.is_empty() {
+                spool.settle(&numbers);
                 // Taken so that no thread is between its look at the room and its sleep.
                 drop(self.shared.lock());
                 self.shared.signal_room();
             }
         }
         tickets.into_iter().for_each(Ticket::settle);
+    }
+
+    /// Nobody delivers from here any more: closes the queue, and leaves nothing on disk but what
+    /// is not settled.
+    pub fn finish(&mut self, reason: Reason) {
+        self.shared.close(reason);
+        if let Some(spool) = &self.shared.spool {
+            spool.finish();
+        }
     }
 
     /// A view of the queue.
@@ -531,13 +512,12 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.shared.lock().consumer_gone = true;
-        if let Some(spool) = &self.shared.spool {
-            spool.close();
-        }
-        self.shared.signal_room();
+        self.shared.close(Reason::SinkGone);
     }
 }
+
+/// The disk cannot be read before this time is over.
+struct Unreadable(Duration);
 
 impl Gauge {
     /// Another producer. Where there is none any more, the consumer may have ended already.
@@ -553,12 +533,11 @@ impl Gauge {
         self.0.signal_room();
     }
 
-    /// From now on nothing is taken in: what is pushed comes back, and the queue ends once what it
-    /// has was taken, even where somebody who hangs still has a producer.
+    /// From now on nothing is taken in, because the daemon stops: what is pushed comes back, and
+    /// the queue ends once what it has was taken, even where somebody who hangs still has a
+    /// producer.
     pub fn end_input(&self) {
-        self.0.lock().input_has_ended = true;
-        self.0.signal_room();
-        self.0.filled.notify_one();
+        self.0.close(Reason::ShutDown);
     }
 
     /// What tells whether the queue is still there.
@@ -570,13 +549,13 @@ impl Gauge {
     /// How full the queue is, in memory.
     #[must_use]
     pub fn depth(&self) -> Depth {
-        self.0.lock().depth
+        self.0.lock().sequence.depth()
     }
 
     /// How full it may be, in memory.
     #[must_use]
     pub fn limits(&self) -> QueueLimits {
-        self.0.lock().limits
+        self.0.lock().sequence.limits
     }
 
     /// Whether at least half of the queue is free.
@@ -595,9 +574,8 @@ impl Gauge {
     /// sink has not brought it to its end.
     #[must_use]
     pub fn oldest_age(&self) -> Option<Duration> {
-        let in_memory = self.0.lock().waiting.front().map(|waiting| waiting.since.elapsed());
-        let on_disk = self.0.spool.as_ref().and_then(Store::oldest_age);
-        in_memory.max(on_disk)
+        let oldest = self.0.lock().sequence.oldest();
+        age(oldest).max(self.0.spool.as_ref().and_then(Store::oldest_age))
     }
 
     /// Returns when there is room, or nobody takes from the queue any more. Cancel-safe.
@@ -609,7 +587,8 @@ impl Gauge {
             freed.as_mut().enable();
             {
                 let state = self.0.lock();
-                if state.is_closed() || state.waits_have_ended || self.0.has_room(&state) {
+                let nobody_waits = state.closed.is_some() || state.waits_have_ended;
+                if nobody_waits || self.0.has_room(&state) {
                     return;
                 }
             }
@@ -639,7 +618,9 @@ mod tests {
     async fn a_full_queue_gives_the_batch_back_and_takes_it_once_there_is_room() {
         let (producer, mut consumer) = narrow();
         producer.push(one_event(), Some(Duration::ZERO)).unwrap();
-        let back = producer.push(one_event(), Some(Duration::from_millis(1))).unwrap_err();
+        let refused = producer.push(one_event(), Some(Duration::from_millis(1))).unwrap_err();
+        assert_eq!(refused.reason, Reason::QueueFull);
+        let back = refused.events;
         assert_eq!(producer.gauge().depth().events, 1);
         let waiting = std::thread::spawn(move || producer.push(back, None).is_ok());
         assert_eq!(consumer.pop().await.unwrap().len(), 1);
@@ -682,7 +663,7 @@ mod tests {
     async fn other_limits_count_at_once() {
         let (producer, mut consumer) = narrow();
         producer.push(one_event(), None).unwrap();
-        let back = producer.push(one_event(), Some(Duration::ZERO)).unwrap_err();
+        let back = producer.push(one_event(), Some(Duration::ZERO)).unwrap_err().events;
         let waiting = std::thread::spawn({
             let producer = producer.clone();
             move || producer.push(back, None).is_ok()

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::routing::Routing;
 use crate::component::{BuildError, SinkContext};
 use crate::decoders::Decoder;
+use crate::lane::spool::{self, Spool, SpoolError};
 use crate::sinks::{QueueConfig, Sink};
 use crate::sources::Source;
-use crate::lane::spool::{self, Spool, SpoolError};
 
 /// What builds a sink.
 pub type BuildSink = Box<dyn FnOnce(SinkContext) -> Result<Box<dyn Sink>, BuildError> + Send>;

@@ -83,7 +83,7 @@ impl Delivery {
             Err(GivenUp) => Err(GivenUp),
         };
         match closed {
-            Ok(()) => consumer.acknowledge(),
+            Ok(()) => self.finish(&mut consumer),
             Err(GivenUp) => self.abandon(&mut consumer),
         }
     }
@@ -143,7 +143,7 @@ impl Delivery {
     /// waits for that, and has waited for long enough.
     async fn flush(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
         let interval = self.sink.settle_interval().min(SETTLE_INTERVAL_MAX);
-        let is_due = consumer.unacknowledged_for().is_some_and(|waited| waited >= interval);
+        let is_due = consumer.unsettled_for().is_some_and(|waited| waited >= interval);
         if !is_due || Instant::now() < self.settle_after {
             return self.insist(Step::Flush).await;
         }
@@ -151,7 +151,7 @@ impl Delivery {
         if self.sink.is_behind() {
             self.settle_after = Instant::now() + SETTLE_PAUSE;
         } else {
-            consumer.acknowledge();
+            consumer.settled(&[]);
         }
         Ok(())
     }
@@ -225,25 +225,34 @@ impl Delivery {
         Some(patience.saturating_sub(ordered_at.elapsed()))
     }
 
+    /// The sink has brought all that it was given to its end.
+    fn finish(&self, consumer: &mut Consumer) {
+        consumer.settled(&[]);
+        match self.orders.current() {
+            Order::HandOver(_) => {}
+            Order::Finish(_) => consumer.finish(Reason::SinkGone),
+            Order::Deliver | Order::Stop(_) => consumer.finish(Reason::ShutDown),
+        }
+    }
+
     /// Counts what the sink has kept and cannot finish; where nobody takes over, also what waits.
     fn abandon(&self, consumer: &mut Consumer) {
         if matches!(self.orders.current(), Order::Stop(_)) {
-            // It stays in flight: the last words of the daemon name it.
-            return;
+            // What is not on disk stays in flight: the last words of the daemon name it.
+            return consumer.finish(Reason::ShutDown);
         }
         let settled = self.account.settled() - self.settled_before;
         let is_gone = matches!(self.orders.current(), Order::Finish(_));
-        let waiting = if is_gone { consumer.close() as u64 } else { 0 };
+        let waiting = if is_gone { consumer.close(Reason::SinkGone) } else { 0 };
         let held = self.given.saturating_sub(settled);
         // A source that waits to hear of its events hears that they were not settled; what is on
         // disk comes from there to whoever takes over, what was settled already for a second time.
         let again = consumer.rewind();
-        let lost = if is_gone && consumer.has_spool() {
-            self.account.abandon_off_disk()
-        } else {
-            self.account.recovered_from_disk(again.saturating_sub(held));
-            held.saturating_sub(again) + waiting
-        };
+        self.account.recovered_from_disk(again.saturating_sub(held));
+        let lost = held.saturating_sub(again) + waiting;
+        if is_gone {
+            consumer.finish(Reason::SinkGone);
+        }
         if lost == 0 {
             return;
         }

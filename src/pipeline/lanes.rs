@@ -9,9 +9,9 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use super::monitor::LaneView;
+use crate::lane::spool::Store;
 use crate::lane::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
 use crate::sinks::atime;
-use crate::lane::spool::Store;
 use crate::telemetry::SinkAccount;
 
 /// What the delivery of a lane is to do.

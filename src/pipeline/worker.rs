@@ -13,7 +13,7 @@ use super::routing::{Routed, Router, Routing};
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};
-use crate::lane::Producer;
+use crate::lane::{Producer, Refused};
 use crate::telemetry::{FilterAccount, RuleCount, SinkAccount, SourceAccount};
 
 /// How frames are read, by all workers alike.
@@ -56,8 +56,8 @@ impl LaneInput {
         } else {
             self.producer.push(selection, Some(self.patience()))
         };
-        if let Err(selection) = refused {
-            self.refuse(&selection);
+        if let Err(refused) = refused {
+            self.refuse(&refused);
         }
     }
 
@@ -74,8 +74,9 @@ impl LaneInput {
         Duration::ZERO
     }
 
-    fn refuse(&self, selection: &Selection) {
-        if !self.stalled.swap(true, Ordering::Relaxed) {
+    fn refuse(&self, Refused { events, reason }: &Refused) {
+        let is_full = *reason == Reason::QueueFull;
+        if is_full && !self.stalled.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 component = self.name(),
                 waited = ?self.wait_max,
@@ -83,10 +84,10 @@ impl LaneInput {
                  takes events again"
             );
         }
-        let mut events = selection.iter();
+        let mut events = events.iter();
         if let Some(first) = events.next() {
-            self.account.reject(Reason::QueueFull, first.raw());
-            self.account.count_rejected(Reason::QueueFull, events.len() as u64);
+            self.account.reject(*reason, first.raw());
+            self.account.count_rejected(*reason, events.len() as u64);
         }
     }
 }

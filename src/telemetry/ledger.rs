@@ -203,6 +203,8 @@ pub struct SinkAccount {
     off_disk: AtomicU64,
     /// Such events ever.
     unspooled: AtomicU64,
+    /// What keeps the spool from being used.
+    spool_outages: Outages,
 }
 
 impl SinkAccount {
@@ -217,6 +219,7 @@ impl SinkAccount {
             on_disk: AtomicU64::new(0),
             off_disk: AtomicU64::new(0),
             unspooled: AtomicU64::new(0),
+            spool_outages: Outages::default(),
         }
     }
 
@@ -254,14 +257,17 @@ impl SinkAccount {
         self.unspooled.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Gives up what is neither settled nor on disk; gives how many events that is.
-    pub fn abandon_off_disk(&self) -> u64 {
-        let Ok(left) = u64::try_from(self.report().in_flight) else { return 0 };
-        let off_disk = self.off_disk.swap(0, Ordering::AcqRel);
-        left.min(off_disk)
+    /// Notes that the spool of this sink cannot be used, as [`Account::failed`] does for the sink.
+    pub fn spool_failed(&self, reason: &'static str, cause: String) -> bool {
+        self.spool_outages.failed(reason, cause)
     }
 
-    /// Counts such events as settled.
+    /// Notes that the spool can be used. Returns whether an outage ends with it.
+    pub fn spool_recovered(&self) -> bool {
+        self.spool_outages.recovered()
+    }
+
+    /// Counts such events as settled, or as lost under another name.
     pub fn settled_off_disk(&self, events: u64) {
         self.off_disk.fetch_sub(events, Ordering::Release);
     }
@@ -290,7 +296,9 @@ impl SinkAccount {
     #[must_use]
     pub fn settled(&self) -> u64 {
         let rejected = self.account.reasons.report();
-        let by_queue = rejected.of(Reason::QueueFull) + rejected.of(Reason::SpoolDamaged);
+        let by_queue =
+            [Reason::QueueFull, Reason::ShutDown, Reason::SinkGone, Reason::SpoolDamaged];
+        let by_queue: u64 = by_queue.into_iter().map(|reason| rejected.of(reason)).sum();
         let delivered = self.delivered.load(Ordering::Acquire);
         delivered + self.superseded.load(Ordering::Acquire) + rejected.total() - by_queue
     }
@@ -316,6 +324,7 @@ impl SinkAccount {
             retries: self.retries.load(Ordering::Relaxed),
             outage: self.account.outages.outage(),
             failures: self.account.outages.failures(),
+            spool_outage: self.spool_outages.outage(),
             unspooled: self.unspooled.load(Ordering::Relaxed),
             spooled,
             in_flight: owed - i128::from(spooled),
@@ -538,6 +547,9 @@ pub struct SinkReport {
     pub failures: Counts<&'static str>,
     /// Events that the spool's disk has refused: they waited in memory only.
     pub unspooled: u64,
+    /// What keeps its spool from being used at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool_outage: Option<OutageReport>,
     /// What is on its way and on disk: the next process delivers it, if this one does not.
     pub spooled: u64,
     /// What is on its way and only in memory; never negative, and 0 after a drain.

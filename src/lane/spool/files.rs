@@ -1,300 +1,497 @@
-//! The segments of one sink: which there are, the one that is written, and what is deleted.
+//! The segments of one sink: which there are, the one that is written, what is settled, and what
+//! is deleted.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::checkpoint::Checkpoint;
-use super::segment::{self, HEADER_BYTES, Opening};
-use super::{Limits, Mark, Position, Sync};
+use super::checkpoint::{Checkpoint, Known};
+use super::directory::{self, Home};
+use super::numbers::{NumberSet, Numbers};
+use super::segment::{self, HEADER_BYTES, Opening, Record};
+use super::stamps::Stamps;
+use super::{Limits, Sync};
 
-/// How the names of segments end.
-const SUFFIX: &str = ".spool";
-/// A segment that was acknowledged to its end is begun anew once it is so large, in bytes: what the
+/// A segment whose events are all settled is begun anew once it is so large, in bytes: what the
 /// disk need not keep shall not be written to it.
 const RENEW_BYTES: u64 = 1 << 20;
-
-/// Whether any segment lies in a directory.
-pub(super) fn has_segments(directory: &Path) -> bool {
-    numbers(directory).is_ok_and(|numbers| !numbers.is_empty())
-}
-
-/// The numbers of all segments, in ascending order.
-fn numbers(directory: &Path) -> io::Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for name in names(directory)? {
-        numbers.extend(name.strip_suffix(SUFFIX).and_then(|number| number.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn names(directory: &Path) -> io::Result<Vec<String>> {
-    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().into_string().ok());
-    fs::read_dir(directory)?.filter_map(|entry| name(entry).transpose()).collect()
-}
-
-/// The highest number that a segment has or had: those that were set aside have it still.
-fn highest(directory: &Path) -> io::Result<u64> {
-    let names = names(directory)?;
-    let numbers = names.iter().filter_map(|name| name.split('.').next()?.parse().ok());
-    Ok(numbers.max().unwrap_or(0))
-}
-
-/// The path of a segment.
-pub(super) fn path_of(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("{number:016}{SUFFIX}"))
-}
+/// A segment that is smaller, in bytes, is not worth to be made smaller.
+const COMPACT_BYTES_MIN: u64 = 16 << 10;
+/// A segment is made smaller where at most one of so many of its events is not settled.
+const COMPACT_SHARE: u64 = 4;
 
 /// A segment.
 #[derive(Debug)]
-struct Segment {
-    number: u64,
+pub(super) struct Segment {
+    pub(super) id: u64,
+    /// From its first event to its last one. There may be gaps.
+    pub(super) numbers: Numbers,
     /// Where its last record ends.
-    length: u64,
+    pub(super) length: u64,
+    /// How often it was written anew: then its records lie elsewhere.
+    pub(super) rewrites: u32,
     /// Something in it cannot be read: it is set aside rather than deleted.
-    damaged: bool,
+    pub(super) damaged: bool,
+    /// Somebody has removed the file.
+    pub(super) removed: bool,
+    /// The file, while it is written to, and where only this leads to it.
+    pub(super) file: Option<Arc<File>>,
 }
 
 /// What an earlier process has left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Left {
-    pub(super) events: u64,
-    /// Those of them that were not written to their end or are damaged; at least one for each
-    /// place where that is so.
+    /// What is to be delivered.
+    pub(super) waiting: Vec<Numbers>,
+    /// Events that were not written to their end, are damaged, or were removed.
     pub(super) lost: u64,
 }
 
 /// The segments of one sink.
 #[derive(Debug)]
 pub(super) struct Files {
-    directory: PathBuf,
+    home: Home,
     limits: Limits,
     /// In the order in which they were written.
     segments: VecDeque<Segment>,
     /// How large they are together.
     bytes: u64,
-    /// The last of them, while it is written to.
-    active: Option<Arc<File>>,
-    next_number: u64,
+    /// Whether the last of them is written to.
+    is_writing: bool,
+    next_id: u64,
+    /// The number of the next event.
+    next: u64,
     checkpoint: Checkpoint,
-    /// Everything before it was acknowledged.
-    acknowledged: Position,
+    /// Events that have come to their end.
+    settled: NumberSet,
+    /// Whether the checkpoint lacks something that an earlier process has lost.
+    owes_checkpoint: bool,
+    stamps: Stamps,
 }
 
 impl Files {
-    /// Opens or creates the directory of a sink.
-    pub(super) fn open(directory: &Path, limits: Limits) -> io::Result<(Self, Left)> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let (checkpoint, known) = Checkpoint::open(&directory.join("acknowledged"))?;
+    /// Looks at the directory of a sink. It writes nothing.
+    pub(super) fn open(home: Home, limits: Limits) -> io::Result<(Self, Left)> {
+        let (checkpoint, known) = Checkpoint::open(&home.path().join("settled"))?;
         let mut files = Self {
-            directory: directory.to_owned(),
             limits,
             segments: VecDeque::new(),
             bytes: 0,
-            active: None,
-            next_number: known.map_or(0, |known| known.segment).max(highest(directory)?) + 1,
+            is_writing: false,
+            next_id: directory::highest(home.path())? + 1,
+            next: 0,
             checkpoint,
-            acknowledged: known.unwrap_or(Position { segment: 0, offset: 0 }),
+            settled: NumberSet::default(),
+            owes_checkpoint: false,
+            stamps: Stamps::default(),
+            home,
         };
-        let mut left = Left::default();
-        for number in numbers(directory)? {
-            files.take_over(number, &mut left)?;
+        let mut readable = NumberSet::default();
+        for id in directory::ids(files.home.path())? {
+            files.take_over(id, &mut readable)?;
         }
+        files.know(known);
+        let whole = Numbers { first: 0, end: files.next };
+        let waiting = readable.ranges().iter();
+        let waiting = waiting.flat_map(|range| files.settled.missing_in(*range)).collect();
+        for range in files.settled.ranges() {
+            readable.insert(*range);
+        }
+        let mut left = Left { waiting, lost: 0 };
+        for range in readable.missing_in(whole) {
+            left.lost += files.settled.insert(range);
+        }
+        files.owes_checkpoint = left.lost > 0;
+        files.stamps.settled_to(files.watermark());
         Ok((files, left))
     }
 
-    /// Looks at what is in a segment, and cuts off a last record that was not written to its end.
-    fn take_over(&mut self, number: u64, left: &mut Left) -> io::Result<()> {
-        let path = path_of(&self.directory, number);
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    /// Takes over what the checkpoint says.
+    fn know(&mut self, known: Known) {
+        let first = self.segments.front().map_or(self.next, |segment| segment.numbers.first);
+        match known {
+            Known::Noted(noted) => {
+                self.next = self.next.max(noted.next);
+                self.settled = noted.settled;
+            }
+            // Nothing was ever settled: what lies before the first segment was never there.
+            Known::Nothing => drop(self.settled.insert(Numbers { first: 0, end: first })),
+            // Whole segments that are missing may have been settled.
+            Known::Damaged => {
+                let mut end = 0;
+                for segment in &self.segments {
+                    self.settled.insert(Numbers { first: end, end: segment.numbers.first });
+                    end = segment.numbers.end;
+                }
+            }
+        }
+    }
+
+    /// Looks at what is in a segment.
+    fn take_over(&mut self, id: u64, readable: &mut NumberSet) -> io::Result<()> {
+        let path = directory::path_of(self.home.path(), id);
+        let file = File::open(&path)?;
         let length = file.metadata()?.len();
         let shown = path.display();
-        match segment::opening(&file, length)? {
-            // The process died before it could.
-            Opening::Good if number < self.acknowledged.segment => return fs::remove_file(&path),
-            Opening::Good => {}
-            Opening::Empty => return fs::remove_file(&path),
-            Opening::Version(version) => {
-                tracing::error!(
-                    component = "spool", file = %shown, version,
-                    "the file was written by another release, which can read it; it is left alone"
-                );
-                return Ok(());
-            }
-            Opening::Foreign => {
-                tracing::error!(
-                    component = "spool", file = %shown,
-                    "the file is no segment, or its beginning is damaged; it is left alone"
-                );
-                return Ok(());
-            }
-        }
-        let is_first = number == self.acknowledged.segment;
-        let start = if is_first { self.acknowledged.offset } else { 0 }.max(HEADER_BYTES);
-        let found = segment::walk(&file, start, length)?;
-        if found.torn_events > 0 {
-            let bytes = length - found.end;
-            tracing::warn!(
-                component = "spool", file = %shown, bytes, events = found.torn_events,
-                "the last record was not written to its end, and is cut off"
-            );
-            file.set_len(found.end)?;
-        }
-        if found.gaps > 0 {
+        let header = segment::opening(&file, length)?;
+        if let Opening::Version(version) = header {
             tracing::error!(
-                component = "spool", file = %shown, bytes = found.gap_bytes, places = found.gaps,
+                component = "spool", file = %shown, version,
+                "another release of qatime has written the file, and can read it; it is left \
+                 alone: run that release until the file is gone, or remove it"
+            );
+            return Ok(());
+        }
+        let mut numbers: Option<Numbers> = None;
+        if let Opening::Good(first) = header {
+            numbers = Some(Numbers { first, end: first });
+        }
+        let expected = numbers.map_or(self.next, |numbers| numbers.first);
+        let contents = segment::walk(&file, length, expected, |_, head| {
+            let found = head.numbers();
+            readable.insert(found);
+            self.stamps.note(found.first, head.appended);
+            let known = numbers.get_or_insert(found);
+            known.end = known.end.max(found.end);
+        })?;
+        let is_segment = matches!(header, Opening::Good(_) | Opening::Empty);
+        if numbers.is_none() && !is_segment {
+            tracing::error!(
+                component = "spool", file = %shown,
+                "the file is no segment, or all of it is damaged; it is left alone"
+            );
+            return Ok(());
+        }
+        if let Some(torn) = contents.torn {
+            self.next = self.next.max(torn.end);
+            let (bytes, events) = (length - contents.end, torn.count());
+            tracing::warn!(
+                component = "spool", file = %shown, bytes, events,
+                "the last record was not written to its end, and is left out"
+            );
+        }
+        let damaged = contents.gap_bytes > 0 || !is_segment;
+        if damaged {
+            tracing::error!(
+                component = "spool", file = %shown, bytes = contents.gap_bytes,
                 "the file is damaged; what can be read of it is delivered, and it is set aside"
             );
         }
-        left.events += found.events + found.gaps + found.torn_events;
-        left.lost += found.torn_events;
-        let damaged = found.gaps > 0;
-        self.bytes += found.end;
-        self.segments.push_back(Segment { number, length: found.end, damaged });
+        let numbers = numbers.unwrap_or(Numbers { first: self.next, end: self.next });
+        self.next = self.next.max(numbers.end);
+        self.bytes += contents.end;
+        self.segments.push_back(Segment {
+            id,
+            numbers,
+            length: contents.end,
+            rewrites: 0,
+            damaged,
+            removed: false,
+            file: None,
+        });
         Ok(())
     }
 
-    /// Appends a record.
-    pub(super) fn append(&mut self, record: &[u8], events: u64) -> io::Result<Mark> {
-        let bytes = record.len() as u64;
+    /// Appends a record: the numbers of its events.
+    pub(super) fn append(&mut self, record: &mut Record) -> io::Result<Numbers> {
+        let bytes = record.len();
         let full = |last: &Segment| {
             last.length > HEADER_BYTES && last.length + bytes > self.limits.segment_bytes
         };
-        if self.segments.back().is_some_and(full) {
+        if self.active().is_some_and(|last| full(last)) {
             self.close_active()?;
         }
-        let file = match &self.active {
-            Some(file) => Arc::clone(file),
-            None => self.begin()?,
-        };
-        let last = self.segments.back_mut().expect("the file that is written is the last segment");
-        let start = Position { segment: last.number, offset: last.length };
-        if let Err(error) = file.write_all_at(record, last.length) {
+        self.look_for_removal()?;
+        if !self.is_writing {
+            self.begin()?;
+        }
+        let first = self.next;
+        let last = self.segments.back_mut().expect("the segment that is written is the last");
+        let file = last.file.as_ref().expect("the segment that is written is open");
+        if let Err(error) = file.write_all_at(record.numbered(first), last.length) {
             // Where this fails too, the next record is written over it.
             let _later = file.set_len(last.length);
             return Err(error);
         }
+        let numbers = Numbers::new(first, record.events());
         last.length += bytes;
+        last.numbers.end = numbers.end;
+        self.next = numbers.end;
         self.bytes += bytes;
-        Ok(Mark { start, end: Position { offset: last.length, ..start }, events })
+        self.stamps.note(first, record.appended());
+        Ok(numbers)
+    }
+
+    /// The segment that is written.
+    fn active(&self) -> Option<&Segment> {
+        self.segments.back().filter(|_| self.is_writing)
     }
 
     fn close_active(&mut self) -> io::Result<()> {
-        if let Some(file) = self.active.take()
-            && self.limits.sync == Sync::Batch
-        {
-            file.sync_data()?;
+        self.is_writing = false;
+        let Some(last) = self.segments.back_mut() else { return Ok(()) };
+        let file = if last.removed { last.file.clone() } else { last.file.take() };
+        match file {
+            Some(file) if self.limits.sync == Sync::Batch => file.sync_data(),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Somebody may have removed the file that is written. What is in it can be read for as long
+    /// as it is open, but is on no disk.
+    fn look_for_removal(&mut self) -> io::Result<()> {
+        let file = self.active().and_then(|last| last.file.as_ref());
+        let removed = match file {
+            Some(file) => file.metadata()?.nlink() == 0,
+            None => false,
+        };
+        if removed {
+            self.is_writing = false;
+            self.survey();
         }
         Ok(())
     }
 
-    fn begin(&mut self) -> io::Result<Arc<File>> {
-        let number = self.next_number;
-        let path = path_of(&self.directory, number);
+    /// Looks which files were removed.
+    fn survey(&mut self) {
+        for segment in &mut self.segments {
+            let path = directory::path_of(self.home.path(), segment.id);
+            segment.removed |= is_missing(&path);
+        }
+        if is_missing(&self.home.path().join("settled")) {
+            self.checkpoint.forget_file();
+        }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.home.ensure(self.limits.sync)? {
+            self.survey();
+        }
+        let path = directory::path_of(self.home.path(), self.next_id);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        let begun = file.write_all_at(&segment::header(self.next), 0);
+        let begun = begun.and_then(|()| match self.limits.sync {
+            Sync::Batch => File::open(self.home.path())?.sync_all(),
+            Sync::Never => Ok(()),
+        });
         // A number is used once, whatever comes of it.
-        self.next_number += 1;
-        let begun =
-            file.write_all_at(&segment::header(), 0).and_then(|()| match self.limits.sync {
-                Sync::Batch => File::open(&self.directory)?.sync_all(),
-                Sync::Never => Ok(()),
-            });
+        let id = self.next_id;
+        self.next_id += 1;
         if let Err(error) = begun {
-            // Empty, it would be removed at the next start as well.
+            // Empty, it would be removed later as well.
             let _later = fs::remove_file(&path);
             return Err(error);
         }
         self.bytes += HEADER_BYTES;
-        self.segments.push_back(Segment { number, length: HEADER_BYTES, damaged: false });
-        Ok(Arc::clone(self.active.insert(Arc::new(file))))
+        self.is_writing = true;
+        self.segments.push_back(Segment {
+            id,
+            numbers: Numbers { first: self.next, end: self.next },
+            length: HEADER_BYTES,
+            rewrites: 0,
+            damaged: false,
+            removed: false,
+            file: Some(Arc::new(file)),
+        });
+        Ok(())
     }
 
-    /// Everything before `position` has come to its end: deletes what is not needed any more.
-    pub(super) fn acknowledge(&mut self, position: Position) -> io::Result<()> {
-        self.acknowledged = position;
-        let written = self.checkpoint.write(position);
-        if self.tail() == position && position.offset >= RENEW_BYTES.min(self.limits.segment_bytes)
-        {
-            self.active = None;
+    /// These events have come to their end: deletes what is not needed any more. Gives how many
+    /// of them had not before.
+    pub(super) fn settle(&mut self, events: &[Numbers]) -> (u64, io::Result<()>) {
+        let new = events.iter().map(|numbers| self.settled.insert(*numbers)).sum();
+        self.stamps.settled_to(self.watermark());
+        (new, self.clear())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        let written = match self.segments.is_empty() && !self.home.exists() {
+            true => Ok(()),
+            false => self.checkpoint.write(&self.settled, self.next),
+        };
+        self.owes_checkpoint &= written.is_err();
+        let done = |last: &Segment| {
+            last.length >= RENEW_BYTES.min(self.limits.segment_bytes)
+                && self.checkpoint.written().contains(last.numbers)
+        };
+        let mut closed = Ok(());
+        if self.active().is_some_and(done) {
+            closed = self.close_active();
         }
-        let removed = self.remove_acknowledged();
-        written.and(removed)
+        written.and(closed).and(self.remove_settled())
     }
 
-    /// Removes segments of which everything was acknowledged, but for the one that is written.
-    fn remove_acknowledged(&mut self) -> io::Result<()> {
-        while let Some(first) = self.segments.front() {
-            let end = Position { segment: first.number, offset: first.length };
-            let is_active = self.active.is_some() && self.segments.len() == 1;
-            if end > self.acknowledged || is_active {
-                break;
+    /// Notes what an earlier process has lost, so that it is told once.
+    pub(super) fn note_lost(&mut self) {
+        if self.owes_checkpoint {
+            // What cannot be written is written with what is settled next.
+            self.owes_checkpoint = self.checkpoint.write(&self.settled, self.next).is_err();
+        }
+    }
+
+    /// Removes segments of which everything is settled, but for the one that is written.
+    fn remove_settled(&mut self) -> io::Result<()> {
+        let mut first_error = Ok(());
+        let mut place = 0;
+        while place < self.segments.len() - usize::from(self.is_writing) {
+            let segment = &self.segments[place];
+            if !self.checkpoint.written().contains(segment.numbers) {
+                place += 1;
+                continue;
             }
-            let path = path_of(&self.directory, first.number);
-            if first.damaged {
-                let aside = path.with_extension("spool.damaged");
-                fs::rename(&path, &aside)?;
-                tracing::error!(component = "spool", file = %aside.display(), "set aside");
-            } else if let Err(error) = fs::remove_file(&path)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                return Err(error);
+            match self.home.discard(segment.id, segment.damaged) {
+                Ok(()) => {
+                    self.bytes -= segment.length;
+                    self.segments.remove(place);
+                }
+                Err(error) => {
+                    first_error = first_error.and(Err(error));
+                    place += 1;
+                }
             }
-            self.bytes -= first.length;
-            self.segments.pop_front();
+        }
+        first_error
+    }
+
+    /// Makes segments smaller in which little is not settled.
+    pub(super) fn compact(&mut self) -> io::Result<()> {
+        let mut place = 0;
+        while place < self.segments.len() - usize::from(self.is_writing) {
+            if !self.is_worth_compacting(&self.segments[place]) {
+                place += 1;
+                continue;
+            }
+            // What is left of it goes to what is left of the one before.
+            let into = place.checked_sub(1).filter(|before| {
+                let before = &self.segments[*before];
+                before.rewrites > 0 && before.length * 2 <= self.limits.segment_bytes
+            });
+            match into {
+                Some(into) => {
+                    self.rewrite(into, &[into, place])?;
+                    let gone = self.segments.remove(place).expect("it is there");
+                    self.bytes -= gone.length;
+                    self.home.discard(gone.id, false)?;
+                }
+                None => {
+                    self.rewrite(place, &[place])?;
+                    place += 1;
+                }
+            }
         }
         Ok(())
     }
 
-    /// No process writes here any more: leaves nothing behind but what was not acknowledged.
+    fn is_worth_compacting(&self, segment: &Segment) -> bool {
+        let settled = self.checkpoint.written().count_in(segment.numbers);
+        let count = segment.numbers.count();
+        let is_sound = !segment.damaged && !segment.removed;
+        is_sound
+            && segment.length >= COMPACT_BYTES_MIN << segment.rewrites.min(16)
+            && (count - settled) * COMPACT_SHARE <= count
+    }
+
+    /// Writes what is not settled of some segments to the file of one of them.
+    fn rewrite(&mut self, into: usize, from: &[usize]) -> io::Result<()> {
+        let target = &self.segments[into];
+        let path = directory::path_of(self.home.path(), target.id);
+        let new = path.with_extension("new");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&new)?;
+        file.write_all_at(&segment::header(target.numbers.first), 0)?;
+        let mut length = HEADER_BYTES;
+        let mut numbers = target.numbers;
+        for segment in from.iter().map(|place| &self.segments[*place]) {
+            numbers.end = numbers.end.max(segment.numbers.end);
+            self.copy_unsettled(segment, &file, &mut length)?;
+        }
+        if self.limits.sync == Sync::Batch {
+            file.sync_data()?;
+        }
+        fs::rename(&new, &path)?;
+        let target = &mut self.segments[into];
+        self.bytes = self.bytes - target.length + length;
+        target.length = length;
+        target.numbers = numbers;
+        target.rewrites += 1;
+        Ok(())
+    }
+
+    fn copy_unsettled(&self, segment: &Segment, to: &File, end: &mut u64) -> io::Result<()> {
+        let from = File::open(directory::path_of(self.home.path(), segment.id))?;
+        let mut kept = Vec::new();
+        segment::walk(&from, segment.length, segment.numbers.first, |place, head| {
+            if !self.checkpoint.written().contains(head.numbers()) {
+                kept.push((place, head.record_bytes()));
+            }
+        })?;
+        let mut record = Vec::new();
+        for (place, bytes) in kept {
+            // A record is smaller than a segment, or the only one in it.
+            record.resize(usize::try_from(bytes).unwrap_or(usize::MAX), 0);
+            from.read_exact_at(&mut record, place)?;
+            to.write_all_at(&record, *end)?;
+            *end += bytes;
+        }
+        Ok(())
+    }
+
+    /// No process writes here any more: leaves nothing behind but what is not settled.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        self.active = None;
-        self.remove_acknowledged()
+        let closed = self.close_active();
+        closed.and(self.remove_settled())
+    }
+
+    /// Events that are not settled, and whose file somebody has removed.
+    pub(super) fn missing(&mut self) -> Vec<Numbers> {
+        self.survey();
+        let removed = self.segments.iter().filter(|segment| segment.removed);
+        removed.flat_map(|segment| self.settled.missing_in(segment.numbers)).collect()
     }
 
     /// Something in a segment cannot be read.
-    pub(super) fn mark_damaged(&mut self, number: u64) {
-        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.number == number) {
+    pub(super) fn mark_damaged(&mut self, id: u64) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == id) {
             segment.damaged = true;
         }
     }
 
-    /// Where the next record goes, as far as is known.
-    pub(super) fn tail(&self) -> Position {
-        self.segments.back().map_or(self.acknowledged, |last| Position {
-            segment: last.number,
-            offset: last.length,
-        })
+    /// The segment with the first event at or behind a number.
+    pub(super) fn locate(&self, number: u64) -> Option<&Segment> {
+        self.segments.iter().find(|segment| number < segment.numbers.end)
     }
 
-    /// The file that is written.
-    pub(super) fn active(&self) -> Option<Arc<File>> {
-        self.active.clone()
-    }
-
-    /// Where the first record lies at or behind a position, and where its segment ends.
-    pub(super) fn reach(&self, position: Position) -> Option<(Position, u64)> {
-        self.segments.iter().find_map(|segment| {
-            let Segment { number, length, .. } = *segment;
-            let offset = match number.cmp(&position.segment) {
-                std::cmp::Ordering::Less => return None,
-                std::cmp::Ordering::Equal => position.offset.max(HEADER_BYTES),
-                std::cmp::Ordering::Greater => HEADER_BYTES,
-            };
-            (offset < length).then_some((Position { segment: number, offset }, length))
-        })
-    }
-
-    pub(super) fn acknowledged(&self) -> Position {
-        self.acknowledged
+    /// Looks whether the file of a segment was removed, though its directory is there.
+    pub(super) fn is_removed(&mut self, id: u64) -> bool {
+        if self.home.is_whole() {
+            self.survey();
+        }
+        self.segments.iter().any(|segment| segment.id == id && segment.removed)
     }
 
     pub(super) fn directory(&self) -> &Path {
-        &self.directory
+        self.home.path()
+    }
+
+    /// The file that is written.
+    pub(super) fn writing(&self) -> Option<Arc<File>> {
+        self.active().and_then(|last| last.file.clone())
+    }
+
+    /// The number of the next event.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The first event that is not settled.
+    fn watermark(&self) -> u64 {
+        let first = self.settled.ranges().first().filter(|range| range.first == 0);
+        first.map_or(0, |range| range.end)
     }
 
     /// The size of all segments.
@@ -302,10 +499,13 @@ impl Files {
         self.bytes
     }
 
-    /// When the oldest record was appended that is not acknowledged, in nanoseconds since 1970.
+    /// When the oldest event was appended that is not settled, to a second, in nanoseconds since
+    /// 1970.
     pub(super) fn oldest(&self) -> Option<i64> {
-        let (position, end) = self.reach(self.acknowledged)?;
-        let file = File::open(path_of(&self.directory, position.segment)).ok()?;
-        segment::head_at(&file, position.offset, end).ok()?.map(|head| head.appended)
+        (self.watermark() < self.next).then(|| self.stamps.oldest()).flatten()
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }

@@ -3,27 +3,30 @@
 //! survives the end of the process, however that comes, and waits here while the sink is away.
 //!
 //! ```text
-//! <directory>/lock                     held by the daemon that uses the spool
-//! <directory>/<sink>/acknowledged      how far the sink has come
+//! <directory>/.lock                    held by the daemon that uses the spool
+//! <directory>/<sink>/settled           which events have come to their end
 //! <directory>/<sink>/….spool           segments, numbered in the order in which they were written
-//! <directory>/<sink>/….spool.damaged   segments with unreadable records, set aside
+//! <directory>/<sink>/….spool.damaged   segments with unreadable records, set aside: the newest 8
 //! ```
 //!
-//! Events are delivered at least once: those that were delivered, but not acknowledged, when the
-//! process died come again. A whole segment is deleted when all of it was acknowledged.
+//! Events are delivered at least once: those that were delivered, but not settled, when the process
+//! died come again. A segment is deleted when all of it is settled, also before older ones; where
+//! room gets short, a segment of which little is left is made smaller.
 
 mod checkpoint;
+mod directory;
 mod files;
+mod numbers;
+mod reader;
 #[cfg(test)]
 pub(crate) mod samples;
 mod segment;
+mod stamps;
 mod store;
-#[cfg(test)]
-mod tests;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +34,11 @@ use rustix::fs::FlockOperation;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::store::{Mark, Store};
-pub(crate) use self::store::{Next, Reader};
+use self::directory::Home;
+pub use self::numbers::Numbers;
+pub(crate) use self::reader::Reader;
+pub(crate) use self::store::Next;
+pub use self::store::Store;
 use crate::telemetry::SinkAccount;
 use crate::units::Size;
 
@@ -78,13 +84,6 @@ pub enum Sync {
     /// With every batch, before the next one is read from its source; batches of several
     /// connections are forced together. A power failure loses nothing.
     Batch,
-}
-
-/// A place in a sink's segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    segment: u64,
-    offset: u64,
 }
 
 /// How much of a spool is in use.
@@ -140,7 +139,7 @@ impl Spool {
         else {
             return Ok(None);
         };
-        let lock = lock(directory)?;
+        let lock = lock(directory, config.sync)?;
         warn_of_strangers(directory, sinks);
         let bytes_max = config.bytes_max.bytes().max(128 << 10);
         let limits = Limits {
@@ -151,6 +150,13 @@ impl Spool {
         Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock) }))
     }
 
+    /// The same, with segments that may be smaller than a configuration can have them.
+    #[cfg(test)]
+    pub(crate) fn with_segment_bytes(mut self, segment_bytes: u64) -> Self {
+        self.limits.segment_bytes = segment_bytes;
+        self
+    }
+
     /// The store of one sink. What an earlier process has left in it is entered in the account as
     /// recovered, and is the first that is read.
     ///
@@ -158,18 +164,18 @@ impl Spool {
     /// Where its directory cannot be used.
     pub fn store(&self, sink: &str, account: Arc<SinkAccount>) -> Result<Store, SpoolError> {
         let directory = self.directory.join(sink);
-        let opened = Store::open(&directory, self.limits, account, Arc::clone(&self.lock));
+        let home = Home::new(directory.clone(), Arc::clone(&self.lock));
+        let opened = Store::open(home, self.limits, account);
         opened.map_err(|error| SpoolError::Unusable(directory, error))
     }
 }
 
-fn lock(directory: &Path) -> Result<File, SpoolError> {
+fn lock(directory: &Path, sync: Sync) -> Result<File, SpoolError> {
     let unusable = |error: io::Error| SpoolError::Unusable(directory.to_owned(), error);
-    // The events of the stream are nobody else's business.
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+    directory::create(directory, sync).map_err(unusable)?;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(directory.join("lock")).map_err(unusable)?;
+    let file = options.open(directory.join(directory::LOCK)).map_err(unusable)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Busy(directory.to_owned())),
@@ -183,7 +189,7 @@ fn warn_of_strangers(directory: &Path, sinks: &[&str]) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let is_known = sinks.iter().any(|sink| name == *sink);
-        if !is_known && files::has_segments(&entry.path()) {
+        if !is_known && directory::has_segments(&entry.path()) {
             tracing::warn!(
                 component = "spool",
                 directory = %entry.path().display(),

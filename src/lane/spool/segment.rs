@@ -1,13 +1,16 @@
 //! The format of a segment, a file of the spool: a header, then records one behind the other.
 //!
 //! ```text
-//! header   "QATSPOOL", version u32, checksum of these u32
-//! record   "\xF1QAT", length u32, events u32, appended i64, checksum u32, checksum of these u32,
-//!          then as many bytes as the length says: events as `event::packed` has them
+//! header   "QATSPOOL", version u32, number of the first event u64, checksum of these u32
+//! record   "\xF1QA2", length u32, events u32, number of the first event u64, appended i64,
+//!          checksum of the packed events u32, checksum of these u32
+//!          as many bytes as the length says: events as `event::packed` has them
+//!          "\xF1ZA2", and once more what stands behind the first mark
 //! ```
 //!
-//! All numbers are little endian, all checksums CRC-32. The head of a record has a checksum of its
-//! own, so that its length can be trusted where the events themselves are damaged.
+//! All numbers are little endian, all checksums CRC-32. What a record says of itself stands before
+//! and behind its events, so that one flipped bit in it loses nothing. Events are numbered through
+//! all segments of a sink: how many are lost in a damaged place is known from its neighbours.
 
 use std::fs::File;
 use std::io;
@@ -15,41 +18,44 @@ use std::os::unix::fs::FileExt;
 
 use flate2::Crc;
 
+use super::numbers::Numbers;
 use crate::event::{Selection, packed};
 
 /// How many bytes stand before the first record.
 pub(super) const HEADER_BYTES: u64 = HEADER_LENGTH as u64;
-const HEADER_LENGTH: usize = 16;
-/// How many bytes stand before the events of a record.
-pub(super) const HEAD_BYTES: usize = 28;
+const HEADER_LENGTH: usize = 24;
+/// How many bytes stand before the events of a record, and as many behind them.
+pub(super) const HEAD_BYTES: usize = 36;
 
 const MAGIC: [u8; 8] = *b"QATSPOOL";
-const VERSION: u32 = 1;
-const RECORD_MAGIC: [u8; 4] = *b"\xF1QAT";
+const VERSION: u32 = 2;
+const HEAD_MAGIC: [u8; 4] = *b"\xF1QA2";
+const FOOT_MAGIC: [u8; 4] = *b"\xF1ZA2";
 /// How much of a damaged segment is looked through at a time for the next good record.
 const SEARCH_BYTES: usize = 256 << 10;
 
-/// The first bytes of a segment.
-pub(super) fn header() -> [u8; HEADER_LENGTH] {
+/// The first bytes of a segment whose first event has this number.
+pub(super) fn header(first: u64) -> [u8; HEADER_LENGTH] {
     let mut header = [0; HEADER_LENGTH];
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-    let checksum = checksum(&header[..12]);
-    header[12..].copy_from_slice(&checksum.to_le_bytes());
+    header[12..20].copy_from_slice(&first.to_le_bytes());
+    let checksum = checksum(&[&header[..20]]);
+    header[20..].copy_from_slice(&checksum.to_le_bytes());
     header
 }
 
 /// What the first bytes of a file say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// It is a segment of this format.
-    Good,
+    /// It is a segment of this format, and this is the number of its first event.
+    Good(u64),
     /// The process was killed before it had written the header: nothing is in it.
     Empty,
     /// It is a segment of another version.
     Version(u32),
     /// It is something else, or its header is damaged.
-    Foreign,
+    Unknown,
 }
 
 /// Looks at the first bytes of a file.
@@ -57,107 +63,182 @@ pub(super) fn opening(file: &File, length: u64) -> io::Result<Opening> {
     let mut found = [0; HEADER_LENGTH];
     let there = usize::try_from(length).map_or(found.len(), |length| length.min(found.len()));
     file.read_exact_at(&mut found[..there], 0)?;
-    let expected = header();
-    let version = u32_at(&found, 8);
-    Ok(if found == expected {
-        Opening::Good
-    } else if length < HEADER_BYTES && expected.starts_with(&found[..there]) {
+    let (version, first) = (u32_at(&found, 8), u64_at(&found, 12));
+    let begins = found[..there.min(8)] == MAGIC[..there.min(8)];
+    Ok(if found == header(first) {
+        Opening::Good(first)
+    } else if begins && length < HEADER_BYTES {
         Opening::Empty
-    } else if found[..8] == MAGIC && version != VERSION {
+    } else if begins && version != VERSION && is_of_version(&found, version) {
         Opening::Version(version)
     } else {
-        Opening::Foreign
+        Opening::Unknown
     })
 }
 
-/// The head of a record.
+/// Whether a header of another version is sound, as far as this release can know.
+fn is_of_version(found: &[u8; HEADER_LENGTH], version: u32) -> bool {
+    let first = u32_at(found, 12) == checksum(&[&found[..12]]);
+    first || (version > VERSION && u32_at(found, 20) == checksum(&[&found[..20]]))
+}
+
+/// What a record says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    /// How many bytes of events follow.
+    /// How many bytes the packed events have.
     pub(super) length: u32,
     /// How many events they are.
     pub(super) events: u32,
+    /// The number of the first of them.
+    pub(super) first: u64,
     /// When they were appended, in nanoseconds since 1970.
     pub(super) appended: i64,
-    /// The checksum of the events.
+    /// The checksum of the packed events.
     pub(super) checksum: u32,
 }
 
 impl Head {
-    /// How many bytes the record has with its head.
+    /// How many bytes the record has.
     pub(super) fn record_bytes(self) -> u64 {
-        HEAD_BYTES as u64 + u64::from(self.length)
+        2 * HEAD_BYTES as u64 + u64::from(self.length)
     }
 
-    fn to_bytes(self) -> [u8; HEAD_BYTES] {
+    /// The numbers of its events.
+    pub(super) fn numbers(self) -> Numbers {
+        Numbers::new(self.first, u64::from(self.events))
+    }
+
+    fn to_bytes(self, magic: [u8; 4]) -> [u8; HEAD_BYTES] {
         let mut bytes = [0; HEAD_BYTES];
-        bytes[..4].copy_from_slice(&RECORD_MAGIC);
+        bytes[..4].copy_from_slice(&magic);
         bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.events.to_le_bytes());
-        bytes[12..20].copy_from_slice(&self.appended.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.checksum.to_le_bytes());
-        let checksum = checksum(&bytes[..24]);
-        bytes[24..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.first.to_le_bytes());
+        bytes[20..28].copy_from_slice(&self.appended.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.checksum.to_le_bytes());
+        let checksum = checksum(&[&bytes[..32]]);
+        bytes[32..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
 
-    /// The head that stands at the beginning of some bytes.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// The head, or the foot, that stands at the beginning of some bytes.
+    fn parse(bytes: &[u8], magic: [u8; 4]) -> Option<Self> {
         let bytes = bytes.first_chunk::<HEAD_BYTES>()?;
-        let sound = bytes[..4] == RECORD_MAGIC && checksum(&bytes[..24]) == u32_at(bytes, 24);
-        let appended = i64::from_le_bytes(*bytes[12..].first_chunk()?);
-        sound.then(|| Self {
+        let sound = bytes[..4] == magic && checksum(&[&bytes[..32]]) == u32_at(bytes, 32);
+        let appended = i64::from_le_bytes(*bytes[20..].first_chunk()?);
+        let head = || Self {
             length: u32_at(bytes, 4),
             events: u32_at(bytes, 8),
+            first: u64_at(bytes, 12),
             appended,
-            checksum: u32_at(bytes, 20),
-        })
+            checksum: u32_at(bytes, 28),
+        };
+        // No record is empty: whoever reads comes forward with each.
+        sound.then(head).filter(|head| head.events > 0)
     }
 }
 
-/// Writes a record with the events of a selection over what the buffer held.
-pub(super) fn frame(events: &Selection, appended: i64, record: &mut Vec<u8>) {
-    record.clear();
-    record.resize(HEAD_BYTES, 0);
-    packed::pack(events, record);
-    let payload = &record[HEAD_BYTES..];
-    let head = Head {
-        length: u32::try_from(payload.len()).expect("a batch has less than 4 GiB"),
-        events: u32::try_from(events.len()).expect("a batch has fewer than 2^32 events"),
-        appended,
-        checksum: checksum(payload),
-    };
-    record[..HEAD_BYTES].copy_from_slice(&head.to_bytes());
+/// A record that was made ready to be appended, but for the number of its first event.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    bytes: Vec<u8>,
+    events: u32,
+    appended: i64,
+    checksum: u32,
 }
 
-/// The head of the record at an offset; `None` where none stands there that lies before `end`.
-pub(super) fn head_at(file: &File, offset: u64, end: u64) -> io::Result<Option<Head>> {
+impl Record {
+    /// Writes the events of a selection over what the buffer held.
+    pub(super) fn fill(&mut self, events: &Selection, appended: i64) {
+        self.bytes.clear();
+        self.bytes.resize(HEAD_BYTES, 0);
+        packed::pack(events, &mut self.bytes);
+        self.events = u32::try_from(events.len()).expect("a batch has fewer than 2^32 events");
+        self.appended = appended;
+        self.checksum = checksum(&[&self.bytes[HEAD_BYTES..]]);
+        self.bytes.resize(self.bytes.len() + HEAD_BYTES, 0);
+    }
+
+    /// The record as it stands on disk, from this number on.
+    pub(super) fn numbered(&mut self, first: u64) -> &[u8] {
+        let foot = self.bytes.len() - HEAD_BYTES;
+        let head = Head {
+            length: u32::try_from(foot - HEAD_BYTES).expect("a batch has less than 4 GiB"),
+            events: self.events,
+            first,
+            appended: self.appended,
+            checksum: self.checksum,
+        };
+        self.bytes[..HEAD_BYTES].copy_from_slice(&head.to_bytes(HEAD_MAGIC));
+        self.bytes[foot..].copy_from_slice(&head.to_bytes(FOOT_MAGIC));
+        &self.bytes
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        u64::from(self.events)
+    }
+
+    pub(super) fn appended(&self) -> i64 {
+        self.appended
+    }
+
+    /// How large it is on disk, in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// How much memory it holds, in bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// The record at an offset; `None` where none stands there that begins before `end`. It may go on
+/// beyond it. Where its head is damaged, its foot counts.
+pub(super) fn record_at(file: &File, offset: u64, end: u64) -> io::Result<Option<Head>> {
     let mut bytes = [0; HEAD_BYTES];
     if offset + HEAD_BYTES as u64 > end {
         return Ok(None);
     }
     file.read_exact_at(&mut bytes, offset)?;
-    Ok(Head::parse(&bytes))
+    if let Some(head) = Head::parse(&bytes, HEAD_MAGIC) {
+        return Ok(Some(head));
+    }
+    let foot = search(file, offset + HEAD_BYTES as u64, end, FOOT_MAGIC)?;
+    let is_its_own =
+        |(place, foot): &(u64, Head)| *place == offset + HEAD_BYTES as u64 + u64::from(foot.length);
+    Ok(foot.filter(is_its_own).map(|(_, foot)| foot))
 }
 
-/// Where the next record begins at or behind an offset, whose events may go on beyond `end`.
-pub(super) fn next_head(file: &File, mut offset: u64, end: u64) -> io::Result<Option<u64>> {
-    let mut bytes = vec![0; SEARCH_BYTES];
+/// The next record whose head is sound, at or behind an offset: where it begins.
+pub(super) fn next_record(file: &File, offset: u64, end: u64) -> io::Result<Option<(u64, Head)>> {
+    search(file, offset, end, HEAD_MAGIC)
+}
+
+fn search(
+    file: &File,
+    mut offset: u64,
+    end: u64,
+    magic: [u8; 4],
+) -> io::Result<Option<(u64, Head)>> {
+    let mut bytes = Vec::new();
     while offset + HEAD_BYTES as u64 <= end {
         let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
-        let bytes = &mut bytes[..left.min(SEARCH_BYTES)];
-        file.read_exact_at(bytes, offset)?;
-        let mut candidates = memchr::memmem::find_iter(bytes, &RECORD_MAGIC);
-        if let Some(found) = candidates.find(|start| Head::parse(&bytes[*start..]).is_some()) {
-            return Ok(Some(offset + found as u64));
+        bytes.resize(left.min(SEARCH_BYTES), 0);
+        file.read_exact_at(&mut bytes, offset)?;
+        let mut candidates = memchr::memmem::find_iter(&bytes, &magic);
+        let found =
+            candidates.find_map(|start| Some((start, Head::parse(&bytes[start..], magic)?)));
+        if let Some((start, head)) = found {
+            return Ok(Some((offset + start as u64, head)));
         }
-        // A head may begin in the last bytes that were read.
+        // One may begin in the last bytes that were read.
         offset += (bytes.len() - HEAD_BYTES + 1) as u64;
     }
     Ok(None)
 }
 
-/// Reads the bytes behind a head; whether they are what it says.
+/// Reads the packed events of a record; whether they are what it says.
 pub(super) fn payload(
     file: &File,
     offset: u64,
@@ -167,12 +248,12 @@ pub(super) fn payload(
     payload.clear();
     payload.resize(head.length as usize, 0);
     file.read_exact_at(payload, offset + HEAD_BYTES as u64)?;
-    Ok(checksum(payload) == head.checksum)
+    Ok(checksum(&[payload]) == head.checksum)
 }
 
-pub(super) fn checksum(bytes: &[u8]) -> u32 {
+pub(super) fn checksum(parts: &[&[u8]]) -> u32 {
     let mut crc = Crc::new();
-    crc.update(bytes);
+    parts.iter().for_each(|part| crc.update(part));
     crc.sum()
 }
 
@@ -181,46 +262,57 @@ fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(*bytes)
 }
 
-/// What is in a segment, by the heads of its records.
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    let bytes = bytes[offset..].first_chunk().expect("the caller knows how many there are");
+    u64::from_le_bytes(*bytes)
+}
+
+/// What is in a segment, by what its records say of themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Contents {
     /// Where its last record ends.
     pub(super) end: u64,
-    /// The events of its records.
-    pub(super) events: u64,
-    /// Bytes between records that are none themselves.
-    pub(super) gaps: u64,
+    /// Bytes that are no records.
     pub(super) gap_bytes: u64,
-    /// Events of a last record that was not written to its end, as far as its head says.
-    pub(super) torn_events: u64,
+    /// A last record that was not written to its end: as far as it says, its events.
+    pub(super) torn: Option<Numbers>,
 }
 
-/// Goes from record to record, without reading their events.
-pub(super) fn walk(file: &File, start: u64, length: u64) -> io::Result<Contents> {
-    let mut contents = Contents { end: start, ..Contents::default() };
-    let mut offset = start;
-    while offset < length {
-        match head_at(file, offset, length)? {
+/// Goes from record to record, without reading their events, and calls `found` for each with its
+/// place. `expected` is the number that the first event has to have.
+pub(super) fn walk(
+    file: &File,
+    length: u64,
+    mut expected: u64,
+    mut found: impl FnMut(u64, Head),
+) -> io::Result<Contents> {
+    let mut contents = Contents { end: HEADER_BYTES.min(length), ..Contents::default() };
+    while contents.end < length {
+        let offset = contents.end;
+        match record_at(file, offset, length)? {
             Some(head) if offset + head.record_bytes() <= length => {
-                offset += head.record_bytes();
-                contents.events += u64::from(head.events);
-                contents.end = offset;
+                contents.end += head.record_bytes();
+                expected = head.numbers().end;
+                found(offset, head);
             }
             // Its length is right: it was being written.
             Some(head) => {
-                contents.torn_events = u64::from(head.events);
+                contents.torn = Some(head.numbers());
                 break;
             }
-            None => {
-                let Some(next) = next_head(file, offset + 1, length)? else {
-                    contents.torn_events = 1;
+            None => match next_record(file, offset + 1, length)? {
+                Some((next, _)) => {
+                    contents.gap_bytes += next - offset;
+                    contents.end = next;
+                }
+                None => {
+                    // So little of it was written that nobody was told that it is safe; or it is
+                    // damaged, and had at least one event.
+                    let was_whole = length - offset >= HEAD_BYTES as u64;
+                    contents.torn = Some(Numbers::new(expected, u64::from(was_whole)));
                     break;
-                };
-                contents.gaps += 1;
-                contents.gap_bytes += next - offset;
-                contents.end = next;
-                offset = next;
-            }
+                }
+            },
         }
     }
     Ok(contents)
@@ -230,8 +322,8 @@ pub(super) fn walk(file: &File, start: u64, length: u64) -> io::Result<Contents>
 mod tests {
     use std::io::Write;
 
+    use super::super::samples::events;
     use super::*;
-    use crate::lane::spool::samples::events;
 
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -239,23 +331,43 @@ mod tests {
         file
     }
 
-    fn record(count: usize) -> Vec<u8> {
-        let mut record = Vec::new();
-        frame(&events(count), 7, &mut record);
-        record
+    fn record(first: u64, count: usize) -> Vec<u8> {
+        let mut record = Record::default();
+        record.fill(&events(count), 7);
+        record.numbered(first).to_vec()
+    }
+
+    /// The numbers of all records, and what is beside them.
+    fn walked(bytes: &[u8]) -> (Vec<(u64, u64)>, Contents) {
+        let mut found = Vec::new();
+        let bytes = [&header(0)[..], bytes].concat();
+        let contents = walk(&file(&bytes), bytes.len() as u64, 0, |_, head| {
+            found.push((head.numbers().first, head.numbers().end));
+        });
+        (found, contents.unwrap())
     }
 
     #[test]
     fn the_first_bytes_tell_segments_from_other_files() {
-        let mut other = header();
-        other[8] = 2;
+        let mut newer = header(5);
+        newer[8] = 3;
+        let sum = checksum(&[&newer[..20]]);
+        newer[20..].copy_from_slice(&sum.to_le_bytes());
+        let mut older = b"QATSPOOL\x01\0\0\0".to_vec();
+        older.extend(checksum(&[&older]).to_le_bytes());
+        older.extend(*b"\xF1QAT and so on");
+        let mut damaged = header(5);
+        damaged[8] ^= 1;
         for (bytes, expected) in [
-            (&header()[..], Opening::Good),
-            (&header()[..7], Opening::Empty),
+            (&header(5)[..], Opening::Good(5)),
+            (&header(5)[..17], Opening::Empty),
+            (&header(5)[..7], Opening::Empty),
             (b"", Opening::Empty),
-            (&other, Opening::Version(2)),
-            (b"something else that is long", Opening::Foreign),
-            (b"some", Opening::Foreign),
+            (&newer, Opening::Version(3)),
+            (&older, Opening::Version(1)),
+            (&damaged, Opening::Unknown),
+            (b"something else that is long", Opening::Unknown),
+            (b"some", Opening::Unknown),
         ] {
             assert_eq!(opening(&file(bytes), bytes.len() as u64).unwrap(), expected);
         }
@@ -263,21 +375,22 @@ mod tests {
 
     #[test]
     fn records_are_found_behind_damage_and_a_torn_one_is_known() {
-        let (one, two) = (record(1), record(2));
-        let mut bytes = [&one[..], &two, b"\xF1QAT damage", &one, &two].concat();
-        let length = bytes.len() as u64;
-        let whole = Contents { end: length, events: 6, gaps: 1, gap_bytes: 11, torn_events: 0 };
-        assert_eq!(walk(&file(&bytes), 0, length).unwrap(), whole);
-        let torn = Contents { end: length - two.len() as u64, events: 4, ..whole };
-        for (cut, torn_events) in [(1, 2), (two.len() - HEAD_BYTES, 2), (two.len() - 1, 1)] {
-            let length = length - cut as u64;
-            let expected = Contents { torn_events, ..torn };
-            assert_eq!(walk(&file(&bytes), 0, length).unwrap(), expected, "{cut}");
+        let (one, two) = (record(0, 1), record(1, 2));
+        let (three, four) = (record(3, 1), record(4, 2));
+        let bytes = [&one[..], &two, b"\xF1QA2 damage", &three, &four].concat();
+        let (found, contents) = walked(&bytes);
+        assert_eq!(found, [(0, 1), (1, 3), (3, 4), (4, 6)]);
+        assert_eq!((contents.gap_bytes, contents.torn), (11, None));
+        for (cut, torn) in [
+            (1, Numbers::new(4, 2)),
+            (four.len() - HEAD_BYTES, Numbers::new(4, 2)),
+            // Not even its head was written.
+            (four.len() - 1, Numbers::new(4, 0)),
+        ] {
+            let (found, contents) = walked(&bytes[..bytes.len() - cut]);
+            assert_eq!(found, [(0, 1), (1, 3), (3, 4)]);
+            assert_eq!((contents.gap_bytes, contents.torn), (11, Some(torn)), "{cut}");
         }
-        // The damage of a head.
-        bytes[one.len() + 5] ^= 1;
-        let contents = walk(&file(&bytes), 0, length).unwrap();
-        assert_eq!((contents.events, contents.gaps), (4, 1));
     }
 
     #[test]
@@ -285,22 +398,24 @@ mod tests {
         for before in
             [SEARCH_BYTES - 40, SEARCH_BYTES - HEAD_BYTES, SEARCH_BYTES - 3, 2 * SEARCH_BYTES]
         {
-            let bytes = [&vec![b'x'; before][..], &record(1)].concat();
-            let found = next_head(&file(&bytes), 0, bytes.len() as u64).unwrap();
-            assert_eq!(found, Some(before as u64));
+            let bytes = [&vec![b'x'; before][..], &record(9, 1)].concat();
+            let found = next_record(&file(&bytes), 0, bytes.len() as u64).unwrap();
+            assert_eq!(found.map(|(place, head)| (place, head.first)), Some((before as u64, 9)));
         }
     }
 
     #[test]
-    fn a_flipped_bit_is_seen() {
-        let good = record(3);
+    fn a_flipped_bit_is_seen_and_loses_nothing_where_it_is_not_in_the_events() {
+        let good = record(5, 3);
         for bit in 0..good.len() * 8 {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let file = file(&bytes);
-            let head = head_at(&file, 0, bytes.len() as u64).unwrap();
-            let sound = head.is_some_and(|head| payload(&file, 0, head, &mut Vec::new()).unwrap());
-            assert!(!sound, "bit {bit}");
+            let head = record_at(&file, 0, bytes.len() as u64).unwrap().unwrap();
+            assert_eq!(head.numbers(), Numbers::new(5, 3));
+            let sound = payload(&file, 0, head, &mut Vec::new()).unwrap();
+            let is_in_events = (HEAD_BYTES..good.len() - HEAD_BYTES).contains(&(bit / 8));
+            assert_eq!(sound, !is_in_events, "bit {bit}");
         }
     }
 }

@@ -1,74 +1,60 @@
 //! One sink's events on disk, as the two ends of its queue use them.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::files::{Files, path_of};
-use super::segment::{self, Head};
-use super::{Limits, Position, SpoolDepth, Sync};
-use crate::event::{Reason, Selection, Timestamp, packed};
+use super::directory::{self, Home};
+use super::files::Files;
+use super::numbers::Numbers;
+use super::reader::{Found, Place, Reader};
+use super::segment::Record;
+use super::{Limits, SpoolDepth, Sync};
+use crate::event::{Reason, Selection, Ticket, Timestamp};
 use crate::telemetry::{SinkAccount, Throttle};
 
 /// So many buffers for records are kept.
 const BUFFERS_MAX: usize = 8;
-/// A record that the system could not read so often is given up, with those behind it in its file.
-const READ_FAILURES_MAX: u32 = 30;
 /// The largest buffer that is kept, in bytes.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
-
-/// Where a record lies.
-#[derive(Debug, Clone, Copy)]
-pub struct Mark {
-    /// Where it begins.
-    pub start: Position,
-    /// Where it ends.
-    pub end: Position,
-    /// How many events are in it.
-    pub events: u64,
-}
+/// No event is on disk.
+const NO_TIME: i64 = i64::MIN;
 
 /// What comes next on disk.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Everything was read.
-    CaughtUp,
-    /// A record cannot be read; its events have been rejected under a name.
-    Damaged(Mark),
-    Events(Selection, Mark),
-    /// The system cannot read it now: to be tried again after a while.
-    Unreadable,
-}
-
-/// Where a reader has got to: it keeps the file open.
-#[derive(Debug, Default)]
-pub(crate) struct Reader {
-    open: Option<(u64, File)>,
-    payload: Vec<u8>,
-    /// How often in a row the system could not read.
-    failures: u32,
+    Events(Selection, Numbers),
+    /// These events cannot be read; they have been rejected under a name.
+    Lost(Numbers),
+    /// The system cannot read now: to be tried again after this time.
+    Unreadable(Duration),
 }
 
 /// One sink's events on disk.
+///
+/// Whatever touches a file is done by those who append, read and settle. All that can be seen from
+/// outside is kept in atomics: a disk that hangs holds up nobody who only looks.
 #[derive(Debug)]
 pub struct Store {
     files: Mutex<Files>,
     limits: Limits,
-    /// Whether the last record was refused by the disk.
-    failing: AtomicBool,
-    /// As [`Files::bytes`], to look at without waiting for a write.
+    /// Whether the disk refused the last record.
+    refuses: AtomicBool,
+    /// Whether the disk could not be read when that was tried last.
+    is_unreadable: AtomicBool,
+    /// As [`Files::bytes`].
     bytes: AtomicU64,
-    /// What is before it is on the disk. Held while that is brought about, so that those who wait
-    /// find their own records there afterwards.
-    synced: Mutex<Position>,
-    buffers: Mutex<Vec<Vec<u8>>>,
+    /// As [`Files::oldest`], or [`NO_TIME`].
+    oldest: AtomicI64,
+    /// The event before which all are on the disk. Held while that is brought about, so that those
+    /// who wait find their own events there afterwards.
+    synced: Mutex<u64>,
+    buffers: Mutex<Vec<Record>>,
     account: Arc<SinkAccount>,
     troubles: Throttle,
-    /// Held for as long as anything may be written.
-    _lock: Arc<File>,
+    /// What an earlier process has left, until the queue takes it over.
+    waiting: Vec<Numbers>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,46 +62,70 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// In one word for metrics, why the spool cannot be used.
+fn reason_of(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "spool_removed",
+        io::ErrorKind::PermissionDenied => "spool_permission_denied",
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => "spool_disk_full",
+        io::ErrorKind::ReadOnlyFilesystem => "spool_read_only",
+        _ => "spool_io_error",
+    }
+}
+
 impl Store {
-    pub(super) fn open(
-        directory: &Path,
-        limits: Limits,
-        account: Arc<SinkAccount>,
-        held: Arc<File>,
-    ) -> io::Result<Self> {
-        let (files, left) = Files::open(directory, limits)?;
+    /// Looks at what is there.
+    pub(super) fn open(home: Home, limits: Limits, account: Arc<SinkAccount>) -> io::Result<Self> {
+        let (files, left) = Files::open(home, limits)?;
+        let events = left.waiting.iter().map(|range| range.count()).sum();
         // A sink that was taken out and comes back owes what it left here already.
-        account.found_on_disk(left.events - left.lost, left.lost);
+        account.found_on_disk(events, left.lost);
         account.count_rejected(Reason::SpoolDamaged, left.lost);
-        if left.events > 0 {
+        if left.lost > 0 {
+            tracing::error!(
+                component = account.name(),
+                events = left.lost,
+                "events on disk cannot be read any more; they are rejected as spool_damaged"
+            );
+        }
+        if events > 0 {
             tracing::info!(
                 component = account.name(),
-                events = left.events - left.lost,
+                events,
                 "an earlier run has left events on disk, which are delivered first"
             );
         }
-        Ok(Self {
+        let store = Self {
             limits,
-            failing: AtomicBool::new(false),
-            bytes: AtomicU64::new(files.bytes()),
-            synced: Mutex::new(files.tail()),
-            files: Mutex::new(files),
+            refuses: AtomicBool::new(false),
+            is_unreadable: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            oldest: AtomicI64::new(NO_TIME),
+            synced: Mutex::new(files.next()),
             buffers: Mutex::default(),
             account,
             troubles: Throttle::default(),
-            _lock: held,
-        })
+            waiting: left.waiting,
+            files: Mutex::new(files),
+        };
+        store.show(&lock(&store.files));
+        Ok(store)
+    }
+
+    /// The events that an earlier process has left, and that are to be delivered.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Numbers> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Shows outside how things stand.
+    fn show(&self, files: &Files) {
+        self.bytes.store(files.bytes(), Ordering::Release);
+        self.oldest.store(files.oldest().unwrap_or(NO_TIME), Ordering::Release);
     }
 
     /// The sink's account.
     pub(crate) fn account(&self) -> &SinkAccount {
         &self.account
-    }
-
-    /// Where reading begins: `None` where there is nothing to read.
-    pub(crate) fn first(&self) -> Option<Position> {
-        let files = lock(&self.files);
-        files.reach(files.acknowledged()).map(|(position, _)| position)
     }
 
     /// Whether nothing more is to be appended.
@@ -124,8 +134,8 @@ impl Store {
     }
 
     /// Whether the disk refuses what is to be written: then the room in memory counts.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
     }
 
     /// Whether at least half of the room is free.
@@ -139,198 +149,242 @@ impl Store {
         SpoolDepth { events, bytes: self.bytes.load(Ordering::Acquire) }
     }
 
-    /// How long the oldest event has been on disk that is not acknowledged.
+    /// How long the oldest event has been on disk that is not settled.
     pub(crate) fn oldest_age(&self) -> Option<Duration> {
-        let oldest = lock(&self.files).oldest()?;
-        let age = now().saturating_sub(oldest);
-        Some(Duration::from_nanos(u64::try_from(age).unwrap_or(0)))
+        let oldest = self.oldest.load(Ordering::Acquire);
+        let age = || u64::try_from(now().saturating_sub(oldest)).unwrap_or(0);
+        (oldest != NO_TIME).then(|| Duration::from_nanos(age()))
     }
 
-    /// Appends events; `queue` is called with their place before anything else is appended.
+    /// Appends events; `queue` is called with their numbers before anything else is appended.
+    /// Their ticket is settled when they are safe.
     ///
     /// # Errors
     /// The events, where the disk refuses them. The log says so.
     pub(crate) fn append(
         &self,
-        events: Selection,
-        queue: impl FnOnce(Selection, Mark),
+        mut events: Selection,
+        queue: impl FnOnce(Selection, Numbers),
     ) -> Result<(), Selection> {
         let mut record = lock(&self.buffers).pop().unwrap_or_default();
-        segment::frame(&events, now(), &mut record);
-        let written = self.write(&record, events, queue);
+        record.fill(&events, now());
+        let ticket = events.take_ticket();
+        let written = self.write(&mut record, events, queue);
         let mut buffers = lock(&self.buffers);
         if buffers.len() < BUFFERS_MAX && record.capacity() <= BUFFER_BYTES_MAX {
             buffers.push(record);
         }
         drop(buffers);
-        let end = written?;
-        if self.limits.sync == Sync::Batch {
-            self.sync_to(end);
+        match written {
+            Ok(numbers) => self.make_safe(numbers.end, ticket),
+            Err(events) => return Err(events.with_ticket(ticket)),
         }
         Ok(())
     }
 
     fn write(
         &self,
-        record: &[u8],
+        record: &mut Record,
         events: Selection,
-        queue: impl FnOnce(Selection, Mark),
-    ) -> Result<Position, Selection> {
-        let count = events.len() as u64;
+        queue: impl FnOnce(Selection, Numbers),
+    ) -> Result<Numbers, Selection> {
         let mut files = lock(&self.files);
-        let appended = files.append(record, count);
-        self.bytes.store(files.bytes(), Ordering::Release);
-        self.failing.store(appended.is_err(), Ordering::Relaxed);
+        let appended = files.append(record);
+        let refused_before = self.refuses.swap(appended.is_err(), Ordering::Relaxed);
+        self.show(&files);
         match appended {
-            Ok(mark) => {
-                self.account.put_on_disk(count);
-                queue(events, mark);
-                Ok(mark.end)
+            Ok(numbers) => {
+                self.account.put_on_disk(numbers.count());
+                queue(events, numbers);
+                drop(files);
+                if refused_before {
+                    self.recovered();
+                }
+                Ok(numbers)
             }
             Err(error) => {
                 drop(files);
-                self.complain(
-                    "cannot be written; what comes meanwhile waits in memory only",
-                    &error,
-                );
+                self.failed("written; what comes meanwhile waits in memory only", &error);
                 Err(events)
             }
         }
     }
 
-    /// Brings everything before a position to the disk; one call does it for all who wait.
-    fn sync_to(&self, end: Position) {
+    /// What was appended is safe: with [`Sync::Batch`] once it is on the disk. A ticket whose
+    /// events could not be brought there is dropped: its source can bring them again.
+    fn make_safe(&self, end: u64, ticket: Option<Ticket>) {
+        let safe = self.limits.sync == Sync::Never || self.sync_to(end);
+        if let Some(ticket) = ticket.filter(|_| safe) {
+            ticket.settle();
+        }
+    }
+
+    /// Brings everything before an event to the disk; one call does it for all who wait.
+    fn sync_to(&self, end: u64) -> bool {
         let mut synced = lock(&self.synced);
         if *synced >= end {
-            return;
+            return true;
         }
-        let (file, tail) = {
+        let (file, next) = {
             let files = lock(&self.files);
-            (files.active(), files.tail())
+            (files.writing(), files.next())
         };
         match file.map_or(Ok(()), |file| file.sync_data()) {
-            Ok(()) => *synced = tail,
-            Err(error) => self.complain(
-                "cannot be forced to the disk; a power failure would lose events",
-                &error,
-            ),
+            Ok(()) => *synced = next,
+            Err(error) => {
+                self.remark("forced to the disk; a power failure would lose events", &error);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Reads the record with the first of some events, or the first one behind it.
+    pub(crate) fn read(&self, reader: &mut Reader, wanted: Numbers) -> Next {
+        let place = {
+            let mut files = lock(&self.files);
+            files.note_lost();
+            files.locate(wanted.first).map(|segment| Place {
+                id: segment.id,
+                rewrites: segment.rewrites,
+                numbers: segment.numbers,
+                length: segment.length,
+                removed: segment.removed,
+                file: segment.file.clone(),
+                path: directory::path_of(files.directory(), segment.id),
+            })
+        };
+        // They were all passed over before.
+        let Some(place) = place else { return self.lose(wanted) };
+        if place.numbers.first > wanted.first {
+            let end = place.numbers.first.min(wanted.end);
+            return self.lose(Numbers { end, ..wanted });
+        }
+        match reader.read(&place, wanted) {
+            Ok(found) => {
+                if reader.recovered() > 0 {
+                    self.is_unreadable.store(false, Ordering::Relaxed);
+                    self.recovered();
+                }
+                match found {
+                    Found::Events(events, numbers) => Next::Events(events, numbers),
+                    Found::Damaged(numbers, error) => self.damaged(&place, numbers, error),
+                    Found::Removed(numbers) => self.removed(&place, numbers),
+                }
+            }
+            Err(error) => self.unreadable(reader, &place, wanted, error),
         }
     }
 
-    /// Reads what lies at a position, or next behind it. Calls `caught_up` where that is nothing,
-    /// before anything else is appended.
-    pub(crate) fn read(
+    fn unreadable(
         &self,
         reader: &mut Reader,
-        position: Position,
-        caught_up: impl FnOnce(),
+        place: &Place,
+        wanted: Numbers,
+        error: io::Error,
     ) -> Next {
-        let (start, limit, path) = {
-            let files = lock(&self.files);
-            let Some((start, limit)) = files.reach(position) else {
-                caught_up();
-                return Next::CaughtUp;
-            };
-            (start, limit, path_of(files.directory(), start.segment))
-        };
-        let found = reader.read(start, limit, &path);
-        reader.failures = if found.is_ok() { 0 } else { reader.failures + 1 };
-        match found {
-            Ok(Found::Events(events, end)) => {
-                let mark = Mark { start, end, events: events.len() as u64 };
-                Next::Events(events, mark)
-            }
-            Ok(Found::Damaged { end, events }) => self.damaged(Mark { start, end, events }, None),
-            Err(error) if reader.failures < READ_FAILURES_MAX => {
-                reader.open = None;
-                self.complain("cannot be read; it is tried again", &error);
-                Next::Unreadable
-            }
-            Err(error) => {
-                // What cannot be read cannot hold up what comes behind it for ever.
-                let end = Position { offset: limit, ..start };
-                self.damaged(Mark { start, end, events: 1 }, Some(&error))
-            }
+        if reader.gives_up(&error) {
+            reader.failed();
+            reader.recovered();
+            let end = place.numbers.end.min(wanted.end);
+            return self.damaged(place, Numbers { end, ..wanted }, Some(error));
         }
+        if error.kind() == io::ErrorKind::NotFound && lock(&self.files).is_removed(place.id) {
+            // It is found as such with the next look.
+            return Next::Unreadable(Duration::ZERO);
+        }
+        self.is_unreadable.store(true, Ordering::Relaxed);
+        self.failed("read; qatime tries again until it can", &error);
+        Next::Unreadable(reader.failed())
     }
 
-    fn damaged(&self, mark: Mark, error: Option<&io::Error>) -> Next {
-        lock(&self.files).mark_damaged(mark.start.segment);
-        let reason = error.map_or_else(|| "its checksum is wrong".to_owned(), ToString::to_string);
+    fn damaged(&self, place: &Place, lost: Numbers, error: Option<io::Error>) -> Next {
+        lock(&self.files).mark_damaged(place.id);
+        let reason =
+            error.map_or_else(|| "a checksum is wrong".to_owned(), |error| error.to_string());
         tracing::error!(
             component = self.account.name(),
-            segment = mark.start.segment,
-            offset = mark.start.offset,
-            events = mark.events,
+            file = %place.path.display(),
+            events = lost.count(),
             reason,
-            "a record on disk cannot be read; it is passed over, and its file is set aside"
+            "events on disk cannot be read; they are passed over, and their file is set aside"
         );
-        self.account.count_rejected(Reason::SpoolDamaged, mark.events);
-        Next::Damaged(mark)
+        self.lose(lost)
     }
 
-    /// Everything before a position has come to its end; these are so many events.
-    pub(crate) fn acknowledge(&self, position: Position, events: u64) {
+    fn removed(&self, place: &Place, lost: Numbers) -> Next {
+        tracing::error!(
+            component = self.account.name(),
+            file = %place.path.display(),
+            events = lost.count(),
+            "somebody has removed a file of the spool; what was in it is lost"
+        );
+        self.lose(lost)
+    }
+
+    /// Rejects events that cannot be read any more.
+    fn lose(&self, lost: Numbers) -> Next {
+        self.account.count_rejected(Reason::SpoolDamaged, lost.count());
+        self.settle(&[lost]);
+        Next::Lost(lost)
+    }
+
+    /// These events have come to their end.
+    pub(crate) fn settle(&self, events: &[Numbers]) {
         let mut files = lock(&self.files);
-        let done = files.acknowledge(position);
-        self.bytes.store(files.bytes(), Ordering::Release);
-        self.account.cleared_from_disk(events);
+        let (new, mut done) = files.settle(events);
+        if files.bytes() * 2 > self.limits.bytes_max {
+            done = done.and(files.compact());
+        }
+        self.show(&files);
         drop(files);
+        self.account.cleared_from_disk(new);
         if let Err(error) = done {
-            self.complain("cannot be cleared; the next process delivers events again", &error);
+            self.remark("cleared; the next process delivers events again", &error);
         }
     }
 
-    /// Nobody delivers from here any more: leaves nothing behind but what was not acknowledged.
-    pub(crate) fn close(&self) {
+    /// Nobody delivers from here any more: leaves nothing behind but what is not settled. Events
+    /// whose files somebody has removed are lost, and are rejected.
+    pub(crate) fn finish(&self) {
+        let mut files = lock(&self.files);
+        let missing = files.missing();
         // The next start does the same.
-        let _later = lock(&self.files).close();
-    }
-
-    fn complain(&self, what: &str, error: &io::Error) {
-        if let Some(suppressed) = self.troubles.pass() {
+        let _later = files.close();
+        drop(files);
+        let lost: u64 = missing.iter().map(|range| range.count()).sum();
+        if lost > 0 {
             tracing::error!(
                 component = self.account.name(),
-                %error,
-                suppressed,
-                "the spool {what}"
+                events = lost,
+                "files of the spool were removed; what was in them is lost"
             );
+            self.account.count_rejected(Reason::SpoolDamaged, lost);
+            self.settle(&missing);
         }
     }
-}
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// What a reader has found.
-enum Found {
-    Damaged { end: Position, events: u64 },
-    Events(Selection, Position),
-}
-
-impl Reader {
-    fn read(&mut self, start: Position, limit: u64, path: &Path) -> io::Result<Found> {
-        if self.open.as_ref().is_none_or(|(number, _)| *number != start.segment) {
-            self.open = Some((start.segment, File::open(path)?));
+    /// Says, though not too often, what the disk does not do.
+    fn remark(&self, what: &str, error: &io::Error) {
+        if let Some(suppressed) = self.troubles.pass() {
+            let component = self.account.name();
+            tracing::error!(component, %error, suppressed, "the spool cannot be {what}");
         }
-        let Self { open: Some((_, file)), payload, .. } = self else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        let head = segment::head_at(file, start.offset, limit)?;
-        let sound = |head: &Head| start.offset + head.record_bytes() <= limit;
-        let Some(head) = head.filter(sound) else {
-            let next = segment::next_head(file, start.offset + 1, limit)?.unwrap_or(limit);
-            return Ok(Found::Damaged { end: Position { offset: next, ..start }, events: 1 });
-        };
-        let end = Position { offset: start.offset + head.record_bytes(), ..start };
-        let whole = segment::payload(file, start.offset, head, payload)?;
-        Ok(match packed::unpack(payload) {
-            Ok(batch) if whole => Found::Events(Selection::all(Arc::new(batch)), end),
-            _ => Found::Damaged { end, events: u64::from(head.events) },
-        })
+    }
+
+    /// The spool is of no use until it is [recovered](Self::recovered).
+    fn failed(&self, what: &str, error: &io::Error) {
+        let (component, reason) = (self.account.name(), reason_of(error));
+        if self.account.spool_failed(reason, format!("the spool cannot be {what}: {error}")) {
+            tracing::error!(component, reason, %error, "the spool cannot be {what}");
+        }
+    }
+
+    fn recovered(&self) {
+        let is_usable = !self.refuses() && !self.is_unreadable.load(Ordering::Relaxed);
+        if is_usable && self.account.spool_recovered() {
+            tracing::info!(component = self.account.name(), "the spool can be used again");
+        }
     }
 }
 

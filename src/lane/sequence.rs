@@ -1,0 +1,201 @@
+//! The order of memory and disk: which batches of a lane wait, in what order, and where each is.
+//!
+//! Batches wait in the order in which they came, whatever the disk does. As a rule the first ones
+//! wait in memory (and on disk as well), and those behind them on disk only. Where the disk refuses
+//! a batch, that waits in memory behind those on disk; what the disk takes later waits behind that.
+//! Nobody changes the order but the functions here. They touch no file and lock nothing.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::queue::{Depth, QueueLimits};
+use super::spool::Numbers;
+use crate::event::Selection;
+
+/// A batch that waits in memory.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) events: Selection,
+    pub(super) since: Instant,
+    /// Its events on disk, where it is there as well.
+    pub(super) numbers: Option<Numbers>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Memory(Waiting),
+    /// These events are on disk only.
+    Disk(Numbers),
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Ahead {
+    /// It was taken.
+    Batch(Waiting),
+    Nothing,
+    /// These events are to be read, and [passed](Sequence::pass) then.
+    OnDisk(Numbers),
+}
+
+/// The batches that wait.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub(super) limits: QueueLimits,
+    /// None of those on disk is empty, and no two of them that stand together touch.
+    pieces: VecDeque<Piece>,
+    /// What is in memory.
+    depth: Depth,
+    /// How many batches are in memory.
+    in_memory: usize,
+}
+
+impl Sequence {
+    /// What an earlier process has left on disk comes first.
+    pub(super) fn new(limits: QueueLimits, left: Vec<Numbers>) -> Self {
+        let pieces = left.into_iter().filter(|range| !range.is_empty()).map(Piece::Disk).collect();
+        Self { limits, pieces, depth: Depth::default(), in_memory: 0 }
+    }
+
+    /// What is in memory.
+    pub(super) fn depth(&self) -> Depth {
+        self.depth
+    }
+
+    /// Whether memory is to take no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
+    }
+
+    /// Whether at least half of the room in memory is free.
+    pub(super) fn is_half_free(&self) -> bool {
+        self.depth.events * 2 <= self.limits.events_max
+            && self.depth.bytes * 2 <= self.limits.bytes_max
+    }
+
+    /// Whether any batch is in memory.
+    pub(super) fn is_in_memory(&self) -> bool {
+        self.in_memory > 0
+    }
+
+    /// Whether any batch is in memory and not on disk.
+    pub(super) fn has_unspooled(&self) -> bool {
+        let unspooled =
+            |piece: &Piece| matches!(piece, Piece::Memory(batch) if batch.numbers.is_none());
+        self.in_memory > 0 && self.pieces.iter().any(unspooled)
+    }
+
+    /// How long the first batch in memory has waited.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        match self.pieces.front()? {
+            Piece::Memory(batch) => Some(batch.since),
+            Piece::Disk(_) => None,
+        }
+    }
+
+    /// Adds a batch that is in memory only.
+    pub(super) fn push(&mut self, events: Selection) {
+        self.remember(&events);
+        let since = Instant::now();
+        self.pieces.push_back(Piece::Memory(Waiting { events, since, numbers: None }));
+    }
+
+    /// Adds a batch that is on disk. It stays in memory as well, where there is room, and all
+    /// before it are there too.
+    pub(super) fn push_spooled(&mut self, events: Selection, numbers: Numbers) {
+        if let Some(Piece::Disk(last)) = self.pieces.back_mut() {
+            if last.end == numbers.first {
+                last.end = numbers.end;
+            } else {
+                self.pieces.push_back(Piece::Disk(numbers));
+            }
+        } else if self.is_full() {
+            self.pieces.push_back(Piece::Disk(numbers));
+        } else {
+            self.remember(&events);
+            let since = Instant::now();
+            self.pieces.push_back(Piece::Memory(Waiting { events, since, numbers: Some(numbers) }));
+        }
+    }
+
+    /// Takes the next batch out of memory, or says which events are to be read.
+    pub(super) fn next(&mut self) -> Ahead {
+        match self.pieces.pop_front() {
+            Some(Piece::Memory(batch)) => {
+                self.forget(&batch.events);
+                Ahead::Batch(batch)
+            }
+            Some(Piece::Disk(numbers)) => {
+                self.pieces.push_front(Piece::Disk(numbers));
+                Ahead::OnDisk(numbers)
+            }
+            None => Ahead::Nothing,
+        }
+    }
+
+    /// The events before `end`, of those that [`Self::next`] has given as on disk, were taken.
+    pub(super) fn pass(&mut self, end: u64) {
+        if let Some(Piece::Disk(first)) = self.pieces.front_mut() {
+            first.first = first.first.max(end);
+            if first.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+    }
+
+    /// Leaves the first events that are on disk only where they are: what is behind comes next.
+    pub(super) fn leave_disk(&mut self) {
+        while matches!(self.pieces.front(), Some(Piece::Disk(_))) {
+            self.pieces.pop_front();
+        }
+    }
+
+    /// Puts a batch back that was taken: it is the next one again.
+    pub(super) fn put_back(&mut self, batch: Waiting) {
+        self.remember(&batch.events);
+        self.pieces.push_front(Piece::Memory(batch));
+    }
+
+    /// Puts events back that were taken, and are on disk: they come next, in their order.
+    pub(super) fn rewind(&mut self, events: &[Numbers]) {
+        for numbers in events.iter().rev().filter(|numbers| !numbers.is_empty()) {
+            match self.pieces.front_mut() {
+                Some(Piece::Disk(first)) if first.first == numbers.end => {
+                    first.first = numbers.first;
+                }
+                _ => self.pieces.push_front(Piece::Disk(*numbers)),
+            }
+        }
+    }
+
+    /// Takes everything out of memory: how many events there were that are not on disk. What is on
+    /// disk stays there.
+    pub(super) fn abandon_memory(&mut self) -> u64 {
+        let in_memory = self.pieces.iter().map(|piece| match piece {
+            Piece::Memory(batch) if batch.numbers.is_none() => batch.events.len() as u64,
+            Piece::Memory(_) | Piece::Disk(_) => 0,
+        });
+        let lost = in_memory.sum();
+        self.pieces.clear();
+        self.depth = Depth::default();
+        self.in_memory = 0;
+        lost
+    }
+
+    fn remember(&mut self, events: &Selection) {
+        self.depth.events += events.len();
+        self.depth.bytes += events.memory_bytes();
+        self.in_memory += 1;
+    }
+
+    fn forget(&mut self, events: &Selection) {
+        self.depth.events -= events.len();
+        self.depth.bytes -= events.memory_bytes();
+        self.in_memory -= 1;
+    }
+}
+
+/// How long ago something was.
+pub(super) fn age(since: Option<Instant>) -> Option<Duration> {
+    since.map(|since| since.elapsed())
+}

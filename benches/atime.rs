@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use qatime::component::SinkContext;
 use qatime::event::{Batch, Operation, Record, Selection, Timestamp};
 use qatime::sinks::atime::{Atime, Config};
-use qatime::sinks::{DeliverError, Sink};
+use qatime::sinks::{DeliverError, Settle, Sink};
 use qatime::telemetry::{Ledger, SinkAccount, SinkReport};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, Timespec, Timestamps, UTIME_OMIT, openat,
@@ -195,8 +195,8 @@ impl Running {
         self.accept(batches)?;
         let Self { runtime, sink, .. } = self;
         runtime.block_on(async {
-            while sink.watch().status().pending_files > 0 {
-                sink.flush().await?;
+            while sink.status().pending_files > 0 {
+                let _ = sink.settle(Settle::WhatIsDue).await?;
                 tokio::time::sleep(Duration::from_micros(500)).await;
             }
             Ok::<_, DeliverError>(())

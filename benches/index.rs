@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
-use qatime::sinks::Sink;
 use qatime::sinks::redis::Config;
+use qatime::sinks::{Settle, Sink};
 use qatime::telemetry::Ledger;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
@@ -172,7 +172,7 @@ fn sink(server: &Server, more: &str) -> Box<dyn Sink> {
     let config: Config = toml::from_str(&text).expect("the configuration is valid");
     let account = Ledger::default().open_sink("index");
     let context = SinkContext { name: "index".to_owned(), account };
-    config.build(context).expect("a sink")
+    config.build(context).expect("a sink").sink
 }
 
 /// Sends everything, and measures it.
@@ -187,7 +187,7 @@ fn drive(server: &Server, more: &str, load: &[Selection]) -> Figure {
         for events in load {
             sink.deliver(events).await.expect("the server takes it");
         }
-        sink.flush().await.expect("the server takes it");
+        let _ = sink.settle(Settle::WhatIsDue).await.expect("the server takes it");
     });
     let took = began.elapsed().as_secs_f64();
     let events: usize = load.iter().map(Selection::len).sum();

@@ -22,7 +22,7 @@ use qatime::decoders::{self, Decoder, Outcome, Times};
 use qatime::event::{Batch, OperationSet, Selection, Timestamp};
 use qatime::framing::{Framer, Limits};
 use qatime::generator::{Config, Generator, Profile};
-use qatime::sinks::redis;
+use qatime::sinks::{Settle, redis};
 use qatime::telemetry::Ledger;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
@@ -188,7 +188,7 @@ fn through_the_sink(server: &Server, load: &Load) -> Figure {
     let config: redis::Config = toml::from_str(&table(server)).expect("a valid configuration");
     let account = Ledger::default().open_sink("bench");
     let context = SinkContext { name: "bench".into(), account };
-    let mut sink = config.build(context).expect("a sink that needs no file");
+    let mut sink = config.build(context).expect("a sink that needs no file").sink;
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {
         sink.connect().await.expect("a server");
@@ -196,7 +196,7 @@ fn through_the_sink(server: &Server, load: &Load) -> Figure {
         for selection in &load.selections {
             sink.deliver(selection).await.expect("a server that answers");
         }
-        sink.flush().await.expect("a server that answers");
+        let _ = sink.settle(Settle::WhatIsDue).await.expect("a server that answers");
         let (seconds, cpu) = (started.elapsed().as_secs_f64(), thread_cpu_nanos() - cpu);
         let events = load.events as f64;
         Figure { per_second: events / seconds, cpu_nanos: cpu / events }

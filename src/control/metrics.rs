@@ -11,12 +11,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::status::{
-    AtimeStatus, ConnectionsStatus, FilterStatus, QueueStatus, SinkStatus, SourceStatus,
-    SpoolStatus, Status,
-};
+use super::gauges::GaugesStatus;
+use super::status::{FilterStatus, QueueStatus, SinkStatus, SourceStatus, SpoolStatus, Status};
 use crate::event::{Reason, Timestamp};
-use crate::telemetry::FaultKind;
+use crate::telemetry::{FaultKind, GaugeName, GaugeReport, GaugeValue};
 
 /// What [`text()`] gives, as HTTP names it.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -222,19 +220,7 @@ impl Page<'_> {
         let failures = failures.flat_map(|source| by_reason(of_source(source), &source.failures));
         let help = "Attempts of a source that failed and were made again, by reason";
         self.counter("qatime_source_failures", help, failures)?;
-        let connected = |value: fn(&ConnectionsStatus) -> u64| {
-            let some = move |source: &'_ SourceStatus| source.connections.as_ref().map(value);
-            let some = move |source| Some((of_source(source), some(source)?));
-            sources.iter().filter_map(some)
-        };
-        let open = connected(|connections| connections.open);
-        self.gauge("qatime_connections_open", "Connections that are open", None, open)?;
-        let refused = connected(|connections| connections.refused);
-        let help = "Connections that were refused, because connections_max were open";
-        self.counter("qatime_connections_refused", help, refused)?;
-        let dropped = connected(|connections| connections.datagrams_dropped);
-        let help = "Datagrams that the system dropped because a buffer was full; not in the ledger";
-        self.counter("qatime_datagrams_dropped", help, dropped)
+        self.parts(sources.iter().map(|source| (of_source(source), &source.gauges)))
     }
 
     fn filters(&mut self, filters: &[FilterStatus]) -> Result<(), Error> {
@@ -337,23 +323,40 @@ impl Page<'_> {
         let help = "Attempts of a sink that failed and were made again, by reason";
         self.counter("qatime_sink_failures", help, failures)?;
         self.queues(sinks)?;
-        let atime = |value: fn(&AtimeStatus) -> usize| {
-            let some = move |sink: &'_ SinkStatus| sink.atime.as_ref().map(value);
-            let some = move |sink| Some((of_sink(sink), some(sink)?));
-            sinks.iter().filter_map(some)
-        };
-        let help = "Files whose access time is to be set";
-        self.gauge("qatime_atime_pending_files", help, None, atime(|atime| atime.pending_files))?;
-        let help = "Files whose access time a thread is setting";
-        self.gauge(
-            "qatime_atime_in_flight_files",
-            help,
-            None,
-            atime(|atime| atime.in_flight_files),
-        )?;
-        let help = "Whether updates are refused for a reason that calls for the operator";
-        let degraded = atime(|atime| usize::from(atime.degraded.is_some()));
-        self.gauge("qatime_atime_degraded", help, None, degraded)
+        self.parts(sinks.iter().map(|sink| (of_sink(sink), &sink.gauges)))
+    }
+
+    /// What parts show of themselves: each metric once, with a sample for each part that has it.
+    fn parts<'s>(
+        &mut self,
+        parts: impl Iterator<Item = (Labels<'s>, &'s GaugesStatus)>,
+    ) -> Result<(), Error> {
+        let mut metrics: Vec<(GaugeName, Vec<(Labels<'s>, GaugeValue)>)> = Vec::new();
+        for (labels, gauges) in parts {
+            for GaugeReport { name, value } in gauges.reports() {
+                let sample = (labels.clone(), *value);
+                match metrics.iter_mut().find(|(known, _)| known.metric == name.metric) {
+                    Some((_, samples)) => samples.push(sample),
+                    None => metrics.push((*name, vec![sample])),
+                }
+            }
+        }
+        for (GaugeName { metric, help, .. }, samples) in metrics {
+            let is_total = matches!(samples[..], [(_, GaugeValue::Total(_)), ..]);
+            let samples = samples.into_iter().map(|(labels, value)| {
+                let number = match value {
+                    GaugeValue::Level(number) | GaugeValue::Total(number) => number,
+                    GaugeValue::Trouble { reason, .. } => u64::from(reason.is_some()),
+                };
+                (labels, number)
+            });
+            if is_total {
+                self.counter(metric, help, samples)?;
+            } else {
+                self.gauge(metric, help, None, samples)?;
+            }
+        }
+        Ok(())
     }
 
     fn queues(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {

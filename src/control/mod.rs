@@ -7,6 +7,7 @@
 mod client;
 mod command;
 mod configuration;
+mod gauges;
 mod metrics;
 mod pages;
 mod server;
@@ -17,6 +18,7 @@ pub use client::{Answer, AskError, Target, TargetError};
 pub use command::{Command, Commander, Commands, Reloaded, commands};
 pub use configuration::{ConfigurationReport, ConfigurationState, Digest, Refusal, ReloadCounts};
 
+pub use gauges::GaugesStatus;
 pub use server::Admin;
 pub use status::Status;
 pub use watch::watch_file;

@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigurationReport, Refusal, ReloadCounts};
-use crate::event::{Reason, Timestamp};
+use super::{ConfigurationReport, GaugesStatus, Refusal, ReloadCounts};
+use crate::event::Timestamp;
 use crate::pipeline::{LaneReport, Phase, PipelineReport};
-use crate::telemetry::{Counts, FilterReport, OutageReport, SinkReport, SourceReport};
+use crate::telemetry::{
+    Counts, FilterReport, GaugeReport, GaugeValue, OutageReport, SinkReport, SourceReport,
+};
 
 /// A daemon at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -96,20 +98,9 @@ pub struct SourceStatus {
     pub outage: Option<OutageStatus>,
     /// Attempts that failed and were made again, by reason.
     pub failures: BTreeMap<String, u64>,
-    /// Its connections; null for sources that have none.
-    pub connections: Option<ConnectionsStatus>,
-}
-
-/// The connections of a source.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ConnectionsStatus {
-    /// Open now.
-    pub open: u64,
-    /// Refused so far, because `connections_max` were open.
-    pub refused: u64,
-    /// Datagrams that the system dropped so far. They are not in the ledger.
-    pub datagrams_dropped: u64,
+    /// What it shows of itself, such as its `connections`.
+    #[serde(flatten)]
+    pub gauges: GaugesStatus,
 }
 
 /// A rule.
@@ -184,8 +175,9 @@ pub struct SinkStatus {
     pub failures: BTreeMap<String, u64>,
     /// Its queue; null for a sink that the running generation does not have.
     pub queue: Option<QueueStatus>,
-    /// The gauges of an atime sink.
-    pub atime: Option<AtimeStatus>,
+    /// What it shows of itself, such as the files that an `atime` sink has pending.
+    #[serde(flatten)]
+    pub gauges: GaugesStatus,
 }
 
 /// Why a sink cannot deliver, or a source takes nothing in.
@@ -228,18 +220,6 @@ pub struct SpoolStatus {
     pub bytes: u64,
 }
 
-/// The gauges of an atime sink.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct AtimeStatus {
-    /// Files that have an update waiting or in flight.
-    pub pending_files: usize,
-    /// Files whose update a thread is making.
-    pub in_flight_files: usize,
-    /// Why the last update was refused, where that calls for the operator.
-    pub degraded: Option<String>,
-}
-
 impl Status {
     /// The status of this process, which has been running for `uptime`.
     #[must_use]
@@ -277,9 +257,11 @@ impl Status {
             Phase::Running => {}
             Phase::Starting => self.reasons.push("it is starting".to_owned()),
         }
-        for SourceStatus { name, outage, .. } in &self.sources {
-            let remark = |outage: &OutageStatus| outage.remark(&format!("source {name}"));
+        for SourceStatus { name, outage, gauges, .. } in &self.sources {
+            let component = format!("source {name}");
+            let remark = |outage: &OutageStatus| outage.remark(&component);
             self.remarks.extend(outage.as_ref().map(remark));
+            self.remarks.extend(troubles(&component, gauges));
         }
         for sink in &self.sinks {
             let name = &sink.name;
@@ -288,17 +270,13 @@ impl Status {
                     "the sink {name} is stalled: its queue is full, and what comes for it is lost"
                 ));
             }
-            let remark = |outage: &OutageStatus| outage.remark(&format!("sink {name}"));
+            let component = format!("sink {name}");
+            let remark = |outage: &OutageStatus| outage.remark(&component);
             self.remarks.extend(sink.outage.as_ref().map(remark));
             let remark =
                 |outage: &OutageStatus| outage.remark(&format!("spool of the sink {name}"));
             self.remarks.extend(sink.spool_outage.as_ref().map(remark));
-            if let Some(degraded) = sink.atime.as_ref().and_then(|atime| atime.degraded.as_ref()) {
-                let meaning = Reason::ALL.iter().find(|reason| reason.as_str() == degraded);
-                let meaning = meaning.map_or("", |reason| reason.meaning());
-                let text = format!("the sink {name} is refused its updates: {degraded}: {meaning}");
-                self.remarks.push(text.trim_end_matches(['.', ' ', ':']).to_owned());
-            }
+            self.remarks.extend(troubles(&component, &sink.gauges));
         }
         self.remarks.extend(self.configuration.remark());
         self.ready = self.reasons.is_empty();
@@ -371,6 +349,16 @@ impl ConfigurationStatus {
     }
 }
 
+/// A remark for each trouble that a part shows.
+fn troubles(component: &str, gauges: &GaugesStatus) -> Vec<String> {
+    let remark = |report: &GaugeReport| {
+        let GaugeValue::Trouble { reason: Some(reason), says } = report.value else { return None };
+        let text = format!("the {component} {says}: {reason}: {}", reason.meaning());
+        Some(text.trim_end_matches(['.', ' ', ':']).to_owned())
+    };
+    gauges.reports().iter().filter_map(remark).collect()
+}
+
 /// A component's name without its shelf.
 fn short(name: &str) -> String {
     name.split_once('.').map_or(name, |(_, name)| name).to_owned()
@@ -385,7 +373,7 @@ fn narrow(in_flight: i128) -> i64 {
 }
 
 fn source(report: &SourceReport, pipeline: &PipelineReport) -> SourceStatus {
-    let connections = pipeline.connections.iter().find(|other| other.name == report.name);
+    let shown = pipeline.sources.iter().find(|other| other.name == report.name);
     SourceStatus {
         name: short(&report.name),
         received: report.received,
@@ -398,11 +386,7 @@ fn source(report: &SourceReport, pipeline: &PipelineReport) -> SourceStatus {
         in_flight: narrow(report.in_flight),
         outage: report.outage.as_ref().map(OutageStatus::new),
         failures: by_kind(&report.failures),
-        connections: connections.map(|connections| ConnectionsStatus {
-            open: connections.open,
-            refused: connections.refused,
-            datagrams_dropped: connections.datagrams_dropped,
-        }),
+        gauges: GaugesStatus::new(shown.map(|shown| shown.gauges.clone()).unwrap_or_default()),
     }
 }
 
@@ -424,7 +408,7 @@ fn filter(report: &FilterReport) -> FilterStatus {
 
 fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
     let lane = pipeline.lanes.iter().find(|lane| lane.name == report.name);
-    let atime = lane.and_then(|lane| lane.atime);
+    let gauges = lane.map(|lane| lane.gauges.clone()).unwrap_or_default();
     SinkStatus {
         name: short(&report.name),
         routed: report.routed,
@@ -441,11 +425,7 @@ fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
         outage: report.outage.as_ref().map(OutageStatus::new),
         failures: by_kind(&report.failures),
         queue: lane.map(queue),
-        atime: atime.map(|atime| AtimeStatus {
-            pending_files: atime.pending_files,
-            in_flight_files: atime.in_flight_files,
-            degraded: atime.degraded.map(|reason| reason.to_string()),
-        }),
+        gauges: GaugesStatus::new(gauges),
     }
 }
 

@@ -9,7 +9,7 @@ use super::sources::{BuiltSources, Sources};
 use crate::component::BuildError;
 use crate::config::{Configuration, Diagnosis};
 use crate::pipeline::{Blueprint, Groundwork, Next, SpoolPlan, Successor};
-use crate::sources::Source;
+use crate::sources::BuiltSource;
 
 /// A checked configuration that is to run, its plugins, and where events come from.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ enum Inputs {
     /// From the sources of the configuration.
     Configured,
     /// From these alone. What was routed does not wait on disk then: the spool is the daemon's.
-    Instead(Vec<(String, Box<dyn Source>)>),
+    Instead(Vec<(String, BuiltSource)>),
 }
 
 impl std::fmt::Debug for Inputs {
@@ -56,7 +56,7 @@ impl Plan {
 
     /// With these sources instead of those of the configuration, and without its spool.
     #[must_use]
-    pub fn with_sources(mut self, sources: Vec<(String, Box<dyn Source>)>) -> Self {
+    pub fn with_sources(mut self, sources: Vec<(String, BuiltSource)>) -> Self {
         self.inputs = Inputs::Instead(sources);
         self
     }

@@ -8,16 +8,16 @@ use super::routing::Routing;
 use crate::component::{BuildError, SinkContext};
 use crate::decoders::Decoder;
 use crate::lane::spool::{self, Spool, SpoolError};
-use crate::sinks::{QueueConfig, Sink};
-use crate::sources::Source;
+use crate::sinks::{BuiltSink, QueueConfig};
+use crate::sources::BuiltSource;
 
 /// What builds a sink.
-pub type BuildSink = Box<dyn FnOnce(SinkContext) -> Result<Box<dyn Sink>, BuildError> + Send>;
+pub type BuildSink = Box<dyn FnOnce(SinkContext) -> Result<BuiltSink, BuildError> + Send>;
 
 /// What becomes of a source.
 pub enum Next {
     /// This one begins. One that runs under its name ends, or takes in nothing new.
-    Begin(Box<dyn Source>),
+    Begin(BuiltSource),
     /// The one that runs under its name goes on.
     Keep,
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::lanes::{Lane, Order, Orders, Turn};
 use crate::event::{Reason, Selection};
 use crate::lane::Consumer;
-use crate::sinks::{DeliverError, Sink};
+use crate::sinks::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink};
 use crate::telemetry::SinkAccount;
 
 /// The first wait after a failure; each further one in a row is twice as long.
@@ -30,6 +30,7 @@ const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 /// A sink, and what brings its events to it.
 pub(super) struct Delivery {
     sink: Box<dyn Sink>,
+    pace: Pace,
     turn: Turn,
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
@@ -51,9 +52,11 @@ pub(super) struct Delivery {
 struct GivenUp;
 
 impl Delivery {
-    pub(super) fn new(lane: &Lane, sink: Box<dyn Sink>, reopen: watch::Receiver<u64>) -> Self {
+    pub(super) fn new(lane: &Lane, built: BuiltSink, reopen: watch::Receiver<u64>) -> Self {
+        let BuiltSink { sink, pace, gauges: _ } = built;
         Self {
             sink,
+            pace,
             turn: Arc::clone(&lane.turn),
             account: Arc::clone(&lane.account),
             reopen,
@@ -83,7 +86,7 @@ impl Delivery {
             Err(GivenUp) => Err(GivenUp),
         };
         match closed {
-            Ok(()) => self.finish(&mut consumer),
+            Ok(_) => self.finish(&mut consumer),
             Err(GivenUp) => self.abandon(&mut consumer),
         }
     }
@@ -93,7 +96,7 @@ impl Delivery {
         if let Err(GivenUp) = self.insist(Step::Connect).await {
             return self.leave();
         }
-        let interval = self.sink.flush_interval();
+        let interval = self.pace.flush;
         let mut flushed = Instant::now();
         let mut holds_back = false;
         loop {
@@ -101,7 +104,7 @@ impl Delivery {
             let step = tokio::select! {
                 biased;
                 () = self.orders.hand_over() => return Ok(()),
-                Ok(()) = self.reopen.changed() => self.insist(Step::Reopen).await,
+                Ok(()) = self.reopen.changed() => self.insist(Step::Reopen).await.map(drop),
                 popped = tokio::time::timeout(patience, consumer.pop()) => match popped {
                     Ok(Some(events)) => {
                         if let ControlFlow::Break(left) = self.deliver(events, consumer).await {
@@ -142,16 +145,14 @@ impl Delivery {
     /// Lets the sink write out what it holds back, and acknowledges its events where somebody
     /// waits for that, and has waited for long enough.
     async fn flush(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
-        let interval = self.sink.settle_interval().min(SETTLE_INTERVAL_MAX);
+        let interval = self.pace.settle.min(SETTLE_INTERVAL_MAX);
         let is_due = consumer.unsettled_for().is_some_and(|waited| waited >= interval);
         if !is_due || Instant::now() < self.settle_after {
-            return self.insist(Step::Flush).await;
+            return self.insist(Step::Settle(Settle::WhatIsDue)).await.map(drop);
         }
-        self.insist(Step::Settle).await?;
-        if self.sink.is_behind() {
-            self.settle_after = Instant::now() + SETTLE_PAUSE;
-        } else {
-            consumer.settled(&[]);
+        match self.insist(Step::Settle(Settle::Everything)).await? {
+            Settled::Everything => consumer.settled(&[]),
+            Settled::Partly => self.settle_after = Instant::now() + SETTLE_PAUSE,
         }
         Ok(())
     }
@@ -166,9 +167,19 @@ impl Delivery {
 
     /// Makes a step, again and again until it succeeds, or the orders say to give up. At the end
     /// of the grace period the process ends while it tries; the ledger has what was left.
-    async fn insist(&mut self, step: Step<'_>) -> Result<(), GivenUp> {
+    async fn insist(&mut self, step: Step<'_>) -> Result<Settled, GivenUp> {
         let mut step = Attempt { step, needs_connection: false };
-        while let Err(error) = step.attempt(self.sink.as_mut()).await {
+        let settled = loop {
+            let error = match step.attempt(self.sink.as_mut()).await {
+                Ok(settled) => break settled,
+                Err(DeliverError::Reject { reason, .. })
+                    if let Step::Deliver(events) = step.step =>
+                {
+                    self.account.count_rejected(reason, events.len() as u64);
+                    break Settled::Everything;
+                }
+                Err(error) => error,
+            };
             let mut wait = self.failed(&error);
             step.needs_connection |= matches!(error, DeliverError::Disconnected { .. });
             match self.patience_left(step.step) {
@@ -181,12 +192,12 @@ impl Delivery {
                 () = self.orders.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
-        }
+        };
         let failures = std::mem::take(&mut self.failures);
         if self.account.recovered() {
             tracing::info!(component = self.account.name(), failures, "delivers again");
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// Notes a failure, and says how long to wait before the next attempt. The log has it once,
@@ -194,7 +205,7 @@ impl Delivery {
     fn failed(&mut self, error: &DeliverError) -> Duration {
         self.account.retried();
         let wished = match error {
-            DeliverError::Disconnected { .. } => None,
+            DeliverError::Disconnected { .. } | DeliverError::Reject { .. } => None,
             DeliverError::Retry { after, .. } => *after,
         };
         let wait = wished.unwrap_or_else(|| {
@@ -272,9 +283,8 @@ enum Step<'a> {
     Close,
     Connect,
     Deliver(&'a Selection),
-    Flush,
     Reopen,
-    Settle,
+    Settle(Settle),
 }
 
 /// A step, and whether the sink has to be connected before.
@@ -284,18 +294,18 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn attempt(&mut self, sink: &mut dyn Sink) -> Result<(), DeliverError> {
+    async fn attempt(&mut self, sink: &mut dyn Sink) -> Result<Settled, DeliverError> {
         if self.needs_connection {
             sink.connect().await?;
             self.needs_connection = false;
         }
         match self.step {
-            Step::Close => sink.close().await,
-            Step::Connect => sink.connect().await,
-            Step::Deliver(events) => sink.deliver(events).await,
-            Step::Flush => sink.flush().await,
-            Step::Reopen => sink.reopen().await,
-            Step::Settle => sink.settle().await,
+            Step::Close => sink.close().await?,
+            Step::Connect => sink.connect().await?,
+            Step::Deliver(events) => sink.deliver(events).await?,
+            Step::Reopen => sink.reopen().await?,
+            Step::Settle(wanted) => return sink.settle(wanted).await,
         }
+        Ok(Settled::Everything)
     }
 }

@@ -90,7 +90,7 @@ impl Generation {
             let context = SinkContext { name, account };
             let mut lane = surroundings.lane(&context, limits)?;
             let sink = build(context)?;
-            lane.atime = sink.watch();
+            lane.gauges = sink.gauges.iter().cloned().collect();
             let delivery = Delivery::new(&lane, sink, surroundings.reopened.clone());
             let thread = delivery_thread(&lane)?;
             lanes.push(PreparedLane { lane, limits, wait_max, delivery, thread });

@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use super::monitor::LaneView;
 use crate::lane::spool::Store;
 use crate::lane::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
-use crate::sinks::atime;
-use crate::telemetry::SinkAccount;
+use crate::telemetry::{PartGauge, SinkAccount};
 
 /// What the delivery of a lane is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +41,8 @@ pub(super) struct Lane {
     /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
     pub(super) stalled: Arc<AtomicBool>,
     pub(super) turn: Turn,
-    /// The gauges of an atime sink.
-    pub(super) atime: Option<atime::Watch>,
+    /// What its sink shows of itself.
+    pub(super) gauges: Arc<[PartGauge]>,
     orders: Arc<watch::Sender<Order>>,
 }
 
@@ -62,7 +61,7 @@ impl Lane {
             account,
             stalled: Arc::default(),
             turn: Arc::new(Mutex::new(consumer)),
-            atime: None,
+            gauges: Arc::default(),
             orders: Arc::new(watch::Sender::new(Order::Deliver)),
         }
     }
@@ -83,7 +82,7 @@ impl Lane {
             account: Arc::clone(&self.account),
             stalled: Arc::clone(&self.stalled),
             turn: Arc::clone(&self.turn),
-            atime: self.atime.clone(),
+            gauges: Arc::clone(&self.gauges),
             orders: Arc::clone(&self.orders),
         }
     }
@@ -129,7 +128,8 @@ impl Lane {
     /// What can be seen of it from outside.
     pub(super) fn view(&self) -> LaneView {
         let (name, stalled) = (self.account.name().to_owned(), Arc::clone(&self.stalled));
-        LaneView { name, gauge: self.gauge.clone(), stalled, atime: self.atime.clone() }
+        let gauges = Arc::clone(&self.gauges);
+        LaneView { name, gauge: self.gauge.clone(), stalled, gauges }
     }
 }
 

@@ -24,7 +24,7 @@ mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Next, SpoolPlan};
 pub use halt::Halt;
-pub use monitor::{ConnectionsReport, LaneReport, LaneView, Monitor, Phase, PipelineReport, View};
+pub use monitor::{LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, View};
 pub use routing::{BEFORE_RULES, Fates, Filtering, Routed, Router, Routing, Step};
 pub use running::{Groundwork, RunningPipeline, Successor};
 pub use stopping::Stopping;

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use crate::lane::spool::SpoolDepth;
 use crate::lane::{Depth, Gauge, QueueLimits};
-use crate::sinks::atime;
-use crate::sources::syslog::Connections;
-use crate::telemetry::{Ledger, LedgerReport};
+use crate::telemetry::{GaugeReport, Ledger, LedgerReport, PartGauge};
 
 /// What the daemon is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,9 +41,9 @@ pub struct View {
     pub ledger: Ledger,
     /// Each sink's lane.
     pub lanes: Vec<LaneView>,
-    /// The connections of each source that has such, with its component's name; the same name
-    /// stands for a source and those before it that still serve connections.
-    pub connections: Vec<(String, Arc<Connections>)>,
+    /// What each source shows of itself, with its component's name; the same name stands for a
+    /// source and those before it that still serve connections.
+    pub sources: Vec<(String, Vec<PartGauge>)>,
 }
 
 /// What can be seen of one lane.
@@ -57,8 +55,8 @@ pub struct LaneView {
     pub gauge: Gauge,
     /// Whether workers have given up waiting for room in its queue.
     pub stalled: Arc<AtomicBool>,
-    /// The gauges of an atime sink.
-    pub atime: Option<atime::Watch>,
+    /// What its sink shows of itself.
+    pub gauges: Arc<[PartGauge]>,
 }
 
 /// Watches a pipeline through all its generations. Clones show the same.
@@ -83,8 +81,8 @@ pub struct PipelineReport {
     pub ledger: LedgerReport,
     /// Each sink's lane.
     pub lanes: Vec<LaneReport>,
-    /// The connections of each source that has such.
-    pub connections: Vec<ConnectionsReport>,
+    /// What each source shows of itself, if anything.
+    pub sources: Vec<SourceGauges>,
 }
 
 /// A lane at one moment.
@@ -102,21 +100,17 @@ pub struct LaneReport {
     pub oldest_age: Option<Duration>,
     /// Whether its queue was full for `queue.wait_max`, and what comes for it is lost.
     pub stalled: bool,
-    /// The gauges of an atime sink.
-    pub atime: Option<atime::Status>,
+    /// What its sink shows of itself.
+    pub gauges: Vec<GaugeReport>,
 }
 
-/// The connections of one source at one moment.
+/// What one source shows of itself at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct ConnectionsReport {
+pub struct SourceGauges {
     /// `sources.<name>`.
     pub name: String,
-    /// Open now.
-    pub open: u64,
-    /// Refused so far, because `connections_max` were open.
-    pub refused: u64,
-    /// Datagrams that the system dropped so far, before the daemon saw them.
-    pub datagrams_dropped: u64,
+    /// Its gauges, those of predecessors included.
+    pub gauges: Vec<GaugeReport>,
 }
 
 impl Monitor {
@@ -152,7 +146,7 @@ impl Monitor {
             phase,
             generation,
             lanes: view.lanes.iter().map(LaneView::report).collect(),
-            connections: view.connections(),
+            sources: view.sources(),
             ledger: view.ledger.report(),
         }
     }
@@ -164,21 +158,20 @@ impl Monitor {
 }
 
 impl View {
-    /// The sum for each name: a source may have predecessors that still serve theirs.
-    fn connections(&self) -> Vec<ConnectionsReport> {
-        let mut sums: Vec<ConnectionsReport> = Vec::new();
-        for (name, connections) in &self.connections {
-            let known = sums.iter().position(|sum| sum.name == *name);
-            let place = known.unwrap_or_else(|| {
-                sums.push(ConnectionsReport { name: name.clone(), ..ConnectionsReport::default() });
-                sums.len() - 1
-            });
-            let sum = &mut sums[place];
-            sum.open += connections.open();
-            sum.refused += connections.refused();
-            sum.datagrams_dropped += connections.datagrams_dropped();
+    /// The sum for each name: a source may have predecessors that still serve connections.
+    fn sources(&self) -> Vec<SourceGauges> {
+        let mut names: Vec<&String> = Vec::new();
+        for (name, _) in &self.sources {
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
-        sums
+        let gauges = |name: &String| {
+            let of_it = self.sources.iter().filter(|(other, _)| other == name);
+            GaugeReport::sums(of_it.flat_map(|(_, gauges)| gauges).map(PartGauge::report))
+        };
+        let named = |name: &String| SourceGauges { name: name.clone(), gauges: gauges(name) };
+        names.into_iter().map(named).collect()
     }
 }
 
@@ -192,7 +185,7 @@ impl LaneView {
             oldest_age: self.gauge.oldest_age(),
             // Nobody says so when a sink has room again before the next event for it comes.
             stalled: self.stalled.load(Ordering::Relaxed) && !self.gauge.is_half_free(),
-            atime: self.atime.as_ref().map(atime::Watch::status),
+            gauges: self.gauges.iter().map(PartGauge::report).collect(),
         }
     }
 }
@@ -216,7 +209,7 @@ mod tests {
             name: "sinks.out".into(),
             gauge: producer.gauge(),
             stalled: Arc::clone(&stalled),
-            atime: None,
+            gauges: Arc::default(),
         };
         let monitor = Monitor::default();
         assert_eq!(monitor.report().phase, Phase::Starting);

@@ -173,7 +173,7 @@ impl RunningPipeline {
     #[must_use]
     pub fn view(&self) -> View {
         let lanes = self.lanes.iter().map(Lane::view).collect();
-        View { ledger: self.ledger.clone(), lanes, connections: self.sources.connections() }
+        View { ledger: self.ledger.clone(), lanes, sources: self.sources.gauges() }
     }
 
     /// Which configuration is at work: the first, the second, ...; 0 before the first.

@@ -1,7 +1,6 @@
 //! The sources at work. They outlive the generations of rules.
 
 use std::fmt;
-use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -9,9 +8,8 @@ use tokio::task::JoinSet;
 use super::blueprint::Next;
 use crate::component::{Intake, Switch};
 use crate::shutdown::{Trigger, shutdown};
-use crate::sources::syslog::Connections;
-use crate::sources::{Inherited, Source};
-use crate::telemetry::Ledger;
+use crate::sources::{BuiltSource, Inherited};
+use crate::telemetry::{Ledger, PartGauge};
 
 /// The sources at work, and those that take in nothing new but have not ended.
 #[derive(Default)]
@@ -30,14 +28,14 @@ struct Live {
     shares: bool,
     /// Gives what it leaves when it has ended.
     ended: oneshot::Receiver<Option<Inherited>>,
-    connections: Option<Arc<Connections>>,
+    gauges: Vec<PartGauge>,
 }
 
 /// A source that has a successor, and serves the connections it has.
 struct Retired {
     name: String,
     trigger: Trigger,
-    connections: Option<Arc<Connections>>,
+    gauges: Vec<PartGauge>,
 }
 
 impl fmt::Debug for RunningSources {
@@ -66,11 +64,14 @@ impl RunningSources {
                 (Next::Keep, None) => {
                     tracing::error!(source = name, "a source to keep is not there")
                 }
-                (Next::Begin(source), before) => {
+                (Next::Begin(built), before) => {
                     let predecessor = before.and_then(|live| self.replace(live));
-                    let intake =
-                        Intake::new(switch.clone(), ledger.open_source(&name), source.is_patient());
-                    self.start(name, source, intake, predecessor);
+                    let intake = Intake::new(
+                        switch.clone(),
+                        ledger.open_source(&name),
+                        built.source.is_patient(),
+                    );
+                    self.start(name, built, intake, predecessor);
                 }
             }
         }
@@ -86,8 +87,8 @@ impl RunningSources {
     fn replace(&mut self, live: Live) -> Option<oneshot::Receiver<Option<Inherited>>> {
         if live.shares {
             live.trigger.retire();
-            let Live { name, trigger, connections, .. } = live;
-            self.retired.push(Retired { name, trigger, connections });
+            let Live { name, trigger, gauges, .. } = live;
+            self.retired.push(Retired { name, trigger, gauges });
             return None;
         }
         live.trigger.stop();
@@ -97,14 +98,14 @@ impl RunningSources {
     fn start(
         &mut self,
         name: String,
-        source: Box<dyn Source>,
+        built: BuiltSource,
         intake: Intake,
         predecessor: Option<oneshot::Receiver<Option<Inherited>>>,
     ) {
         let (trigger, mut order) = shutdown();
         let (leaving, ended) = oneshot::channel();
+        let BuiltSource { source, gauges } = built;
         let shares = source.shares();
-        let connections = source.connections();
         self.tasks.spawn(async move {
             let inherited = match predecessor {
                 Some(predecessor) => tokio::select! {
@@ -118,7 +119,7 @@ impl RunningSources {
             // Nobody may wait for it.
             let _unwanted = leaving.send(left);
         });
-        self.live.push(Live { name, trigger, shares, ended, connections });
+        self.live.push(Live { name, trigger, shares, ended, gauges });
     }
 
     /// Orders all to stop.
@@ -144,15 +145,13 @@ impl RunningSources {
         self.tasks.detach_all();
     }
 
-    /// The connections of each source that has such, by the name of its component; those of
-    /// predecessors under the same name.
-    pub(super) fn connections(&self) -> Vec<(String, Arc<Connections>)> {
-        let live = self.live.iter().map(|live| (&live.name, &live.connections));
-        let retired = self.retired.iter().map(|retired| (&retired.name, &retired.connections));
-        let some = |(name, connections): (&String, &Option<Arc<Connections>>)| {
-            Some((format!("sources.{name}"), Arc::clone(connections.as_ref()?)))
-        };
-        live.chain(retired).filter_map(some).collect()
+    /// What each source shows of itself, by the name of its component; the same name stands for
+    /// predecessors that still serve connections.
+    pub(super) fn gauges(&self) -> Vec<(String, Vec<PartGauge>)> {
+        let live = self.live.iter().map(|live| (&live.name, &live.gauges));
+        let retired = self.retired.iter().map(|retired| (&retired.name, &retired.gauges));
+        let shown = live.chain(retired).filter(|(_, gauges)| !gauges.is_empty());
+        shown.map(|(name, gauges)| (format!("sources.{name}"), gauges.clone())).collect()
     }
 
     /// Returns when all have come to their end; at once where there are none. Cancel-safe.

@@ -17,8 +17,8 @@ use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Ticket, TicketEnd
 use crate::lane::spool;
 use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
-use crate::sinks::{DeliverError, QueueConfig, Sink};
-use crate::sources::{Inherited, Source};
+use crate::sinks::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink};
+use crate::sources::{BuiltSource, Inherited, Source};
 use crate::telemetry::{LedgerReport, SinkAccount};
 use crate::units;
 
@@ -115,36 +115,37 @@ impl Sink for Moody {
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<(), DeliverError> {
-        if let Some(kept) = self.kept.as_mut().filter(|_| !self.hangs.load(Ordering::Relaxed)) {
+    async fn settle(&mut self, wanted: Settle) -> Result<Settled, DeliverError> {
+        let may = wanted == Settle::Everything && !self.hangs.load(Ordering::Relaxed);
+        if let Some(kept) = self.kept.as_mut().filter(|_| may) {
             self.account.delivered(std::mem::take(kept));
         }
-        Ok(())
-    }
-
-    fn is_behind(&self) -> bool {
-        self.kept.is_some_and(|kept| kept > 0)
+        let is_behind = self.kept.is_some_and(|kept| kept > 0);
+        Ok(if is_behind { Settled::Partly } else { Settled::Everything })
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
         while self.kept.is_some() && self.hangs.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        self.settle().await
+        let settled = self.settle(Settle::Everything).await?;
+        assert_eq!(settled, Settled::Everything);
+        Ok(())
     }
 }
 
 fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
     Box::new(move |context: SinkContext| {
         let failures = AtomicUsize::new(failures);
-        Ok(Box::new(Moody { account: context.account, failures, hangs, kept: None }))
+        let sink = Moody { account: context.account, failures, hangs, kept: None };
+        Ok(BuiltSink::new(sink, Pace::default()))
     })
 }
 
 fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> RunningPipeline {
     let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
     let good = ("good".to_owned(), queue, moody(0, Arc::default()));
-    let source = Next::Begin(Box::new(lines));
+    let source = Next::Begin(BuiltSource::new(lines));
     start(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)]))
 }
 
@@ -299,7 +300,8 @@ async fn a_sink_that_cannot_settle_gets_further_events_and_keeps_their_tickets()
     let kept = Arc::clone(&hangs);
     let bad: BuildSink = Box::new(move |context: SinkContext| {
         let failures = AtomicUsize::new(0);
-        Ok(Box::new(Moody { account: context.account, failures, hangs: kept, kept: Some(0) }))
+        let sink = Moody { account: context.account, failures, hangs: kept, kept: Some(0) };
+        Ok(BuiltSink::new(sink, Pace::default()))
     });
     let mut running = pipeline(lines, bad, units::Duration::from_secs(5));
     running.exhausted().await;

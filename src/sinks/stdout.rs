@@ -11,12 +11,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{DeliverError, QueueConfig, Sink, io_reason};
+use super::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink, io_reason};
 use crate::component::{BuildError, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Reason, Selection};
 use crate::telemetry::SinkAccount;
 use crate::units::Enabled;
+
+/// People watch: lines are not held back for long.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Writes events to standard output.
 ///
@@ -47,7 +50,7 @@ impl Config {
     ///
     /// # Errors
     /// Where standard output is closed.
-    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
+    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         let stdout = io::stdout();
         // Its own handle, so that nothing is buffered twice.
         let output = stdout.as_fd().try_clone_to_owned();
@@ -55,7 +58,8 @@ impl Config {
         let colours = stdout.is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let encoder = self.format.encoder(colours);
-        Ok(Box::new(Stdout::new(output.into(), encoder, context.account)))
+        let sink = Stdout::new(output.into(), encoder, context.account);
+        Ok(BuiltSink::new(sink, Pace::every(FLUSH_INTERVAL)))
     }
 }
 
@@ -116,24 +120,20 @@ fn retry(error: &io::Error) -> DeliverError {
 impl Sink for Stdout {
     async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
         if self.output.is_none() {
-            self.account.count_rejected(Reason::OutputClosed, events.len() as u64);
-            return Ok(());
+            let cause = "nobody reads standard output any more".to_owned();
+            return Err(DeliverError::Reject { reason: Reason::OutputClosed, cause });
         }
         let Self { output, encoder, lines, account } = self;
         lines.fill(events, encoder, |lines| write_out(output, account, lines))
     }
 
-    async fn flush(&mut self) -> Result<(), DeliverError> {
-        write_out(&mut self.output, &self.account, &mut self.lines)
-    }
-
-    fn flush_interval(&self) -> Duration {
-        // People watch.
-        Duration::from_millis(50)
+    async fn settle(&mut self, _: Settle) -> Result<Settled, DeliverError> {
+        write_out(&mut self.output, &self.account, &mut self.lines)?;
+        Ok(Settled::Everything)
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
-        self.flush().await
+        write_out(&mut self.output, &self.account, &mut self.lines)
     }
 }
 
@@ -190,14 +190,15 @@ mod tests {
         let (reader, writer) = io::pipe().unwrap();
         let (mut sink, ledger, account) = sink(writer);
         give(&mut sink, &account, &selection(["/seen"])).await;
-        sink.flush().await.unwrap();
+        let _settled = sink.settle(Settle::WhatIsDue).await.unwrap();
         drop(reader);
         give(&mut sink, &account, &selection(["/a", "/b"])).await;
-        sink.flush().await.unwrap();
-        give(&mut sink, &account, &selection(["/c"])).await;
+        let _settled = sink.settle(Settle::WhatIsDue).await.unwrap();
+        let error = sink.deliver(&selection(["/c"])).await.unwrap_err();
+        assert!(matches!(error, DeliverError::Reject { reason: Reason::OutputClosed, .. }));
         sink.close().await.unwrap();
         let report = &ledger.report().sinks[0];
-        assert_eq!((report.delivered, report.rejected.of(Reason::OutputClosed)), (1, 3));
+        assert_eq!((report.delivered, report.rejected.of(Reason::OutputClosed)), (1, 2));
         assert!(ledger.report().is_settled());
     }
 
@@ -206,7 +207,7 @@ mod tests {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let (mut sink, ledger, account) = sink(full);
         give(&mut sink, &account, &selection(["/a"])).await;
-        let error = sink.flush().await.unwrap_err();
+        let error = sink.settle(Settle::WhatIsDue).await.unwrap_err();
         assert!(matches!(error, DeliverError::Retry { reason: "storage_full", .. }), "{error}");
         assert_eq!(ledger.report().sinks[0].in_flight, 1);
         // The redirection's disk has room again.

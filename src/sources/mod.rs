@@ -9,7 +9,6 @@ pub mod syslog;
 mod thread;
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -20,7 +19,30 @@ use crate::component::Intake;
 use crate::event::Timestamp;
 use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
+use crate::telemetry::PartGauge;
 use crate::units::Size;
+
+/// A source, as its part builds it, and what it shows beside its account.
+pub struct BuiltSource {
+    /// The source itself.
+    pub source: Box<dyn Source>,
+    /// Its gauges; they stay readable while it runs, and after its end.
+    pub gauges: Vec<PartGauge>,
+}
+
+impl BuiltSource {
+    /// A source without gauges.
+    #[must_use]
+    pub fn new(source: impl Source + 'static) -> Self {
+        Self { source: Box::new(source), gauges: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for BuiltSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("BuiltSource").field("gauges", &self.gauges).finish_non_exhaustive()
+    }
+}
 
 /// A running source of frames.
 ///
@@ -39,11 +61,6 @@ pub trait Source: Send {
     /// order to retire, it begins nothing new (connections), and goes on with what it has begun.
     fn shares(&self) -> bool {
         false
-    }
-
-    /// Counters of its connections, where it has such; they stay readable while it runs.
-    fn connections(&self) -> Option<Arc<syslog::Connections>> {
-        None
     }
 
     /// Reads to the end of the input, or until `shutdown`. Is given what a predecessor under the

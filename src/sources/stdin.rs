@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::file::Reader;
 use super::thread::{Feed, feed};
-use super::{Inherited, Source};
+use super::{BuiltSource, Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
@@ -34,11 +34,11 @@ impl Config {
     ///
     /// # Errors
     /// [`BuildError`] where it is closed.
-    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+    pub fn build(&self, name: &str) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
         match Reader::stdin(limits.with_nul_separates(self.nul_separates)) {
-            Ok(reader) => Ok(Box::new(Stdin { component, reader })),
+            Ok(reader) => Ok(BuiltSource::new(Stdin { component, reader })),
             Err(cause) => Err(BuildError { component, cause: cause.into() }),
         }
     }

@@ -2,6 +2,7 @@
 
 mod fault;
 mod filter;
+mod gauge;
 mod ledger;
 pub mod logging;
 mod outage;
@@ -10,6 +11,7 @@ mod throttle;
 
 pub use fault::FaultKind;
 pub use filter::{FilterAccount, FilterReport};
+pub use gauge::{GaugeName, GaugeReport, GaugeValue, PartGauge};
 pub use ledger::{
     Account, Counts, Ledger, LedgerReport, RuleCount, SinkAccount, SinkReport, SourceAccount,
     SourceReport,

@@ -14,8 +14,8 @@ use proptest::test_runner::TestRunner;
 use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
 use qatime::redis::{Client, Slot};
-use qatime::sinks::Sink;
 use qatime::sinks::redis::{Config, Reader};
+use qatime::sinks::{Settle, Settled, Sink};
 use qatime::telemetry::{Ledger, SinkReport};
 use serde_json::Value as Json;
 
@@ -41,7 +41,7 @@ impl Rig {
         let ledger = Ledger::default();
         let account = ledger.open_sink("index");
         let context = SinkContext { name: "index".to_owned(), account: Arc::clone(&account) };
-        let mut sink = config.build(context).unwrap();
+        let mut sink = config.build(context).unwrap().sink;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(sink.connect()).unwrap();
         Self { runtime, sink, ledger, account, config }
@@ -58,7 +58,8 @@ impl Rig {
     }
 
     fn flush(&mut self) {
-        self.runtime.block_on(self.sink.flush()).unwrap();
+        let settled = self.runtime.block_on(self.sink.settle(Settle::WhatIsDue)).unwrap();
+        assert_eq!(settled, Settled::Everything);
     }
 
     fn report(&self) -> SinkReport {

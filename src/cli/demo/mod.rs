@@ -248,7 +248,7 @@ async fn start(
         _ => None,
     });
     let address = address.expect("it listens on TCP");
-    let plan = Plan::new(configuration, plugins).with_sources(vec![(name, Box::new(source))]);
+    let plan = Plan::new(configuration, plugins).with_sources(vec![(name, source.built())]);
     Ok((address, Running::start(plan).await.map_err(CliError::Build)?))
 }
 

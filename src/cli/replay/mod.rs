@@ -19,7 +19,7 @@ use super::output::Output;
 use crate::config::SinkConfig;
 use crate::daemon::{self, Ended, Plan, PrepareError, Progress, Signals, Supervisor};
 use crate::encoders::ledger;
-use crate::sources::Source;
+use crate::sources::BuiltSource;
 use crate::telemetry::LedgerReport;
 
 /// How often the progress is looked at.
@@ -74,8 +74,7 @@ impl Replay {
             let folders = daemon::folders(&configuration);
             let plugins = daemon::load_plugins(&configuration, folders);
             let plugins = plugins.map_err(PrepareError::Plugins)?;
-            let sources: Vec<(String, Box<dyn Source>)> =
-                vec![("replay".to_owned(), Box::new(archive))];
+            let sources = vec![("replay".to_owned(), BuiltSource::new(archive))];
             // The spool is the daemon's, and the archive can be replayed again.
             Ok(Plan::new(configuration, plugins).with_sources(sources).with_year(year))
         };

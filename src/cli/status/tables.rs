@@ -74,7 +74,7 @@ fn push_sources(status: &Status, before: Before<'_>, text: &mut String) {
             grouped(source.dead_lettered),
             grouped(source.rejected.values().sum()),
             signed(source.in_flight.into()),
-            source.connections.as_ref().map_or_else(String::new, |some| grouped(some.open)),
+            source.gauges.number("connections", "open").map_or_else(String::new, grouped),
             source.outage.as_ref().map_or_else(|| "ok".to_owned(), |some| printable(&some.reason)),
             rate(source.received, earlier),
         ]);
@@ -170,18 +170,14 @@ fn state(sink: &SinkStatus) -> String {
     if let Some(outage) = &sink.outage {
         return printable(&outage.reason);
     }
-    match &sink.atime {
-        Some(atime) => match &atime.degraded {
-            Some(reason) => printable(reason),
-            None if atime.pending_files == 0 => "ok".to_owned(),
-            None => format!(
-                "ok, {} files pending, {} in flight",
-                grouped(atime.pending_files as u64),
-                grouped(atime.in_flight_files as u64)
-            ),
-        },
-        None => "ok".to_owned(),
+    if let Some(trouble) = sink.gauges.trouble() {
+        return printable(trouble);
     }
+    let numbers = sink.gauges.numbers();
+    let numbers = numbers.map(|(key, number)| {
+        format!(", {} {}", grouped(number), printable(&key.replace('_', " ")))
+    });
+    std::iter::once("ok".to_owned()).chain(numbers).collect()
 }
 
 /// What was lost, and why.
@@ -225,17 +221,17 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{ConnectionsStatus, QueueStatus, RuleStatus, SpoolStatus};
+    use crate::control::status::{QueueStatus, RuleStatus, SpoolStatus};
 
     #[test]
     fn a_status_is_shown_with_rates_since_the_last() {
-        let connections = Some(ConnectionsStatus { open: 3, ..ConnectionsStatus::default() });
+        let gauges = serde_json::from_str(r#"{"connections": {"open": 3}}"#).unwrap();
         let source = SourceStatus {
             name: "cluster".into(),
             received: 3_000,
             routed: 2_998,
             rejected: [("bad_time".to_owned(), 2)].into(),
-            connections,
+            gauges,
             ..SourceStatus::default()
         };
         let spool = Some(SpoolStatus { events: 9_000, bytes: 3_000_000 });

@@ -70,7 +70,7 @@ fn filtered(buffers: u32, keys: &str) -> RunningPipeline {
         year: None,
         routing: Arc::new(Routing::new(rules, SinkSet::NONE, names.len(), filtering)),
         workers: 2,
-        sources: vec![("reads".to_owned(), Next::Begin(Box::new(Reads { buffers })))],
+        sources: vec![("reads".to_owned(), Next::Begin(BuiltSource::new(Reads { buffers })))],
         spool: SpoolPlan::None,
         sinks: vec![
             ("good".to_owned(), queue, moody(0, Arc::default())),

@@ -71,20 +71,22 @@ impl Sink for Keeper {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), DeliverError> {
+    async fn settle(&mut self, _: Settle) -> Result<Settled, DeliverError> {
         self.account.delivered(std::mem::take(&mut self.held));
-        Ok(())
+        Ok(Settled::Everything)
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
-        self.flush().await
+        self.account.delivered(std::mem::take(&mut self.held));
+        Ok(())
     }
 }
 
 fn keeper(seen: &Arc<Mutex<Vec<String>>>) -> (String, QueueConfig, BuildSink) {
     let seen = Arc::clone(seen);
-    let build: BuildSink =
-        Box::new(move |context| Ok(Box::new(Keeper { account: context.account, held: 0, seen })));
+    let build: BuildSink = Box::new(move |context| {
+        Ok(BuiltSink::new(Keeper { account: context.account, held: 0, seen }, Pace::default()))
+    });
     ("keeper".to_owned(), QueueConfig { events_max: 50, ..QueueConfig::default() }, build)
 }
 
@@ -93,7 +95,7 @@ const KEEP: &str = "[[rules]]\nname = 'all'\nsinks = ['keeper']";
 #[tokio::test]
 async fn a_hundred_generations_lose_nothing_and_keep_the_order_of_connections() {
     let (seen, sent) = (Arc::default(), Arc::<AtomicU64>::default());
-    let source = Next::Begin(Box::new(Flow { connections: 4, sent: Arc::clone(&sent) }));
+    let source = Next::Begin(BuiltSource::new(Flow { connections: 4, sent: Arc::clone(&sent) }));
     let first = blueprint(KEEP, source, vec![keeper(&seen)]);
     let mut running = start(first);
     for generation in 0..100_u64 {
@@ -145,8 +147,9 @@ impl Sink for Failing {
 }
 
 fn failing(name: &str, takes: usize) -> (String, QueueConfig, BuildSink) {
-    let build: BuildSink =
-        Box::new(move |context| Ok(Box::new(Failing { account: context.account, takes })));
+    let build: BuildSink = Box::new(move |context| {
+        Ok(BuiltSink::new(Failing { account: context.account, takes }, Pace::default()))
+    });
     (name.to_owned(), QueueConfig::default(), build)
 }
 
@@ -158,7 +161,7 @@ async fn until(running: &RunningPipeline, condition: impl Fn(&LedgerReport) -> b
 
 #[tokio::test]
 async fn what_a_failing_sink_did_not_take_goes_to_the_one_that_replaces_it() {
-    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
+    let source = Next::Begin(BuiltSource::new(Lines { rounds: 20, patient: true, ends: None }));
     let rules = RULES.replace(r#""good", "bad""#, r#""bad""#);
     let first = blueprint(&rules, source, vec![failing("bad", 3)]);
     let mut running = start(first);
@@ -173,7 +176,7 @@ async fn what_a_failing_sink_did_not_take_goes_to_the_one_that_replaces_it() {
 
 #[tokio::test]
 async fn a_failing_sink_that_is_gone_is_given_up_under_a_name() {
-    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
+    let source = Next::Begin(BuiltSource::new(Lines { rounds: 20, patient: true, ends: None }));
     let sinks = vec![failing("good", usize::MAX), failing("bad", 3)];
     let mut running = start(blueprint(RULES, source, sinks));
     until(&running, |report| report.sinks[1].routed == 20 && report.sinks[1].retries > 0).await;
@@ -191,7 +194,7 @@ async fn a_failing_sink_that_is_gone_is_given_up_under_a_name() {
 
 #[tokio::test]
 async fn a_generation_that_cannot_be_built_changes_nothing() {
-    let source = Next::Begin(Box::new(Lines { rounds: 20, patient: true, ends: None }));
+    let source = Next::Begin(BuiltSource::new(Lines { rounds: 20, patient: true, ends: None }));
     let sinks = vec![failing("good", usize::MAX), failing("bad", usize::MAX)];
     let running = start(blueprint(RULES, source, sinks));
     let broken: BuildSink = Box::new(|context| Err(context.error("no such root")));

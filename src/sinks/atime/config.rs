@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error, IgnoredAny};
 
 use super::{Atime, Planner};
 use crate::component::{BuildError, SinkContext};
-use crate::sinks::{ClientNetwork, QueueConfig, Sink, WriteMetadata};
+use crate::sinks::{BuiltSink, ClientNetwork, QueueConfig, WriteMetadata};
 use crate::units::{Duration, Enabled, OneOrMany, Size};
 
 /// A sink of type `atime`: sets the access time of the files that events name, beneath `root`.
@@ -169,8 +169,8 @@ impl Config {
     /// # Errors
     /// Where the root is not there, is no directory, or is not mounted though it must be.
     #[expect(clippy::needless_pass_by_value, reason = "all sinks are built alike")]
-    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
-        Ok(Box::new(Atime::start(self, &context)?))
+    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
+        Ok(Atime::start(self, &context)?.built(self))
     }
 
     /// What decides, without touching a file, what an event does here.

@@ -12,6 +12,7 @@ mod admission;
 mod chunk;
 mod config;
 mod entries;
+mod gauges;
 mod outcome;
 mod parents;
 mod pending;
@@ -39,7 +40,7 @@ use threads::Shared;
 pub use threads::Status;
 use walker::{Policy, Root};
 
-use super::{DeliverError, Sink};
+use super::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink};
 use crate::component::{BuildError, SinkContext};
 use crate::event::{Selection, Timestamp};
 
@@ -61,24 +62,8 @@ pub struct Atime {
     hasher: DefaultHashBuilder,
     admission: Admission,
     tally: Tally,
-    /// How often the lane looks whether something is due.
-    tick: Duration,
-    /// How long a file waits for further events.
-    settle_interval: Duration,
     /// The least room that is worth waking up for, in files.
     room_step: usize,
-}
-
-/// A view of a running sink for gauges and health, which outlives it.
-#[derive(Debug, Clone)]
-pub struct Watch(Arc<Shared>);
-
-impl Watch {
-    /// The gauges as they stand.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.0.status()
-    }
 }
 
 impl Atime {
@@ -114,8 +99,6 @@ impl Atime {
             hasher,
             admission: Admission::default(),
             tally: Tally::default(),
-            tick: config.flush_interval.get().clamp(TICK_MIN, TICK),
-            settle_interval: config.flush_interval.get(),
             room_step: (files_max / 16).max(1),
         };
         for number in 0..threads {
@@ -128,10 +111,37 @@ impl Atime {
         Ok(sink)
     }
 
-    /// A view for gauges and health.
+    /// The sink with its pace and gauges, for its lane.
+    fn built(self, config: &Config) -> BuiltSink {
+        let flush_interval = config.flush_interval.get();
+        let pace = Pace { flush: flush_interval.clamp(TICK_MIN, TICK), settle: flush_interval };
+        let gauges = gauges::of(&self.shared);
+        BuiltSink { sink: Box::new(self), pace, gauges }
+    }
+
+    /// The gauges as they stand.
     #[must_use]
-    pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.shared))
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Lets go of what is due, and enters the ledger.
+    fn tick(&mut self) {
+        self.shared.lock().prune(Instant::now(), &mut self.tally);
+        self.serve();
+    }
+
+    /// Waits until nothing is left, or it takes too long.
+    async fn finish(&mut self) {
+        let begun = Instant::now();
+        while !self.shared.is_settled() && begun.elapsed() < SETTLE_WAIT_MAX {
+            // Each time anew: a file that was held back or in flight waits again afterwards.
+            self.shared.lock().force(usize::MAX);
+            self.serve();
+            if !self.shared.is_settled() {
+                self.wait().await;
+            }
+        }
     }
 
     /// Takes the events from an index on; says where to go on when there is no more room.
@@ -144,7 +154,9 @@ impl Atime {
             admission.renamed_directories().for_each(|name| shared.rename_directory(name));
             let now = Instant::now();
             let mut pending = shared.lock();
-            if let Err(taken) = admission.grant(&mut pending, part(), now, tally) {
+            let granted = admission.grant(&mut pending, part(), now, tally);
+            shared.show(&pending);
+            if let Err(taken) = granted {
                 pending.force(self.room_step);
                 return Err(start + taken);
             }
@@ -187,40 +199,12 @@ impl Sink for Atime {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), DeliverError> {
-        self.shared.lock().prune(Instant::now(), &mut self.tally);
-        self.serve();
-        Ok(())
-    }
-
-    async fn settle(&mut self) -> Result<(), DeliverError> {
-        self.flush().await?;
-        let begun = Instant::now();
-        while !self.shared.is_settled() && begun.elapsed() < SETTLE_WAIT_MAX {
-            // Each time anew: a file that was held back or in flight waits again afterwards.
-            self.shared.lock().force(usize::MAX);
-            self.serve();
-            if !self.shared.is_settled() {
-                self.wait().await;
-            }
+    async fn settle(&mut self, wanted: Settle) -> Result<Settled, DeliverError> {
+        self.tick();
+        if wanted == Settle::Everything {
+            self.finish().await;
         }
-        Ok(())
-    }
-
-    fn is_behind(&self) -> bool {
-        !self.shared.is_settled()
-    }
-
-    fn settle_interval(&self) -> Duration {
-        self.settle_interval
-    }
-
-    fn flush_interval(&self) -> Duration {
-        self.tick
-    }
-
-    fn watch(&self) -> Option<Watch> {
-        Some(self.watch())
+        Ok(if self.shared.is_settled() { Settled::Everything } else { Settled::Partly })
     }
 
     async fn reopen(&mut self) -> Result<(), DeliverError> {

@@ -443,7 +443,7 @@ async fn a_full_map_makes_room_by_writing() {
     for part in names.chunks(100) {
         let lines: Vec<_> = part.iter().map(|name| read(name, 5)).collect();
         rig.send(&lines).await;
-        assert!(rig.sink.watch().status().pending_files <= 10);
+        assert!(rig.sink.status().pending_files <= 10);
     }
     assert_eq!(rig.close().await.delivered, 500);
     assert!(files.iter().all(|file| seconds(file) == 5));
@@ -456,7 +456,7 @@ async fn long_names_fill_the_map_too() {
     let files: Vec<_> = names.iter().map(|name| rig.file(&name[1..])).collect();
     let lines: Vec<_> = names.iter().map(|name| read(name, 5)).collect();
     rig.send(&lines).await;
-    assert!(rig.sink.watch().status().pending_files <= 5);
+    assert!(rig.sink.status().pending_files <= 5);
     assert_eq!(rig.close().await.delivered, 50);
     assert!(files.iter().all(|file| seconds(file) == 5));
 }
@@ -546,7 +546,7 @@ async fn a_directory_by_an_old_name_is_not_taken_for_the_new_one() {
 /// Waits until all events are settled.
 async fn settled(rig: &mut Rig) {
     while !rig.sink.shared.is_settled() {
-        rig.sink.flush().await.unwrap();
+        let _settled = rig.sink.settle(Settle::WhatIsDue).await.unwrap();
         tokio::task::yield_now().await;
     }
 }
@@ -598,7 +598,7 @@ async fn a_storage_that_comes_back_gets_its_updates() {
     rig.send(&[read("/f", 1)]).await;
     rig.sink.shared.lock().close();
     while rig.ledger.report().sinks[0].retries < 2 {
-        rig.sink.flush().await.unwrap();
+        let _settled = rig.sink.settle(Settle::WhatIsDue).await.unwrap();
         tokio::task::yield_now().await;
     }
     fs::rename(&away, &root).unwrap();
@@ -625,7 +625,7 @@ async fn a_thread_that_hangs_stops_nobody_and_is_left_over() {
         _ = sink.close() => panic!("closed although a file is in flight"),
         () = delivered => {}
     }
-    let status = sink.watch().status();
+    let status = sink.status();
     assert_eq!((status.pending_files, status.in_flight_files), (1, 1));
     drop(sink);
     assert_eq!((ledger.report().sinks[0].in_flight, seconds(&file)), (2, 2));
@@ -682,13 +682,13 @@ async fn a_refusing_file_system_degrades_the_health() {
     }
     rig.send(&[read("/f", 1)]).await;
     settled(&mut rig).await;
-    let refused = rig.sink.watch().status();
+    let refused = rig.sink.status();
     immutable(false).unwrap();
     assert_eq!(refused.degraded, Some(Reason::PermissionDenied));
     rig.send(&[read("/f", 2)]).await;
     let report = rig.close().await;
     assert_eq!((report.delivered, rejections(&report)), (1, vec![(Reason::PermissionDenied, 1)]));
-    assert_eq!(rig.sink.watch().status().degraded, None);
+    assert_eq!(rig.sink.status().degraded, None);
 }
 
 #[tokio::test]
@@ -700,14 +700,15 @@ async fn settling_sets_everything_and_leaves_the_sink_open() {
         let paths: Vec<_> = (0..100).map(|number| format!("/d/{number}")).collect();
         let lines: Vec<_> = paths.iter().map(|path| read(path, round)).collect();
         rig.send(&lines).await;
-        rig.sink.settle().await.unwrap();
-        assert!(!rig.sink.is_behind());
+        let settled = rig.sink.settle(Settle::Everything).await.unwrap();
+        assert_eq!(settled, Settled::Everything);
         assert!(rig.ledger.report().is_settled());
         assert!(files.iter().all(|file| seconds(file) == round));
     }
     rig.send(&[rename("/d/1", "/d/x", 5), read("/d/1", 4)]).await;
     fs::rename(rig.path("d/1"), rig.path("d/x")).unwrap();
-    rig.sink.settle().await.unwrap();
+    let settled = rig.sink.settle(Settle::Everything).await.unwrap();
+    assert_eq!(settled, Settled::Everything);
     assert!(rig.ledger.report().is_settled());
     assert_eq!(seconds(&rig.path("d/x")), 4);
     rig.close().await;

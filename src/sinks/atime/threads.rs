@@ -58,9 +58,13 @@ pub(super) struct Shared {
     /// How many directories were renamed so far.
     renamed: AtomicU64,
     account: Arc<SinkAccount>,
+    /// How many files the map had last, and how many of them were in flight: whoever watches
+    /// must not wait for the map.
+    pending_files: AtomicUsize,
+    in_flight_files: AtomicUsize,
 }
 
-/// The gauges of an atime sink at one moment.
+/// What an atime sink holds at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
     /// Files that have an update waiting or in flight.
@@ -88,6 +92,8 @@ impl Shared {
             renames: Mutex::new(Renames::default()),
             renamed: AtomicU64::new(0),
             account,
+            pending_files: AtomicUsize::new(0),
+            in_flight_files: AtomicUsize::new(0),
         }
     }
 
@@ -137,14 +143,19 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> Status {
-        let pending = self.lock();
         let code = self.degraded.load(Ordering::Relaxed);
         let degraded = usize::from(code).checked_sub(1);
         Status {
-            pending_files: pending.len(),
-            in_flight_files: pending.in_flight(),
+            pending_files: self.pending_files.load(Ordering::Relaxed),
+            in_flight_files: self.in_flight_files.load(Ordering::Relaxed),
             degraded: degraded.and_then(|index| Reason::ALL.get(index).copied()),
         }
+    }
+
+    /// Shows how much the map holds.
+    pub(super) fn show(&self, pending: &Pending) {
+        self.pending_files.store(pending.len(), Ordering::Relaxed);
+        self.in_flight_files.store(pending.in_flight(), Ordering::Relaxed);
     }
 
     fn note(&self, outcome: Outcome) {
@@ -190,6 +201,7 @@ impl Shared {
         }
         self.settling.fetch_add(1, Ordering::AcqRel);
         let empty = pending.len() == 0;
+        self.show(&pending);
         drop(pending);
         match added {
             0 => {}

@@ -30,7 +30,7 @@ use serde::de::{Deserializer, Error, IgnoredAny};
 use self::active::{Active, OpenError};
 pub use self::rotation::Rotate;
 use self::writer::{Settings, Writer};
-use super::{DeliverError, QueueConfig, Sink};
+use super::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink};
 use crate::component::{BuildError, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Selection, Timestamp};
@@ -170,10 +170,11 @@ impl Config {
     ///
     /// # Errors
     /// Where the path cannot be written to, with what to do about it.
-    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
+    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         self.check_place().map_err(|problem| context.error(problem))?;
         let clock = Box::new(|| Timestamp::from_system(SystemTime::now()));
-        Ok(Box::new(self.sink(context, clock)))
+        let interval = self.flush_interval.get().max(Duration::from_millis(1));
+        Ok(BuiltSink::new(self.sink(context, clock), Pace::every(interval)))
     }
 
     fn sink(&self, context: SinkContext, clock: writer::Clock) -> File {
@@ -189,7 +190,6 @@ impl Config {
             encoder,
             lines: Lines::default(),
             writer: Writer::new(settings, context.account, clock),
-            flush_interval: self.flush_interval.get().max(Duration::from_millis(1)),
         }
     }
 
@@ -239,7 +239,6 @@ struct File {
     encoder: Encoder,
     lines: Lines,
     writer: Writer,
-    flush_interval: Duration,
 }
 
 #[async_trait]
@@ -253,13 +252,10 @@ impl Sink for File {
         self.lines.fill(events, &self.encoder, |lines| writer.write(lines))
     }
 
-    async fn flush(&mut self) -> Result<(), DeliverError> {
+    async fn settle(&mut self, _: Settle) -> Result<Settled, DeliverError> {
         self.writer.write(&mut self.lines)?;
-        self.writer.flush()
-    }
-
-    fn flush_interval(&self) -> Duration {
-        self.flush_interval
+        self.writer.flush()?;
+        Ok(Settled::Everything)
     }
 
     async fn reopen(&mut self) -> Result<(), DeliverError> {

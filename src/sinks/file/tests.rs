@@ -33,7 +33,7 @@ fn config(path: &Path, more: &str) -> Config {
     toml::from_str(&text).unwrap()
 }
 
-fn build(config: &Config) -> Result<Box<dyn Sink>, BuildError> {
+fn build(config: &Config) -> Result<BuiltSink, BuildError> {
     let account = Ledger::default().open_sink("audit");
     config.build(SinkContext { name: "audit".into(), account })
 }
@@ -68,7 +68,8 @@ impl Rig {
     async fn give(&mut self, lines: &[&str]) -> Result<(), DeliverError> {
         self.account.routed(lines.len() as u64);
         self.sink.deliver(&selection(lines)).await?;
-        self.sink.flush().await
+        let _settled = self.sink.settle(Settle::WhatIsDue).await?;
+        Ok(())
     }
 
     fn report(&self) -> SinkReport {
@@ -262,12 +263,12 @@ async fn rotation_by_time_follows_the_clock_and_leaves_empty_files_alone() {
     rig.give(&["/11:06"]).await.unwrap();
     // Nothing comes any more, but the hour ends.
     rig.now.fetch_add(HOUR_NANOS, Ordering::Relaxed);
-    rig.sink.flush().await.unwrap();
+    let _settled = rig.sink.settle(Settle::WhatIsDue).await.unwrap();
     let aside = "audit.log.20261118T120640.000Z".to_owned();
     let expected = [("audit.log".to_owned(), String::new()), (aside, "/11:06\n".to_owned())];
     assert!(rig.files().into_iter().eq(expected));
     rig.now.fetch_add(5 * HOUR_NANOS, Ordering::Relaxed);
-    rig.sink.flush().await.unwrap();
+    let _settled = rig.sink.settle(Settle::WhatIsDue).await.unwrap();
     rig.give(&["/17:06"]).await.unwrap();
     assert_eq!(rig.files().len(), 2);
     // The clock is set back: nothing is rotated for it, and names go on to sort by time.
@@ -455,10 +456,10 @@ async fn only_one_sink_writes_to_a_file() {
     let mut second = Rig::sink(&config(&rig.path(), ""), &rig.account, &rig.now);
     let error = second.connect().await.unwrap_err();
     assert!(error.to_string().ends_with("another sink or process writes to it"), "{error}");
-    assert!(second.flush().await.is_err());
+    assert!(second.settle(Settle::WhatIsDue).await.is_err());
     rig.sink.close().await.unwrap();
     second.connect().await.unwrap();
-    second.flush().await.unwrap();
+    let _settled = second.settle(Settle::WhatIsDue).await.unwrap();
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{DeliverError, QueueConfig, Sink};
+use super::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink};
 use crate::component::{BuildError, SinkContext};
 use crate::redis::{Config as Server, Error, ErrorKind};
 use crate::units::{Enabled, Size};
@@ -80,7 +80,7 @@ impl Config {
     ///
     /// # Errors
     /// Where keys contradict each other, or a file that they name cannot be read.
-    pub fn build(&self, context: SinkContext) -> Result<Box<dyn Sink>, BuildError> {
+    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         let client = self.server.client().map_err(|error| context.error(error))?;
         let limits = Limits {
             commands_max: (self.pipeline_commands_max as usize).max(1),
@@ -90,13 +90,13 @@ impl Config {
             Mode::Index => {
                 let index = self.index.clone().unwrap_or_default();
                 index.check().map_err(|error| context.error(error))?;
-                Ok(Box::new(Index::new(&index, client, context.account)))
+                Ok(BuiltSink::new(Index::new(&index, client, context.account), Pace::default()))
             }
             Mode::Stream => {
                 let stream = self.stream.clone().unwrap_or_default();
                 stream.check().map_err(|error| context.error(error))?;
                 let pipeline = Pipeline::new(client, limits, stream::is_entry);
-                Ok(Box::new(Stream::new(&stream, pipeline, context.account)))
+                Ok(BuiltSink::new(Stream::new(&stream, pipeline, context.account), Pace::default()))
             }
         }
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::entry::EntryWriter;
 use super::pipeline::Pipeline;
-use super::{DeliverError, Sink};
+use super::{DeliverError, Settle, Settled, Sink};
 use crate::event::Selection;
 use crate::redis::{Commands, Slot, Value, partition_of, stream_keys};
 use crate::telemetry::SinkAccount;
@@ -139,6 +139,12 @@ impl Stream {
         }
     }
 
+    fn finish(&mut self) -> Result<(), DeliverError> {
+        let finished = self.pipeline.finish();
+        self.settle_done();
+        Ok(finished?)
+    }
+
     fn settle_done(&mut self) {
         self.account.delivered(self.pipeline.take_done());
     }
@@ -159,14 +165,13 @@ impl Sink for Stream {
         Ok(ready?)
     }
 
-    async fn flush(&mut self) -> Result<(), DeliverError> {
-        let finished = self.pipeline.finish();
-        self.settle_done();
-        Ok(finished?)
+    async fn settle(&mut self, _: Settle) -> Result<Settled, DeliverError> {
+        self.finish()?;
+        Ok(Settled::Everything)
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
-        self.flush().await
+        self.finish()
     }
 }
 

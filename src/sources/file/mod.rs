@@ -23,7 +23,7 @@ pub use reader::{Chunk, Progress, ReadError, Reader};
 use self::follow::{Follower, Start};
 use self::positions::Positions;
 use super::thread::{Feed, feed};
-use super::{Inherited, Source, log_read_error};
+use super::{BuiltSource, Inherited, Source, log_read_error};
 use crate::component::{BuildError, Closed, Intake};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
@@ -114,10 +114,10 @@ impl Config {
     ///
     /// # Errors
     /// [`BuildError`] with a [`FileError`] that says what to do.
-    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+    pub fn build(&self, name: &str) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         match self.plan(component.clone()) {
-            Ok(source) => Ok(Box::new(source)),
+            Ok(source) => Ok(BuiltSource::new(source)),
             Err(cause) => Err(BuildError { component, cause: cause.into() }),
         }
     }

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use self::group::{Group, Names};
 use self::reader::{Reader, Settings};
 use super::thread::run_until;
-use super::{Inherited, Source};
+use super::{BuiltSource, Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::redis::{Client, Config as Server, ConfigError, stream_keys};
 use crate::shutdown::Shutdown;
@@ -122,10 +122,10 @@ impl Config {
     ///
     /// # Errors
     /// [`BuildError`] where keys contradict each other, or a file that they name cannot be read.
-    pub fn build(&self, name: &str) -> Result<Box<dyn Source>, BuildError> {
+    pub fn build(&self, name: &str) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         match self.plan(component.clone()) {
-            Ok(source) => Ok(Box::new(source)),
+            Ok(source) => Ok(BuiltSource::new(source)),
             Err(cause) => Err(BuildError { component, cause: cause.into() }),
         }
     }

@@ -42,7 +42,7 @@ use self::accept::{Accepting, report_panic};
 use self::budget::Budget;
 use self::datagram::{Datagrams, Receiving};
 use self::state::{State, Throttles};
-use super::{Inherited, Source};
+use super::{BuiltSource, Inherited, Source};
 use crate::component::{BuildError, Intake};
 use crate::framing::Limits;
 use crate::net::{Acceptor, ListenAddress, Socket, SocketOptions};
@@ -161,8 +161,8 @@ impl Config {
         &self,
         name: &str,
         preparation: &mut Preparation,
-    ) -> Result<Box<dyn Source>, BuildError> {
-        Ok(Box::new(self.prepare(name, preparation)?))
+    ) -> Result<BuiltSource, BuildError> {
+        Ok(self.prepare(name, preparation)?.built())
     }
 
     fn prepare(&self, name: &str, preparation: &mut Preparation) -> Result<Syslog, BuildError> {
@@ -211,6 +211,13 @@ impl Syslog {
     pub fn addresses(&self) -> Vec<ListenAddress> {
         self.sockets.iter().map(|claimed| claimed.listener.address().clone()).collect()
     }
+
+    /// The source with its gauges.
+    #[must_use]
+    pub fn built(self) -> BuiltSource {
+        let gauges = Arc::clone(&self.state.connections).gauges();
+        BuiltSource { source: Box::new(self), gauges }
+    }
 }
 
 #[async_trait]
@@ -221,10 +228,6 @@ impl Source for Syslog {
 
     fn shares(&self) -> bool {
         true
-    }
-
-    fn connections(&self) -> Option<Arc<Connections>> {
-        Some(Arc::clone(&self.state.connections))
     }
 
     async fn run(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::budget::Budget;
 use crate::framing::Limits;
-use crate::telemetry::Throttle;
+use crate::telemetry::{GaugeName, PartGauge, Throttle};
 
 /// How many connections there are, and what never became an event.
 #[derive(Debug, Default)]
@@ -49,6 +49,16 @@ impl Connections {
         self.open.fetch_add(1, Ordering::Relaxed);
         Slot(Arc::clone(self))
     }
+
+    /// What its source shows of them.
+    pub(super) fn gauges(self: Arc<Self>) -> Vec<PartGauge> {
+        let (open, refused, dropped) = (Arc::clone(&self), Arc::clone(&self), self);
+        vec![
+            PartGauge::level(OPEN, move || open.open()),
+            PartGauge::total(REFUSED, move || refused.refused()),
+            PartGauge::total(DATAGRAMS_DROPPED, move || dropped.datagrams_dropped()),
+        ]
+    }
 }
 
 /// An open connection, for as long as it is kept.
@@ -60,6 +70,25 @@ impl Drop for Slot {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+const OPEN: GaugeName = GaugeName {
+    metric: "qatime_connections_open",
+    group: "connections",
+    key: "open",
+    help: "Connections that are open",
+};
+const REFUSED: GaugeName = GaugeName {
+    metric: "qatime_connections_refused",
+    group: "connections",
+    key: "refused",
+    help: "Connections that were refused, because connections_max were open",
+};
+const DATAGRAMS_DROPPED: GaugeName = GaugeName {
+    metric: "qatime_datagrams_dropped",
+    group: "connections",
+    key: "datagrams_dropped",
+    help: "Datagrams that the system dropped because a buffer was full; not in the ledger",
+};
 
 /// Limits, options and counters of one source.
 #[derive(Debug)]

@@ -33,7 +33,7 @@ pub use self::reader::{Found, ReadError, Reader};
 use self::keys::{Layout, Micros};
 use self::segment::{Segment, Taken};
 use self::tree::Tree;
-use super::{DeliverError, Sink};
+use super::{DeliverError, Settle, Settled, Sink};
 use crate::event::{EventRef, Reason, Selection, Timestamp};
 use crate::redis::Client;
 use crate::sinks::access::{Policy, Request, check_components, is_within};
@@ -372,12 +372,14 @@ impl Sink for Index {
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), DeliverError> {
+    async fn settle(&mut self, _: Settle) -> Result<Settled, DeliverError> {
         self.seal();
-        self.work_off()
+        self.work_off()?;
+        Ok(Settled::Everything)
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
-        self.flush().await
+        self.seal();
+        self.work_off()
     }
 }

@@ -44,6 +44,8 @@ mod run;
 #[cfg(test)]
 mod senders;
 #[cfg(test)]
+mod sinks;
+#[cfg(test)]
 mod sockets;
 #[cfg(test)]
 mod spool;

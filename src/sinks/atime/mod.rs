@@ -17,6 +17,7 @@ mod outcome;
 mod parents;
 mod pending;
 mod plan;
+mod preview;
 mod tally;
 mod threads;
 mod walker;
@@ -24,6 +25,7 @@ mod walker;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -64,14 +66,21 @@ pub struct Atime {
     tally: Tally,
     /// The least room that is worth waking up for, in files.
     room_step: usize,
+    name: String,
+    root: Root,
+    policy: Policy,
+    /// How many threads there are to be, and are.
+    threads: usize,
+    started: usize,
 }
 
 impl Atime {
-    /// Opens the root, to know that it is there, and starts the threads.
+    /// The sink, once its root was seen to be there. Its threads are started by
+    /// [`Sink::connect`].
     ///
     /// # Errors
     /// Where the root is not there, is no directory, or is not mounted though it must be.
-    pub fn start(config: &Config, context: &SinkContext) -> Result<Self, BuildError> {
+    pub fn new(config: &Config, context: &SinkContext) -> Result<Self, BuildError> {
         let root = Root { path: config.root.clone(), require_mount: config.require_mount };
         drop(root.open().map_err(|cause| context.error(cause))?);
         let threads = usize::from(config.threads.get());
@@ -100,15 +109,26 @@ impl Atime {
             admission: Admission::default(),
             tally: Tally::default(),
             room_step: (files_max / 16).max(1),
+            name: context.name.clone(),
+            root,
+            policy,
+            threads,
+            started: 0,
         };
-        for number in 0..threads {
-            let (shared, root, policy) = (Arc::clone(&sink.shared), root.clone(), policy.clone());
-            thread::Builder::new()
-                .name(format!("atime-{}-{number}", context.name))
-                .spawn(move || threads::run(&shared, root, policy))
-                .map_err(|cause| context.error(cause))?;
-        }
         Ok(sink)
+    }
+
+    /// Starts the threads that are missing.
+    fn start(&mut self) -> io::Result<()> {
+        while self.started < self.threads {
+            let (shared, root) = (Arc::clone(&self.shared), self.root.clone());
+            let policy = self.policy.clone();
+            thread::Builder::new()
+                .name(format!("atime-{}-{}", self.name, self.started))
+                .spawn(move || threads::run(&shared, root, policy))?;
+            self.started += 1;
+        }
+        Ok(())
     }
 
     /// The sink with its pace and gauges, for its lane.
@@ -189,6 +209,13 @@ fn retry_delays(config: &Config) -> Vec<Duration> {
 
 #[async_trait]
 impl Sink for Atime {
+    async fn connect(&mut self) -> Result<(), DeliverError> {
+        self.start().map_err(|error| DeliverError::Disconnected {
+            reason: "no_threads",
+            cause: format!("cannot start threads: {error}"),
+        })
+    }
+
     async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
         let mut start = 0;
         while let Err(taken) = self.merge(events, start) {

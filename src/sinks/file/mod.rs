@@ -10,43 +10,33 @@
 
 mod active;
 mod archive;
+mod place;
 mod rotation;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use rustix::fs::Access;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny};
+use serde::de::{Deserializer, Error};
 
-use self::active::{Active, OpenError};
 pub use self::rotation::Rotate;
 use self::writer::{Settings, Writer};
-use super::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink};
-use crate::component::{BuildError, SinkContext};
+use super::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink, SinkPart};
+use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Selection, Timestamp};
-use crate::units::{Duration as Span, Enabled};
+use crate::units::Duration as Span;
 
 /// Writes events to a file.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Always `file`.
-    #[schemars(with = "String", extend("const" = "file"))]
-    pub r#type: IgnoredAny,
-    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
-    /// rules that name it leave it out.
-    #[serde(default)]
-    pub enabled: Enabled,
     /// The file. New events go behind what stands there. It may be a device or a FIFO; without
     /// rotation then.
     pub path: PathBuf,
@@ -64,16 +54,14 @@ pub struct Config {
     /// The permissions of a file that is created, in octal.
     #[serde(default)]
     pub mode: Mode,
-    /// Whether a missing directory is created, instead of refusing to start.
+    /// Whether a missing directory is created before the file is opened, instead of refusing to
+    /// start.
     #[serde(default)]
     pub create_dirs: bool,
     /// How long a line waits at most before it is written. Lines are written at once while
     /// nothing else comes; under load they are written together. At least 1 ms.
     #[serde(default = "default_flush_interval")]
     pub flush_interval: Span,
-    /// The queue in front of the sink.
-    #[serde(default)]
-    pub queue: QueueConfig,
 }
 
 const fn default_flush_interval() -> Span {
@@ -134,54 +122,27 @@ impl JsonSchema for Mode {
     }
 }
 
-/// Why a file sink cannot be built.
-#[derive(Debug, thiserror::Error)]
-enum BuildProblem {
-    #[error("path: cannot create the directory {}; check the permissions above it", .0.display())]
-    CreateDirectory(PathBuf, #[source] io::Error),
-    #[error("path: {} is a directory; name a file in it", .0.display())]
-    IsDirectory(PathBuf),
-    #[error(
-        "path: the name of {} leaves no room for a time of rotation behind it; use a shorter one",
-        .0.display()
-    )]
-    LongName(PathBuf),
-    #[error(
-        "path: the directory {} does not exist; create it, or set create_dirs = true",
-        .0.display()
-    )]
-    NoDirectory(PathBuf),
-    #[error(
-        "rotate: {} is not a regular file, so that it cannot be rotated; remove rotate",
-        .0.display()
-    )]
-    NotRegular(PathBuf),
-    #[error("path: cannot write to {}; give the daemon's user permission to", .0.display())]
-    NotWritable(PathBuf, #[source] OpenError),
-    #[error(
-        "rotate: cannot rename files in {}; give the daemon's user permission to write there",
-        .0.display()
-    )]
-    NotRotatable(PathBuf, #[source] io::Error),
-}
-
-impl Config {
-    /// The sink, once the file was found to be writable. Creates the file.
-    ///
-    /// # Errors
-    /// Where the path cannot be written to, with what to do about it.
-    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
-        self.check_place().map_err(|problem| context.error(problem))?;
+impl SinkPart for Config {
+    /// The sink, once the file was found to be writable.
+    fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
+        place::check(self).map_err(|problem| context.error(problem))?;
         let clock = Box::new(|| Timestamp::from_system(SystemTime::now()));
         let interval = self.flush_interval.get().max(Duration::from_millis(1));
         Ok(BuiltSink::new(self.sink(context, clock), Pace::every(interval)))
     }
 
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::own("path", Place::File(self.path.clone()))]
+    }
+}
+
+impl Config {
     fn sink(&self, context: SinkContext, clock: writer::Clock) -> File {
         let encoder = self.format.encoder(false);
         let settings = Settings {
             path: self.path.clone(),
             mode: self.mode.0,
+            create_dirs: self.create_dirs,
             sync: self.sync,
             separator: encoder.separator(),
             rotate: self.rotate.unwrap_or_default(),
@@ -191,38 +152,6 @@ impl Config {
             lines: Lines::default(),
             writer: Writer::new(settings, context.account, clock),
         }
-    }
-
-    fn check_place(&self) -> Result<(), BuildProblem> {
-        let directory = directory_of(&self.path);
-        if self.create_dirs {
-            fs::create_dir_all(directory)
-                .map_err(|error| BuildProblem::CreateDirectory(directory.to_owned(), error))?;
-        }
-        if !directory.is_dir() {
-            return Err(BuildProblem::NoDirectory(directory.to_owned()));
-        }
-        if self.path.is_dir() {
-            return Err(BuildProblem::IsDirectory(self.path.clone()));
-        }
-        let is_regular = match Active::open(&self.path, self.mode.0) {
-            Ok(active) => active.is_regular(),
-            // Somebody may come to read it later.
-            Err(OpenError::NoReader) => false,
-            Err(error) => return Err(BuildProblem::NotWritable(self.path.clone(), error)),
-        };
-        if self.rotate.is_none() {
-            return Ok(());
-        }
-        if !is_regular {
-            return Err(BuildProblem::NotRegular(self.path.clone()));
-        }
-        let name = self.path.file_name().unwrap_or_default();
-        if name.len() > 255 - rotation::ENDING_BYTES_MAX {
-            return Err(BuildProblem::LongName(self.path.clone()));
-        }
-        rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|error| BuildProblem::NotRotatable(directory.to_owned(), error.into()))
     }
 }
 
@@ -269,8 +198,11 @@ impl Sink for File {
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
-        self.writer.write(&mut self.lines)?;
-        self.writer.flush()?;
+        // Without lines nobody waits for a reader, or for a file that cannot be opened.
+        if self.writer.is_open() || !self.lines.is_empty() {
+            self.writer.write(&mut self.lines)?;
+            self.writer.flush()?;
+        }
         self.writer.close().await;
         Ok(())
     }

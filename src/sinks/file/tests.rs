@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ struct Rig {
 }
 
 fn config(path: &Path, more: &str) -> Config {
-    let text = format!("type = 'file'\npath = {path:?}\nformat.template = \"{{path}}\\n\"\n{more}");
+    let text = format!("path = {path:?}\nformat.template = \"{{path}}\\n\"\n{more}");
     toml::from_str(&text).unwrap()
 }
 
@@ -102,7 +103,7 @@ impl Rig {
 #[test]
 fn the_configuration_says_what_is_wrong() {
     let config: Config = toml::from_str(
-        "type = 'file'\npath = '/x'\nmode = '0600'\nsync = 'batch'\nflush_interval = '1s'\n\
+        "path = '/x'\nmode = '0600'\nsync = 'batch'\nflush_interval = '1s'\n\
          rotate = { size = '100 MiB', every = '1d', keep = 10, compress = false }",
     )
     .unwrap();
@@ -116,13 +117,13 @@ fn the_configuration_says_what_is_wrong() {
         ("format = 'json'", "missing field `path`"),
         ("path = '/x'\nrotate = { keep = 3 }", "rotate needs size, every or both"),
     ] {
-        let error = toml::from_str::<Config>(&format!("type = 'file'\n{text}")).unwrap_err();
+        let error = toml::from_str::<Config>(text).unwrap_err();
         assert!(error.to_string().contains(message), "{text}: {error}");
     }
 }
 
-#[test]
-fn what_cannot_be_written_to_is_refused_at_start() {
+#[tokio::test]
+async fn what_cannot_be_written_to_is_refused_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let inside = |name: &str| directory.path().join(name);
     fs::write(inside("a-file"), "").unwrap();
@@ -138,7 +139,9 @@ fn what_cannot_be_written_to_is_refused_at_start() {
         assert!(error.starts_with("sinks.audit: ") && error.contains(message), "{error}");
     }
     let made = inside("made/for/it/audit.log");
-    assert!(build(&config(&made, "create_dirs = true")).is_ok());
+    let mut sink = build(&config(&made, "create_dirs = true")).unwrap().sink;
+    assert!(!inside("made").exists());
+    sink.connect().await.unwrap();
     assert!(made.exists());
 }
 

@@ -23,6 +23,7 @@ pub(super) type Clock = Box<dyn Fn() -> Timestamp + Send + std::marker::Sync>;
 pub(super) struct Settings {
     pub(super) path: PathBuf,
     pub(super) mode: u32,
+    pub(super) create_dirs: bool,
     pub(super) sync: Sync,
     pub(super) separator: u8,
     pub(super) rotate: Rotate,
@@ -59,6 +60,7 @@ impl Writer {
     /// Opens the file, and resumes what an earlier run has left of its archives.
     pub(super) fn connect(&mut self) -> Result<(), DeliverError> {
         self.confirm()?;
+        self.make_directory()?;
         self.open()?;
         if self.archiver.is_none() && self.settings.rotate.is_wanted() {
             let Settings { path, rotate, .. } = &self.settings;
@@ -96,18 +98,24 @@ impl Writer {
 
     /// Opens the path anew where it leads to another file by now. On an error the old file stays.
     pub(super) fn reopen(&mut self) -> Result<(), DeliverError> {
-        let Settings { path, mode, .. } = &self.settings;
+        let path = &self.settings.path;
         if self.active.as_ref().is_some_and(|active| active.is_at(path)) {
             return Ok(());
         }
-        // What cannot be opened here must not cost the file that is open.
-        let trial = Active::open(path, *mode).and_then(|active| active.lock());
-        trial.map_err(|error| {
+        // What cannot be opened here must not cost the file that is open. It is opened once: who
+        // reads a FIFO takes its closing for the end.
+        let active = self.open_active().map_err(|error| {
             let (reason, cause) = (open_reason(&error), self.say("cannot open", &error));
             DeliverError::Retry { after: None, reason, cause }
         })?;
         self.confirm()?;
-        self.open()
+        self.active = Some(active);
+        Ok(())
+    }
+
+    /// Whether a file is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.active.is_some()
     }
 
     /// Lets go of the file, and waits for the archives. Cancel-safe; may be called again.
@@ -176,6 +184,19 @@ impl Writer {
             fs::File::open(directory_of(path))?.sync_all()?;
         }
         Ok(())
+    }
+
+    /// Makes the directory of the file, where that is wanted.
+    fn make_directory(&self) -> Result<(), DeliverError> {
+        let Settings { path, create_dirs, .. } = &self.settings;
+        let directory = directory_of(path);
+        if !create_dirs || directory.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(directory).map_err(|error| DeliverError::Disconnected {
+            reason: io_reason(&error),
+            cause: format!("cannot create the directory {}: {error}", directory.display()),
+        })
     }
 
     /// Opens the path as the active file in place of the present one.

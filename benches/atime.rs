@@ -138,7 +138,7 @@ impl Tree {
     fn config(&self, threads: usize, more: &str) -> Outcome<Config> {
         let root = self.root().display();
         Ok(toml::from_str(&format!(
-            "type = 'atime'\nroot = '{root}'\nthreads = {threads}\n\
+            "root = '{root}'\nthreads = {threads}\n\
              map = [{{ from = '/', to = '/' }}]\nverify_file_id = true\nignore_clients = ['192.0.2.0/24']\n{more}"
         ))?)
     }
@@ -186,7 +186,9 @@ impl Running {
         let account = ledger.open_sink("atime");
         let context = SinkContext { name: "atime".into(), account: Arc::clone(&account) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { runtime, ledger, account, sink: Atime::start(config, &context)? })
+        let mut sink = Atime::new(config, &context)?;
+        runtime.block_on(sink.connect())?;
+        Ok(Self { runtime, ledger, account, sink })
     }
 
     /// Gives it batches, and waits until all is written.

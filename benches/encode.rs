@@ -14,7 +14,7 @@ use std::time::Instant;
 use qatime::component::SinkContext;
 use qatime::encoders::{Encoder, Format};
 use qatime::event::{Batch, IoSizes, Record, Selection, Span, Timestamp};
-use qatime::sinks::{Settle, file};
+use qatime::sinks::{Settle, SinkPart, file};
 use qatime::telemetry::Ledger;
 
 const EVENTS: u32 = 1000;
@@ -58,7 +58,7 @@ fn main() {
 /// The cost of an event from delivery to the file, system calls included.
 fn deliver(path: &Path, format: &str, events: &Selection) -> f64 {
     const BATCHES: u32 = 100;
-    let config = format!("type = 'file'\npath = {path:?}\nformat = {format}");
+    let config = format!("path = {path:?}\nformat = {format}");
     let config: file::Config = toml::from_str(&config).expect("a valid configuration");
     let account = Ledger::default().open_sink("bench");
     let context = SinkContext { name: "bench".into(), account };

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
 use qatime::sinks::redis::Config;
-use qatime::sinks::{Settle, Sink};
+use qatime::sinks::{Settle, Sink, SinkPart};
 use qatime::telemetry::Ledger;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
@@ -168,7 +168,7 @@ fn load(events: usize, paths: u64, random: bool) -> Vec<Selection> {
 
 fn sink(server: &Server, more: &str) -> Box<dyn Sink> {
     let url = format!("redis://127.0.0.1:{}", server.port);
-    let text = format!("type = 'redis'\nmode = 'index'\nserver.url = '{url}'\n{more}");
+    let text = format!("mode = 'index'\nserver.url = '{url}'\n{more}");
     let config: Config = toml::from_str(&text).expect("the configuration is valid");
     let account = Ledger::default().open_sink("index");
     let context = SinkContext { name: "index".to_owned(), account };

@@ -22,7 +22,7 @@ use qatime::decoders::{self, Decoder, Outcome, Times};
 use qatime::event::{Batch, OperationSet, Selection, Timestamp};
 use qatime::framing::{Framer, Limits};
 use qatime::generator::{Config, Generator, Profile};
-use qatime::sinks::{Settle, redis};
+use qatime::sinks::{Settle, SinkPart, redis};
 use qatime::telemetry::Ledger;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
@@ -179,7 +179,7 @@ fn stream(server: &Server, load: &Load, rounds: usize) {
 fn table(server: &Server) -> String {
     let url = format!("redis://127.0.0.1:{}", server.port);
     format!(
-        "type = 'redis'\nmode = 'stream'\nserver.url = '{url}'\nstream.trim = 'never'\n\
+        "mode = 'stream'\nserver.url = '{url}'\nstream.trim = 'never'\n\
          pipeline_commands_max = {DEPTH}\n"
     )
 }
@@ -210,7 +210,7 @@ fn through_the_daemon(server: &Server, load: &Load) -> Figure {
     let config = directory.join("qatime.toml");
     let text = format!(
         "sources.input = {{ type = 'stdin' }}\nrules = [{{ name = 'all', sinks = 'stream' }}]\n\
-         [sinks.stream]\n{}",
+         [sinks.stream]\ntype = 'redis'\n{}",
         table(server)
     );
     fs::write(&config, text).expect("room for the configuration");

@@ -1,5 +1,8 @@
 //! What sources and sinks are given to work with.
 
+mod resource;
+mod shelf;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +12,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
+pub use self::resource::{Place, Resource};
+pub(crate) use self::shelf::shelf;
+pub use self::shelf::{ReadPart, VisitKinds};
 use crate::event::{Batch, Frames, Reason, Ticket};
 use crate::lane::Gauge;
 use crate::telemetry::{SinkAccount, SourceAccount};

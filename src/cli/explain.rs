@@ -11,13 +11,13 @@ use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::input::{Input, Item};
 use super::output::Output;
+use crate::config::Configuration;
 use crate::config::trace::{Delivery, End, Fate, Step, Trace, Tracer};
-use crate::config::{Configuration, SinkConfig};
 use crate::decoders::Decoder;
 use crate::encoders::{json, text};
 use crate::event::{Batch, EventRef, Fields, Timestamp};
 use crate::rules::{Finding, RuleTrace};
-use crate::sinks::atime::{Plan, Planner};
+use crate::sinks::{Preview, Previewed};
 use crate::telemetry::printable::{self, Backslash};
 
 /// Say what would be done for each line, and why
@@ -49,7 +49,7 @@ pub(super) struct Explain {
 struct Sink {
     name: String,
     kind: &'static str,
-    planner: Option<Planner>,
+    preview: Option<Box<dyn Preview>>,
 }
 
 struct Explainer<'c> {
@@ -67,11 +67,8 @@ impl Explain {
         let plugins = file.load_plugins(&configuration)?;
         let sinks = configuration.sinks.iter().map(|sink| Sink {
             name: sink.name.clone(),
-            kind: sink.config.kind(),
-            planner: match &sink.config {
-                SinkConfig::Atime(config) => Some(config.planner()),
-                SinkConfig::File(_) | SinkConfig::Redis(_) | SinkConfig::Stdout(_) => None,
-            },
+            kind: sink.config.type_name(),
+            preview: sink.config.part().preview(),
         });
         let decoder = Decoder::new(&configuration.decoder)?;
         let mut explainer = Explainer {
@@ -109,13 +106,13 @@ impl Explainer<'_> {
         self.output.flush_large()
     }
 
-    /// What an atime sink would do with an event that goes there.
-    fn plan(&self, delivery: &Delivery) -> Option<Plan> {
-        let planner = self.sinks[delivery.sink].planner.as_ref()?;
+    /// What a sink would do with an event that goes there, if it does more than to write it.
+    fn preview(&self, delivery: &Delivery) -> Option<Previewed> {
+        let preview = self.sinks[delivery.sink].preview.as_ref()?;
         let mut batch = Batch::default();
         batch.push_fields(&delivery.event);
         let now: Timestamp = delivery.event.received;
-        Some(planner.plan(batch.event(0), now))
+        Some(preview.of(batch.event(0), now))
     }
 
     fn print_words(&mut self, event: EventRef<'_>, trace: &Trace) {
@@ -142,8 +139,8 @@ impl Explainer<'_> {
         let is_enabled = |sink: usize| self.configuration.sinks[sink].config.is_enabled();
         for delivery in trace.deliveries.iter().filter(|delivery| is_enabled(delivery.sink)) {
             let Sink { name, kind, .. } = &self.sinks[delivery.sink];
-            let mut words = match self.plan(delivery) {
-                Some(plan) => plan.to_string(),
+            let mut words = match self.preview(delivery) {
+                Some(preview) => preview.words,
                 None if *kind == name => "writes the event".to_owned(),
                 None => format!("writes the event ({kind})"),
             };
@@ -191,7 +188,7 @@ impl Explainer<'_> {
             .map(|delivery| {
                 let Sink { name, kind, .. } = &self.sinks[delivery.sink];
                 let changed = (delivery.event != decoded).then(|| event_json(&delivery.event));
-                let plan = self.plan(delivery).as_ref().map(plan_json);
+                let plan = self.preview(delivery).map(|preview| preview.object);
                 let enabled = self.configuration.sinks[delivery.sink].config.is_enabled();
                 json!({ "name": name, "type": kind, "plan": plan, "event": changed,
                         "enabled": enabled, "dead_letter": delivery.is_dead_letter })
@@ -266,43 +263,4 @@ fn event_json(event: &Fields) -> Value {
     let mut text = Vec::new();
     json::write(batch.event(0), json::Options::default(), &mut text);
     serde_json::from_slice(&text).expect("an event's JSON form is an object")
-}
-
-/// A plan with its action and paths; `words` say the same.
-fn plan_json(plan: &Plan) -> Value {
-    use std::os::unix::ffi::OsStrExt;
-
-    let mut value = json!({ "words": plan.to_string() });
-    let mut set = |key: &str, entry: Value| value[key] = entry;
-    let mut paths: Vec<(&str, Option<&PathBuf>)> = Vec::new();
-    match plan {
-        Plan::Forget { path, tree } => {
-            set("action", "forget".into());
-            set("tree", (*tree).into());
-            paths.push(("path", Some(path)));
-        }
-        Plan::Move { from, to } => {
-            set("action", "move".into());
-            paths.extend([("path", from.as_ref()), ("target", to.as_ref())]);
-        }
-        Plan::Reject(reason) => {
-            set("action", "reject".into());
-            set("reason", reason.as_str().into());
-        }
-        Plan::Set { path, time, clamped } => {
-            set("action", "set".into());
-            set("time", time.to_string().into());
-            set("clamped", (*clamped).into());
-            paths.push(("path", Some(path)));
-        }
-    }
-    for (key, path) in paths {
-        set(key, path.map(|path| path.to_string_lossy()).into());
-        if let Some(path) = path.filter(|path| path.to_str().is_none()) {
-            let mut base64 = Vec::new();
-            json::push_base64(path.as_os_str().as_bytes(), &mut base64);
-            set(&format!("{key}_base64"), String::from_utf8_lossy(&base64).into());
-        }
-    }
-    value
 }

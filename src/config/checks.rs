@@ -2,18 +2,20 @@
 
 mod filters;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::file::Unmatched;
 use super::load::{Entry, Sections};
-use super::parts::{SinkConfig, SourceConfig};
 use super::problem::{Findings, KeyPath};
 use super::test::Test;
 use super::{trial, wording};
+use crate::component::Resource;
 use crate::decoders::Decoder;
 use crate::event::Reason;
 use crate::net::ListenAddress;
 use crate::rules::{KeyPart, Rule, RuleSet};
+use crate::sinks::SinkConfig;
+use crate::sources::SourceKind;
 
 /// Notes what is wrong between the parts. Gives the rules compiled, if they can be.
 pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSet> {
@@ -51,17 +53,17 @@ impl<'r> Checks<'r, '_, '_> {
         let mut addresses = Vec::new();
         let mut stdin = None;
         for source in sources {
-            match &source.config {
-                Some(SourceConfig::File(config)) => {
+            match source.config.as_ref().map(|config| &config.kind) {
+                Some(SourceKind::File(config)) => {
                     self.some(config.paths.values(), &source.path.key("paths"));
                 }
-                Some(SourceConfig::Stdin(_)) => {
+                Some(SourceKind::Stdin(_)) => {
                     if let Some(other) = stdin.replace(&source.path) {
                         let message = format!("standard input is read by {other}");
                         self.note(&source.path.key("type"), message);
                     }
                 }
-                Some(SourceConfig::Syslog(config)) => {
+                Some(SourceKind::Syslog(config)) => {
                     let listen = source.path.key("listen");
                     self.some(config.listen.values(), &listen);
                     for (index, address) in config.listen.values().iter().enumerate() {
@@ -69,7 +71,7 @@ impl<'r> Checks<'r, '_, '_> {
                         addresses.push((address, &source.path));
                     }
                 }
-                Some(SourceConfig::Redis(_)) | None => {}
+                Some(SourceKind::Redis(_)) | None => {}
             }
         }
     }
@@ -130,19 +132,16 @@ impl<'r> Checks<'r, '_, '_> {
 
     /// Two sinks that write to the same place destroy each other's work.
     fn same_place(&mut self, sinks: &[Entry<SinkConfig>]) {
-        let mut taken = HashMap::new();
+        let mut taken: Vec<(Resource, &KeyPath)> = Vec::new();
         for sink in sinks {
-            let (key, place) = match &sink.config {
-                Some(SinkConfig::Atime(config)) => ("root", config.root.clone()),
-                Some(SinkConfig::File(config)) => ("path", config.path.clone()),
-                Some(SinkConfig::Stdout(_)) => ("type", "stdout".into()),
-                // Many may write to one stream, from one machine or several.
-                Some(SinkConfig::Redis(_)) | None => continue,
-            };
-            let key = sink.path.key(key);
-            if let Some(other) = taken.insert(place, &sink.path) {
-                let message = format!("the same as that of {other}: let one sink do it");
-                self.note(&key, message);
+            let config = sink.config.iter();
+            for resource in config.flat_map(|config| config.part().resources()) {
+                let other = taken.iter().find(|(other, _)| other.excludes(&resource));
+                if let Some((_, other)) = other {
+                    let message = format!("the same as that of {other}: let one sink do it");
+                    self.note(&sink.path.key(resource.key), message);
+                }
+                taken.push((resource, &sink.path));
             }
         }
     }

@@ -10,13 +10,15 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
 use super::admin::AdminConfig;
-use super::parts::{SinkConfig, SourceConfig};
+use super::parts::Table;
 use super::schema::in_place;
 use super::test::Test;
 use crate::decoders;
 use crate::filters;
 use crate::lane::spool;
 use crate::rules::Rule;
+use crate::sinks::SinkConfig;
+use crate::sources::SourceConfig;
 use crate::telemetry::logging;
 use crate::units::{Duration, OneOrMany};
 
@@ -76,7 +78,7 @@ pub(super) struct File {
     /// Where events come from: one table each, named as you like.
     #[serde(default)]
     #[expect(dead_code, reason = "it is here for the schema")]
-    sources: Section<BTreeMap<Name, SourceConfig>>,
+    sources: Section<BTreeMap<Name, Table<SourceConfig>>>,
     /// Plugins and their settings: one table each, named as you like. Rules and `before_rules` name
     /// them.
     #[serde(default)]
@@ -89,7 +91,7 @@ pub(super) struct File {
     /// Where events go: one table each, named as you like.
     #[serde(default)]
     #[expect(dead_code, reason = "it is here for the schema")]
-    sinks: Section<BTreeMap<Name, SinkConfig>>,
+    sinks: Section<BTreeMap<Name, Table<SinkConfig>>>,
     /// Lines, and what is to become of them. `qatime check` tries them all.
     #[serde(default)]
     #[expect(dead_code, reason = "it is here for the schema")]

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::document::{Document, Environment, Node, Places};
 use super::file::{File, Name, SECTIONS};
-use super::parts::{Part, SinkConfig, SourceConfig};
+use super::parts::{self, Shelf};
 use super::problem::{Findings, KeyPath, Severity};
 use super::reading::{read, read_with};
 use super::settings::{FilterPlaces, fit_json};
@@ -19,6 +19,8 @@ use super::trial::TestEntry;
 use super::{Configuration, Named, Problems, checks, document, keys, schema, wording};
 use crate::filters;
 use crate::rules::{Rule, RuleSet};
+use crate::sinks::SinkConfig;
+use crate::sources::SourceConfig;
 
 /// Reads and checks a configuration. `file` is its name in messages; `environment` looks up a
 /// variable. Nothing outside the text and the environment is looked at: no path is opened, no
@@ -197,7 +199,7 @@ fn filter(
 }
 
 /// Reads one table of parts: first the key `type`, then what it says.
-fn part<T: Part>(
+fn part<T: Shelf>(
     name: &str,
     mut table: Node<'_>,
     path: &KeyPath,
@@ -209,19 +211,19 @@ fn part<T: Part>(
     let tag = path.key("type");
     // What was meant, where that can be guessed, tells of further mistakes.
     let kind = match keys.get("type").map(|kind| (kind.span(), kind.get_ref().as_str())) {
-        Some((_, Some(kind))) if T::KINDS.contains(&kind) => kind,
+        Some((_, Some(kind))) if T::NAMES.contains(&kind) => kind,
         Some((span, Some(kind))) => {
-            findings.error(&span, &tag, wording::unknown(kind, T::KINDS));
-            keys::nearest(kind, T::KINDS)?
+            findings.error(&span, &tag, wording::unknown(kind, T::NAMES));
+            keys::nearest(kind, T::NAMES)?
         }
         Some((span, None)) => {
             findings.error(&span, &tag, "expected the kind as a text");
             return None;
         }
         None => {
-            let guess = T::KINDS.iter().find(|kind| name == **kind);
-            let example = guess.or(T::KINDS.first()).copied().unwrap_or_default();
-            let known = T::KINDS.join(", ");
+            let guess = T::NAMES.iter().find(|kind| name == **kind);
+            let example = guess.or(T::NAMES.first()).copied().unwrap_or_default();
+            let known = T::NAMES.join(", ");
             let message =
                 format!("missing key; add for example `type = {example:?}`; known: {known}");
             findings.error(&span, &tag, message);
@@ -233,7 +235,7 @@ fn part<T: Part>(
         let value = DeValue::String(kind.clone().into());
         keys.insert(Spanned::new(span.clone(), "type".into()), Spanned::new(span, value));
     }
-    T::read(&kind, table, path, places, findings)?.value
+    parts::read(&kind, table, path, places, findings)
 }
 
 /// Reads a list of tables.

@@ -38,7 +38,6 @@ pub use admin::{AdminAddress, AdminAddressError, AdminConfig};
 pub use diagnosis::Diagnosis;
 pub use file::Unmatched;
 pub use load::load;
-pub use parts::{SinkConfig, SourceConfig};
 pub use problem::{Problem, Problems, Severity};
 pub use settings::FilterKey;
 
@@ -47,6 +46,8 @@ use crate::filters::{self, Loaded};
 use crate::lane::spool;
 use crate::pipeline::{Filtering, Routing};
 use crate::rules::{Rule, RuleSet, SinkSet};
+use crate::sinks::SinkConfig;
+use crate::sources::SourceConfig;
 use crate::telemetry::{logging, printable};
 use problem::Position;
 

@@ -27,13 +27,6 @@ pub(super) struct Reading<T> {
     pub(super) clean: bool,
 }
 
-impl<T> Reading<T> {
-    /// The same, with the value put into something else.
-    pub(super) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Reading<U> {
-        Reading { value: self.value.map(wrap), clean: self.clean }
-    }
-}
-
 /// Reads `value`, which stands at `path`.
 ///
 /// Deserialisation ends at the first mistake; so what that mistake is about is noted, taken out,
@@ -57,6 +50,17 @@ pub(super) fn read_with<T: DeserializeOwned>(
 ) -> Reading<T> {
     let before = findings.len();
     keys::check(schema, &mut value, path, findings);
+    read_checked(value, path, places, findings, before)
+}
+
+/// Like [`read`], where the keys were checked: there were `before` findings before that.
+pub(super) fn read_checked<T: DeserializeOwned>(
+    mut value: Node<'_>,
+    path: &KeyPath,
+    places: &Places,
+    findings: &mut Findings<'_>,
+    before: usize,
+) -> Reading<T> {
     let mut clean = findings.len() == before;
     loop {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {

@@ -23,6 +23,29 @@ pub(super) fn in_place<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema
     T::json_schema(generator)
 }
 
+/// The keys of a type that is a table.
+pub(super) fn keys_of<T: JsonSchema>() -> Vec<String> {
+    let schema = of::<T>();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(|properties| properties.keys().cloned()).collect()
+}
+
+/// The schema of a table with the keys of two; what is said of it is said of the first.
+pub(super) fn joined(mut one: Schema, mut other: Schema) -> Schema {
+    let object = one.ensure_object();
+    for key in ["properties", "required"] {
+        match (object.get_mut(key), other.remove(key)) {
+            (Some(Value::Object(all)), Some(Value::Object(more))) => all.extend(more),
+            (Some(Value::Array(all)), Some(Value::Array(more))) => all.extend(more),
+            (None, Some(more)) => {
+                object.insert(key.to_owned(), more);
+            }
+            _ => {}
+        }
+    }
+    one
+}
+
 /// The schema of one part: that of its configuration, where `type` is its kind.
 pub(super) fn of_kind<T: JsonSchema>(kind: &str, generator: &mut SchemaGenerator) -> Schema {
     let mut schema = T::json_schema(generator);

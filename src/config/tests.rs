@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::sinks::SinkKind;
 
 /// The file that ships.
 const SHIPPED: &str = include_str!("../../qatime.toml");
@@ -42,9 +43,9 @@ fn a_configuration_is_typed() {
     assert_eq!(configuration.unmatched, Unmatched::Sinks(vec!["out".to_owned()]));
     assert_eq!(configuration.decoder.zone, "+01:00");
     let [source] = &configuration.sources[..] else { panic!("one source") };
-    assert_eq!((source.name.as_str(), source.config.kind()), ("in", "stdin"));
+    assert_eq!((source.name.as_str(), source.config.kind.name()), ("in", "stdin"));
     let [sink] = &configuration.sinks[..] else { panic!("one sink") };
-    assert_eq!((sink.name.as_str(), sink.config.kind()), ("out", "stdout"));
+    assert_eq!((sink.name.as_str(), sink.config.type_name()), ("out", "stdout"));
     assert_eq!((configuration.rules.len(), configuration.test_count()), (1, 1));
 }
 
@@ -154,14 +155,14 @@ fn the_shipped_file_is_right() {
     let configuration = load(SHIPPED, "qatime.toml", &no_environment).unwrap();
     assert_eq!(configuration.warnings, []);
     assert!(configuration.test_count() >= 8);
-    let Some(SinkConfig::Atime(atime)) = configuration.sinks.first().map(|sink| &sink.config)
+    let Some(SinkKind::Atime(atime)) = configuration.sinks.first().map(|sink| &sink.config.kind)
     else {
         panic!("the first sink sets access times");
     };
     assert_eq!(atime.root, PathBuf::from("/mnt/qumulo"));
     let given = |name: &str| (name == "QATIME_ROOT").then(|| "/srv/q".to_owned());
     let configuration = load(SHIPPED, "qatime.toml", &given).unwrap();
-    let SinkConfig::Atime(atime) = &configuration.sinks[0].config else {
+    let SinkKind::Atime(atime) = &configuration.sinks[0].config.kind else {
         panic!("the first sink sets access times");
     };
     assert_eq!(atime.root, PathBuf::from("/srv/q"));

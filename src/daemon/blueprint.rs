@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::state::spool_plan;
-use crate::config::{Configuration, SinkConfig};
+use crate::config::Configuration;
 use crate::decoders::Decoder;
 use crate::pipeline::{Blueprint, BuildSink, Next};
-use crate::sinks::QueueConfig;
 
 /// The blueprint of a configuration, with these sources.
 ///
@@ -22,20 +21,8 @@ pub(super) fn blueprint(
     let routing = Arc::new(configuration.routing(plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, spool, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
-        let (queue, build): (QueueConfig, BuildSink) = match sink.config {
-            SinkConfig::Atime(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-            SinkConfig::File(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-            SinkConfig::Redis(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-            SinkConfig::Stdout(config) => {
-                (config.queue, Box::new(move |context| config.build(context)))
-            }
-        };
+        let (queue, config) = (sink.config.keys.queue, sink.config);
+        let build: BuildSink = Box::new(move |context| config.part().build(context));
         (sink.name, queue, build)
     });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

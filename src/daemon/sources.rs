@@ -1,8 +1,9 @@
 //! The sources of a daemon, from one configuration to the next.
 
 use crate::component::BuildError;
-use crate::config::{Named, SourceConfig};
+use crate::config::Named;
 use crate::pipeline::Next;
+use crate::sources::SourceConfig;
 use crate::sources::syslog::{Afterwards, Preparation, Sockets};
 
 /// The sources at work, and the sockets that they listen on. Clones have the same sockets.
@@ -40,12 +41,7 @@ impl Sources {
                 built.push((name, Next::Keep));
                 continue;
             }
-            let begins = match &source.config {
-                SourceConfig::File(config) => config.build(&name),
-                SourceConfig::Redis(config) => config.build(&name),
-                SourceConfig::Stdin(config) => config.build(&name),
-                SourceConfig::Syslog(config) => config.build(&name, &mut preparation),
-            };
+            let begins = source.config.part().build(&name, &mut preparation);
             built.push((name, Next::Begin(begins?)));
         }
         Ok((built, BuiltSources { at_work: next.to_vec(), preparation }))

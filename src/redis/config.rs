@@ -267,6 +267,13 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The databases of its servers, as far as their addresses tell them from others.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let addresses = self.url.values().iter();
+        addresses.map(|address| format!("{address}/{}", self.database)).collect()
+    }
+
     /// A client that is not connected yet.
     ///
     /// # Errors

@@ -1,50 +1,59 @@
 //! Where events go. Each sink has a lane of its own: a queue, a thread, retries.
+//!
+//! A new sink is a file here, and a line in the table below.
 
 mod access;
 pub mod atime;
 mod changes;
 pub mod file;
+mod keys;
+mod part;
 pub mod redis;
 mod sink;
 pub mod stdout;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
 pub use self::access::{ClientNetwork, ClientNetworkError, WriteMetadata};
+pub use self::keys::{QueueConfig, SinkKeys};
+pub use self::part::{Preview, Previewed, SinkPart};
 use self::sink::io_reason;
 pub use self::sink::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink};
-use crate::lane::QueueLimits;
-use crate::units::{Duration as Span, Size};
+use crate::component::shelf;
 
-/// The queue in front of a sink: `queue = { events_max = 100000, … }`. With a `[spool]`, what does
-/// not fit into it waits on disk.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct QueueConfig {
-    /// How many events wait at most.
-    pub events_max: u32,
-    /// How much memory the waiting events hold at most.
-    pub bytes_max: Size,
-    /// How long a full queue (with a spool: a full one) holds up a source that cannot wait for ever
-    /// (a socket). After that the sink counts as stalled, and its events are rejected as
-    /// `queue_full` until it has room again. Files and standard input wait for as long as it takes.
-    pub wait_max: Span,
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        Self { events_max: 100_000, bytes_max: Size::from_mib(8), wait_max: Span::from_secs(5) }
+shelf! {
+    /// The kinds of sinks, with the keys of their own.
+    SinkKind: SinkPart {
+        Atime(atime::Config) = "atime",
+        File(file::Config) = "file",
+        Redis(redis::Config) = "redis",
+        Stdout(stdout::Config) = "stdout",
     }
 }
 
-impl QueueConfig {
-    /// The limits of the queue itself.
+/// Where events go: one `[sinks.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkConfig {
+    /// What every sink has.
+    pub keys: SinkKeys,
+    /// What its kind has.
+    pub kind: SinkKind,
+}
+
+impl SinkConfig {
+    /// What `type` says.
     #[must_use]
-    pub fn limits(&self) -> QueueLimits {
-        QueueLimits {
-            events_max: self.events_max.max(1) as usize,
-            bytes_max: self.bytes_max.bytes_usize().max(1),
-        }
+    pub const fn type_name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// Whether it gets events.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.keys.enabled.0
+    }
+
+    /// What its kind does with it.
+    #[must_use]
+    pub fn part(&self) -> &dyn SinkPart {
+        self.kind.part()
     }
 }

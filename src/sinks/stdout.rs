@@ -9,14 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink, io_reason};
-use crate::component::{BuildError, SinkContext};
+use super::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink, SinkPart, io_reason};
+use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Reason, Selection};
 use crate::telemetry::SinkAccount;
-use crate::units::Enabled;
 
 /// People watch: lines are not held back for long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -25,32 +23,18 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 ///
 /// When whoever reads it goes away (`qatime run | head`), the daemon goes on: its other sinks
 /// have work to do. Events for this one are rejected as `output_closed` from then on.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Always `stdout`.
-    #[schemars(with = "String", extend("const" = "stdout"))]
-    pub r#type: IgnoredAny,
-    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
-    /// rules that name it leave it out.
-    #[serde(default)]
-    pub enabled: Enabled,
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
     /// came), `"text"` (for people; in colours on a terminal, unless `NO_COLOR` is set), or
     /// `{ template = "{time} {operation} {path}\n" }`.
     #[serde(default)]
     pub format: Format,
-    /// The queue in front of the sink.
-    #[serde(default)]
-    pub queue: QueueConfig,
 }
 
-impl Config {
-    /// The sink.
-    ///
-    /// # Errors
-    /// Where standard output is closed.
-    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
+impl SinkPart for Config {
+    fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         let stdout = io::stdout();
         // Its own handle, so that nothing is buffered twice.
         let output = stdout.as_fd().try_clone_to_owned();
@@ -60,6 +44,10 @@ impl Config {
         let encoder = self.format.encoder(colours);
         let sink = Stdout::new(output.into(), encoder, context.account);
         Ok(BuiltSink::new(sink, Pace::every(FLUSH_INTERVAL)))
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::own("type", Place::StandardOutput)]
     }
 }
 
@@ -160,9 +148,9 @@ mod tests {
 
     #[test]
     fn the_configuration_is_short() {
-        let config: Config = toml::from_str("type = 'stdout'\nformat = 'text'").unwrap();
+        let config: Config = toml::from_str("format = 'text'").unwrap();
         assert_eq!(config.format, Format::Text);
-        assert!(toml::from_str::<Config>("type = 'stdout'\nfromat = 'text'").is_err());
+        assert!(toml::from_str::<Config>("fromat = 'text'").is_err());
     }
 
     #[tokio::test]

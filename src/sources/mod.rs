@@ -12,15 +12,66 @@ use std::any::Any;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::{Deserializer, Error, IgnoredAny};
 
-use crate::component::Intake;
+use self::syslog::Preparation;
+use crate::component::{BuildError, Intake, Resource, shelf};
 use crate::event::Timestamp;
 use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
 use crate::telemetry::PartGauge;
 use crate::units::Size;
+
+shelf! {
+    /// The kinds of sources, with the keys of their own.
+    SourceKind: SourcePart {
+        File(file::Config) = "file",
+        Redis(redis::Config) = "redis",
+        Stdin(stdin::Config) = "stdin",
+        Syslog(syslog::Config) = "syslog",
+    }
+}
+
+/// Where events come from: one `[sources.<name>]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceConfig {
+    /// What every source has.
+    pub keys: SourceKeys,
+    /// What its kind has.
+    pub kind: SourceKind,
+}
+
+/// What a table of a source says, whatever its type is.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceKeys {
+    /// Decides which other keys there are.
+    #[schemars(with = "String")]
+    pub r#type: IgnoredAny,
+}
+
+impl SourceConfig {
+    /// What its kind does with it.
+    #[must_use]
+    pub fn part(&self) -> &dyn SourcePart {
+        self.kind.part()
+    }
+}
+
+/// A kind of source. Its type reads the keys that only this kind has.
+pub trait SourcePart {
+    /// The source under a name. What it listens on is bound in `sockets`, or taken from there: that
+    /// is undone where the reload is refused. Nothing else in the world may change.
+    ///
+    /// # Errors
+    /// Where the world is not as the configuration says, with what to do about it.
+    fn build(&self, name: &str, sockets: &mut Preparation) -> Result<BuiltSource, BuildError>;
+
+    /// What the source uses for itself: nobody else may.
+    fn resources(&self) -> Vec<Resource>;
+}
 
 /// A source, as its part builds it, and what it shows beside its account.
 pub struct BuiltSource {

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::file::Reader;
+use super::syslog::Preparation;
 use super::thread::{Feed, feed};
-use super::{BuiltSource, Inherited, Source};
-use crate::component::{BuildError, Intake};
+use super::{BuiltSource, Inherited, Source, SourcePart};
+use crate::component::{BuildError, Intake, Place, Resource};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
 use crate::units::Size;
@@ -17,9 +17,6 @@ use crate::units::Size;
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `stdin`.
-    #[schemars(with = "String")]
-    pub r#type: IgnoredAny,
     /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
     /// `frame_too_long`.
     #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
@@ -29,18 +26,18 @@ pub struct Config {
     pub nul_separates: bool,
 }
 
-impl Config {
-    /// Opens standard input.
-    ///
-    /// # Errors
-    /// [`BuildError`] where it is closed.
-    pub fn build(&self, name: &str) -> Result<BuiltSource, BuildError> {
+impl SourcePart for Config {
+    fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
         match Reader::stdin(limits.with_nul_separates(self.nul_separates)) {
             Ok(reader) => Ok(BuiltSource::new(Stdin { component, reader })),
             Err(cause) => Err(BuildError { component, cause: cause.into() }),
         }
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::own("type", Place::StandardInput)]
     }
 }
 
@@ -121,8 +118,8 @@ mod tests {
 
     #[test]
     fn the_configuration_is_small() {
-        assert!(toml::from_str::<Config>("type = 'stdin'").is_ok());
-        let error = toml::from_str::<Config>("type = 'stdin'\npath = '-'").unwrap_err();
+        assert!(toml::from_str::<Config>("").is_ok());
+        let error = toml::from_str::<Config>("path = '-'").unwrap_err();
         assert!(error.to_string().contains("unknown field `path`"), "{error}");
     }
 }

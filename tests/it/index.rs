@@ -15,7 +15,7 @@ use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
 use qatime::redis::{Client, Slot};
 use qatime::sinks::redis::{Config, Reader};
-use qatime::sinks::{Settle, Settled, Sink};
+use qatime::sinks::{Settle, Settled, Sink, SinkPart};
 use qatime::telemetry::{Ledger, SinkReport};
 use serde_json::Value as Json;
 
@@ -36,7 +36,7 @@ impl Rig {
     fn new(urls: &[u16], more: &str) -> Self {
         let urls: Vec<_> = urls.iter().map(|port| format!("'redis://127.0.0.1:{port}'")).collect();
         let urls = urls.join(", ");
-        let text = format!("type = 'redis'\nmode = 'index'\nserver.url = [{urls}]\n{more}");
+        let text = format!("mode = 'index'\nserver.url = [{urls}]\n{more}");
         let config: Config = toml::from_str(&text).unwrap();
         let ledger = Ledger::default();
         let account = ledger.open_sink("index");
@@ -338,7 +338,7 @@ fn another_layout_is_told() {
     let server = RedisServer::start();
     drop(Rig::new(&[server.port], "index.partitions = 4"));
     let config: Config = toml::from_str(&format!(
-        "type = 'redis'\nmode = 'index'\nserver.url = 'redis://127.0.0.1:{}'\nindex.partitions = 5",
+        "mode = 'index'\nserver.url = 'redis://127.0.0.1:{}'\nindex.partitions = 5",
         server.port
     ))
     .unwrap();

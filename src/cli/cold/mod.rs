@@ -14,8 +14,9 @@ use self::totals::Totals;
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
-use crate::config::{Configuration, SinkConfig};
+use crate::config::Configuration;
 use crate::event::{Timestamp, TimestampError};
+use crate::sinks::SinkKind;
 use crate::sinks::redis::{Config, Mode, ReadError, Reader};
 use crate::telemetry::printable;
 use crate::units::Duration;
@@ -162,8 +163,8 @@ fn index<'a>(
     configuration: &'a Configuration,
     name: Option<&str>,
 ) -> Result<(&'a str, &'a Config), ColdError> {
-    let indexes = configuration.sinks.iter().filter_map(|sink| match &sink.config {
-        SinkConfig::Redis(config) if config.mode == Mode::Index => {
+    let indexes = configuration.sinks.iter().filter_map(|sink| match &sink.config.kind {
+        SinkKind::Redis(config) if config.mode == Mode::Index => {
             Some((sink.name.as_str(), &**config))
         }
         _ => None,

@@ -19,12 +19,13 @@ use self::expectation::{Expectation, Verdict};
 use self::show::{Sent, Stage};
 use self::tree::Tree;
 use super::exit::{CliError, Exit};
-use crate::config::{self, Configuration, SourceConfig};
+use crate::config::{self, Configuration};
 use crate::daemon::{self, Plan, Plugins, Running};
 use crate::event::{Operation, Timestamp};
 use crate::filters::Folders;
 use crate::generator::{self, Event, Generator, Place, Profile};
 use crate::net::ListenAddress;
+use crate::sources::SourceKind;
 use crate::telemetry::LedgerReport;
 
 /// The configuration that ships.
@@ -237,9 +238,9 @@ async fn start(
     configuration: Configuration,
     plugins: Plugins,
 ) -> Result<(SocketAddr, Running), CliError> {
-    let source = configuration.sources.iter().find_map(|source| match &source.config {
-        SourceConfig::Syslog(config) => Some((source.name.clone(), config.bind(&source.name))),
-        SourceConfig::File(_) | SourceConfig::Redis(_) | SourceConfig::Stdin(_) => None,
+    let source = configuration.sources.iter().find_map(|source| match &source.config.kind {
+        SourceKind::Syslog(config) => Some((source.name.clone(), config.bind(&source.name))),
+        _ => None,
     });
     let (name, source) = source.expect("the configuration that ships has a syslog source");
     let source = source.map_err(CliError::Build)?;

@@ -16,7 +16,7 @@ use self::archive::{Archive, Position};
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit, prepare_error};
 use super::output::Output;
-use crate::config::SinkConfig;
+use crate::component::Place;
 use crate::daemon::{self, Ended, Plan, PrepareError, Progress, Signals, Supervisor};
 use crate::encoders::ledger;
 use crate::sources::BuiltSource;
@@ -65,8 +65,8 @@ struct Summary {
 impl Replay {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
         let configuration = file.load()?;
-        let is_stdout = |sink: &SinkConfig| matches!(sink, SinkConfig::Stdout(_));
-        let writes_events = configuration.sinks.iter().any(|sink| is_stdout(&sink.config));
+        let places = configuration.sinks.iter().flat_map(|sink| sink.config.part().resources());
+        let writes_events = places.into_iter().any(|used| used.place == Place::StandardOutput);
         let (archive, total_bytes) = Archive::open(self.files)?;
         let position = Arc::new(archive.position());
         let year = self.year;

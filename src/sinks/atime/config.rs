@@ -8,25 +8,17 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny};
+use serde::de::{Deserializer, Error};
 
 use super::{Atime, Planner};
-use crate::component::{BuildError, SinkContext};
-use crate::sinks::{BuiltSink, ClientNetwork, QueueConfig, WriteMetadata};
-use crate::units::{Duration, Enabled, OneOrMany, Size};
+use crate::component::{BuildError, Place, Resource, SinkContext};
+use crate::sinks::{BuiltSink, ClientNetwork, Preview, SinkPart, WriteMetadata};
+use crate::units::{Duration, OneOrMany, Size};
 
 /// A sink of type `atime`: sets the access time of the files that events name, beneath `root`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `atime`.
-    #[serde(rename = "type")]
-    #[schemars(with = "String")]
-    pub r#type: IgnoredAny,
-    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
-    /// rules that name it leave it out.
-    #[serde(default)]
-    pub enabled: Enabled,
     /// The directory beneath which all files lie: the mount point of the cluster's file system.
     /// Nothing outside it is ever touched.
     pub root: PathBuf,
@@ -100,9 +92,6 @@ pub struct Config {
     /// How long a repetition waits at most.
     #[serde(default = "retry_delay_max")]
     pub retry_delay_max: Duration,
-    /// The queue in front of the sink.
-    #[serde(default)]
-    pub queue: QueueConfig,
 }
 
 /// From a path on the cluster to a path beneath the root.
@@ -163,16 +152,21 @@ fn retry_delay_max() -> Duration {
     Duration::from_secs(30)
 }
 
-impl Config {
-    /// Opens the root and starts the threads.
-    ///
-    /// # Errors
-    /// Where the root is not there, is no directory, or is not mounted though it must be.
-    #[expect(clippy::needless_pass_by_value, reason = "all sinks are built alike")]
-    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
-        Ok(Atime::start(self, &context)?.built(self))
+impl SinkPart for Config {
+    fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
+        Ok(Atime::new(self, &context)?.built(self))
     }
 
+    fn resources(&self) -> Vec<Resource> {
+        vec![Resource::own("root", Place::Directory(self.root.clone()))]
+    }
+
+    fn preview(&self) -> Option<Box<dyn Preview>> {
+        Some(Box::new(self.planner()))
+    }
+}
+
+impl Config {
     /// What decides, without touching a file, what an event does here.
     #[must_use]
     pub fn planner(&self) -> Planner {
@@ -244,7 +238,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Config, toml::de::Error> {
-        toml::from_str(&format!("type = 'atime'\nroot = '/mnt/q'\n{text}"))
+        toml::from_str(&format!("root = '/mnt/q'\n{text}"))
     }
 
     #[test]
@@ -269,7 +263,7 @@ mod tests {
             ("thread = 3", "unknown field `thread`"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(expected) && error.contains("line 3"), "{text}: {error}");
+            assert!(error.contains(expected) && error.contains("line 2"), "{text}: {error}");
         }
     }
 

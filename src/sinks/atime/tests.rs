@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::event::{Batch, Operation, Protocol, Reason, Record};
+use crate::sinks::SinkPart;
 use crate::telemetry::{Ledger, SinkReport};
 
 /// One event, as a test writes it.
@@ -69,7 +70,7 @@ fn batch(lines: &[Line<'_>]) -> Batch {
 }
 
 pub(super) fn config(root: &str, text: &str) -> Config {
-    toml::from_str(&format!("type = 'atime'\nroot = '{root}'\n{text}")).unwrap()
+    toml::from_str(&format!("root = '{root}'\n{text}")).unwrap()
 }
 
 /// Whole seconds of 2001-09-09, before any file of a test was made.
@@ -100,7 +101,8 @@ impl Rig {
                 if text.contains("flush_interval") { "" } else { "flush_interval = '1h'\n" }
             ),
         );
-        let sink = Atime::start(&config, &SinkContext { name: "atime".into(), account })?;
+        let mut sink = Atime::new(&config, &SinkContext { name: "atime".into(), account })?;
+        sink.start().unwrap();
         Ok(Self { directory, ledger, sink })
     }
 

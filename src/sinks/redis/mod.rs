@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink};
-use crate::component::{BuildError, SinkContext};
+use super::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink, SinkPart};
+use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::redis::{Config as Server, Error, ErrorKind};
-use crate::units::{Enabled, Size};
+use crate::units::Size;
 
 use self::index::Index;
 pub use self::index::{Found, IndexConfig, ReadError, Reader};
@@ -24,16 +23,9 @@ use self::stream::Stream;
 pub use self::stream::{StreamConfig, Trim};
 
 /// Sends events to a Redis.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Always `redis`.
-    #[schemars(with = "String", extend("const" = "redis"))]
-    pub r#type: IgnoredAny,
-    /// `false`, or `"no"`, keeps the sink in the file, checked and tested, but gives it no events:
-    /// rules that name it leave it out.
-    #[serde(default)]
-    pub enabled: Enabled,
     /// What Redis holds: `"stream"`, every event as an entry of a stream; or `"index"`, the last
     /// access of every path.
     pub mode: Mode,
@@ -51,9 +43,6 @@ pub struct Config {
     /// How many bytes the commands that are on their way have at most.
     #[serde(default = "pipeline_bytes_max")]
     pub pipeline_bytes_max: Size,
-    /// The queue in front of the sink.
-    #[serde(default)]
-    pub queue: QueueConfig,
 }
 
 fn pipeline_commands_max() -> u32 {
@@ -75,12 +64,8 @@ pub enum Mode {
     Stream,
 }
 
-impl Config {
-    /// The sink, not connected yet.
-    ///
-    /// # Errors
-    /// Where keys contradict each other, or a file that they name cannot be read.
-    pub fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
+impl SinkPart for Config {
+    fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         let client = self.server.client().map_err(|error| context.error(error))?;
         let limits = Limits {
             commands_max: (self.pipeline_commands_max as usize).max(1),
@@ -99,6 +84,15 @@ impl Config {
                 Ok(BuiltSink::new(Stream::new(&stream, pipeline, context.account), Pace::default()))
             }
         }
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        let (name, key) = match self.mode {
+            Mode::Index => ("index", self.index.clone().unwrap_or_default().prefix),
+            Mode::Stream => ("stream", self.stream.clone().unwrap_or_default().key),
+        };
+        // Many may write to one stream or index, from one machine or several.
+        vec![Resource::shared(name, Place::RedisKey { servers: self.server.names(), key })]
     }
 }
 

@@ -16,7 +16,7 @@ use crate::telemetry::SinkAccount;
 use crate::units::Duration as Span;
 
 /// The stream that events go to: `stream = { key = "qatime", partitions = 4 }`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "RedisStream")]
 pub struct StreamConfig {

@@ -16,15 +16,15 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 pub use reader::{Chunk, Progress, ReadError, Reader};
 
 use self::follow::{Follower, Start};
 use self::positions::Positions;
+use super::syslog::Preparation;
 use super::thread::{Feed, feed};
-use super::{BuiltSource, Inherited, Source, log_read_error};
-use crate::component::{BuildError, Closed, Intake};
+use super::{BuiltSource, Inherited, Source, SourcePart, log_read_error};
+use crate::component::{BuildError, Closed, Intake, Place, Resource};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
 use crate::units::{Duration as Span, OneOrMany, Size};
@@ -33,9 +33,6 @@ use crate::units::{Duration as Span, OneOrMany, Size};
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `file`.
-    #[schemars(with = "String")]
-    pub r#type: IgnoredAny,
     /// Which files, one or a list: paths, or patterns with `*`, `?`, `[…]` and `**`. A name that
     /// exists as it stands is no pattern; names that are not UTF-8 match none.
     pub paths: OneOrMany<String>,
@@ -109,12 +106,9 @@ pub enum FileError {
     },
 }
 
-impl Config {
+impl SourcePart for Config {
     /// Checks the paths and reads the positions.
-    ///
-    /// # Errors
-    /// [`BuildError`] with a [`FileError`] that says what to do.
-    pub fn build(&self, name: &str) -> Result<BuiltSource, BuildError> {
+    fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         match self.plan(component.clone()) {
             Ok(source) => Ok(BuiltSource::new(source)),
@@ -122,6 +116,13 @@ impl Config {
         }
     }
 
+    fn resources(&self) -> Vec<Resource> {
+        let positions = self.positions.iter();
+        positions.map(|file| Resource::own("positions", Place::File(file.clone()))).collect()
+    }
+}
+
+impl Config {
     fn plan(&self, component: String) -> Result<Files, FileError> {
         let patterns = self.paths.values().to_vec();
         if patterns.is_empty() {

@@ -11,9 +11,10 @@ use super::*;
 use crate::event::{FrameEnd, Reason, Timestamp};
 use crate::framing::Rejection;
 use crate::sources::harness::{Harness, payloads};
+use crate::sources::syslog::Sockets;
 
 fn config(text: &str) -> Config {
-    toml::from_str(&format!("type = \"file\"\n{text}")).unwrap()
+    toml::from_str(text).unwrap()
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -134,10 +135,11 @@ async fn files_are_read_once_in_order_and_then_the_source_ends() {
     File::open(path("b.log")).unwrap().set_modified(old).unwrap();
     let here = directory.path().display();
     let text = format!("paths = [\"{here}/[ab].log*\", \"{here}/c[1].log\", \"{here}/d*\"]");
-    let error = config(&text).build("tested").err().unwrap().to_string();
+    let error =
+        config(&text).build("tested", &mut Sockets::default().prepare()).err().unwrap().to_string();
     assert!(error.contains("no file matches") && error.contains("d*"), "{error}");
     let text = format!("paths = [\"{here}/[ab].log*\", \"{here}/c[1].log\"]");
-    let source = config(&text).build("tested").unwrap();
+    let source = config(&text).build("tested", &mut Sockets::default().prepare()).unwrap().source;
     assert!(source.is_patient());
     let (seen, report) = Harness::run(source).end().await;
     assert_eq!(payloads(&seen), ["<14>a", "<14>b1", "<14>b2", "<14>c"]);
@@ -155,7 +157,11 @@ async fn damage_in_one_file_does_not_keep_the_next_from_being_read() {
     fs::write(&one, &whole[..whole.len() - 8]).unwrap();
     fs::write(&two, "<14>c\n").unwrap();
     let text = format!("paths = \"{}/*\"", directory.path().display());
-    let (seen, report) = Harness::run(config(&text).build("tested").unwrap()).end().await;
+    let (seen, report) = Harness::run(
+        config(&text).build("tested", &mut Sockets::default().prepare()).unwrap().source,
+    )
+    .end()
+    .await;
     assert_eq!(payloads(&seen), ["<14>a", "<14>b", "<14>c"]);
     assert_eq!(report.rejected.of(Reason::Truncated), 1);
 }
@@ -358,7 +364,9 @@ async fn a_followed_file_comes_through_until_the_order_to_stop() {
         path.display(),
         positions.display()
     );
-    let mut harness = Harness::run(config(&text).build("tested").unwrap());
+    let mut harness = Harness::run(
+        config(&text).build("tested", &mut Sockets::default().prepare()).unwrap().source,
+    );
     append(&path, "<14>one\n");
     assert_eq!(harness.payloads(1).await, ["<14>one"]);
     fs::rename(&path, directory.path().join("a.log.1")).unwrap();
@@ -367,7 +375,9 @@ async fn a_followed_file_comes_through_until_the_order_to_stop() {
     let (rest, report) = harness.stop().await;
     assert_eq!((rest.len(), report.received), (0, 2));
     append(&path, "ee\n");
-    let mut harness = Harness::run(config(&text).build("tested").unwrap());
+    let mut harness = Harness::run(
+        config(&text).build("tested", &mut Sockets::default().prepare()).unwrap().source,
+    );
     assert_eq!(harness.payloads(1).await, ["<14>three"]);
     harness.stop().await;
 }
@@ -385,7 +395,11 @@ fn what_cannot_be_read_is_refused_with_what_to_do() {
         (format!("paths = \"{here}/a\"\nfollow = true\npositions = \"{here}/no/p\""), "directory"),
         (format!("paths = \"/proc/version\"\npositions = \"{here}/p\""), "needs follow = true"),
     ] {
-        let error = config(&text).build("tested").err().expect(part).to_string();
+        let error = config(&text)
+            .build("tested", &mut Sockets::default().prepare())
+            .err()
+            .expect(part)
+            .to_string();
         assert!(error.starts_with("sources.tested: ") && error.contains(part), "{error}");
     }
 }

@@ -17,14 +17,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::runtime::Handle;
 
 use self::group::{Group, Names};
 use self::reader::{Reader, Settings};
+use super::syslog::Preparation;
 use super::thread::run_until;
-use super::{BuiltSource, Inherited, Source};
-use crate::component::{BuildError, Intake};
+use super::{BuiltSource, Inherited, Source, SourcePart};
+use crate::component::{BuildError, Intake, Place, Resource};
 use crate::redis::{Client, Config as Server, ConfigError, stream_keys};
 use crate::shutdown::Shutdown;
 use crate::units::Duration as Span;
@@ -36,9 +36,6 @@ const BLOCK_MAX: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `redis`.
-    #[schemars(with = "String")]
-    pub r#type: IgnoredAny,
     /// Where the Redis is.
     pub server: Server,
     /// The key of the stream. With several partitions they are `<key>:{0}`, `<key>:{1}` and so on.
@@ -117,12 +114,8 @@ enum RedisError {
     Short(&'static str, &'static str),
 }
 
-impl Config {
-    /// The source, not connected yet.
-    ///
-    /// # Errors
-    /// [`BuildError`] where keys contradict each other, or a file that they name cannot be read.
-    pub fn build(&self, name: &str) -> Result<BuiltSource, BuildError> {
+impl SourcePart for Config {
+    fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         match self.plan(component.clone()) {
             Ok(source) => Ok(BuiltSource::new(source)),
@@ -130,6 +123,13 @@ impl Config {
         }
     }
 
+    fn resources(&self) -> Vec<Resource> {
+        let (servers, key) = (self.server.names(), self.key.clone());
+        vec![Resource::shared("key", Place::RedisKey { servers, key })]
+    }
+}
+
+impl Config {
     fn plan(&self, component: String) -> Result<Redis, RedisError> {
         let names = [("key", Some(&self.key)), ("group", Some(&self.group))];
         let names = names.into_iter().chain([("consumer", self.consumer.as_ref())]);

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny};
+use serde::de::{Deserializer, Error};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::task::JoinSet;
 
@@ -42,8 +42,8 @@ use self::accept::{Accepting, report_panic};
 use self::budget::Budget;
 use self::datagram::{Datagrams, Receiving};
 use self::state::{State, Throttles};
-use super::{BuiltSource, Inherited, Source};
-use crate::component::{BuildError, Intake};
+use super::{BuiltSource, Inherited, Source, SourcePart};
+use crate::component::{BuildError, Intake, Resource};
 use crate::framing::Limits;
 use crate::net::{Acceptor, ListenAddress, Socket, SocketOptions};
 use crate::shutdown::Shutdown;
@@ -53,9 +53,6 @@ use crate::units::{Duration as Span, OneOrMany, Size};
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `syslog`.
-    #[schemars(with = "String")]
-    pub r#type: IgnoredAny,
     /// Where to listen, one address or a list: `tcp://0.0.0.0:1514` (all of IPv4),
     /// `tcp://[::]:1514` (all of IPv6 and IPv4), `udp://…`, `unix:///run/qatime.sock` (stream),
     /// `unix-dgram:///run/qatime.sock`.
@@ -138,7 +135,7 @@ impl Config {
     /// A source on sockets of its own, which take senders in at once.
     ///
     /// # Errors
-    /// As [`Self::build`].
+    /// Where no address is given or one cannot be had; it says what to do.
     pub fn bind(&self, name: &str) -> Result<Syslog, BuildError> {
         let sockets = Sockets::default();
         let mut preparation = sockets.prepare();
@@ -149,20 +146,6 @@ impl Config {
         });
         committed?.run();
         Ok(source)
-    }
-
-    /// A source whose sockets are bound, or taken from those that are bound already. Senders can
-    /// connect once the preparation has taken effect. It may block where the file system of a
-    /// socket's path hangs.
-    ///
-    /// # Errors
-    /// [`BuildError`] where no address is given or one cannot be had; it says what to do.
-    pub fn build(
-        &self,
-        name: &str,
-        preparation: &mut Preparation,
-    ) -> Result<BuiltSource, BuildError> {
-        Ok(self.prepare(name, preparation)?.built())
     }
 
     fn prepare(&self, name: &str, preparation: &mut Preparation) -> Result<Syslog, BuildError> {
@@ -195,6 +178,19 @@ impl Config {
             throttles: Throttles::default(),
         };
         Syslog { sockets, state: Arc::new(state) }
+    }
+}
+
+impl SourcePart for Config {
+    /// A source whose sockets are bound, or taken from those that are bound already. Senders can
+    /// connect once the preparation has taken effect. It may block where the file system of a
+    /// socket's path hangs.
+    fn build(&self, name: &str, preparation: &mut Preparation) -> Result<BuiltSource, BuildError> {
+        Ok(self.prepare(name, preparation)?.built())
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        Vec::new()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::event::{FrameEnd, Reason};
 use crate::sources::harness::{Harness, payloads, until};
 
 fn config(text: &str) -> Config {
-    toml::from_str(&format!("type = \"syslog\"\n{text}")).unwrap()
+    toml::from_str(text).unwrap()
 }
 
 /// A source whose configuration is the only one from now on.
@@ -376,7 +376,7 @@ fn the_configuration_refuses_what_cannot_work() {
         ("port = 514", "unknown field `port`"),
         ("idle_timeout = 5", "expected"),
     ] {
-        let text = format!("type = 'syslog'\nlisten = 'udp://127.0.0.1:0'\n{key}");
+        let text = format!("listen = 'udp://127.0.0.1:0'\n{key}");
         let error = toml::from_str::<Config>(&text).unwrap_err();
         assert!(error.to_string().contains(part), "{key}: {error}");
         assert!(error.to_string().contains("line 3"), "{key}: {error}");

@@ -46,7 +46,7 @@ use crate::units::{Duration as Span, OneOrMany};
 const SEGMENT_BYTES_MAX: usize = 1 << 20;
 
 /// The index of mode `index`: `index = { prefix = "qatime:index", partitions = 16 }`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "RedisIndex")]
 pub struct IndexConfig {

@@ -9,7 +9,9 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{Flags, IoSizes, Operation, OperationSet, Protocol, Reason, Side, Span};
+use crate::event::{
+    Column, Flags, NumberColumn, Operation, OperationSet, Protocol, Reason, Side, Span,
+};
 
 use super::{Draft, Message, Stop, body, scan};
 
@@ -36,13 +38,13 @@ pub(super) fn read(message: &Message<'_>, at: usize, draft: &mut Draft<'_>) -> R
 }
 
 /// Fills in what follows from the fields, and refuses an event without what every event has.
-fn settle(text: &[u8], draft: &mut Draft<'_>, present: u16) -> Result<(), Reason> {
+fn settle(text: &[u8], draft: &mut Draft<'_>, present: u32) -> Result<(), Reason> {
     let Draft { record, side, .. } = draft;
     let operation = side.slice(text, record.operation_name);
     if operation.is_empty() || record.status.is_empty() {
         return Err(Reason::BadJson);
     }
-    if operation.starts_with(b"fs_") && present & Field::Path.bit() == 0 {
+    if operation.starts_with(b"fs_") && present & Field::Text(Column::Path).bit() == 0 {
         return Err(Reason::BadJson);
     }
     record.operation = Operation::from_bytes(operation);
@@ -86,30 +88,27 @@ fn reason(error: &serde_json::Error) -> Reason {
 
 /// What a key stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 enum Field {
-    AuthId,
-    Client,
     Details,
-    FileId,
-    FileSize,
-    Offset,
-    Operation,
-    Path,
-    Protocol,
-    Sid,
-    Size,
-    Status,
-    Target,
-    User,
+    Number(NumberColumn),
+    Text(Column),
     UserId,
 }
 
 impl Field {
-    const fn bit(self) -> u16 {
-        1 << self as u8
+    const fn bit(self) -> u32 {
+        match self {
+            Self::Text(column) => 1 << column as u32,
+            Self::Number(column) => 1 << (NUMBERS_BIT + column as u32),
+            Self::Details => 1 << 30,
+            Self::UserId => 1 << 31,
+        }
     }
 }
+
+/// The bit of the first number.
+const NUMBERS_BIT: u32 = 20;
+const _: () = assert!(Column::ALL.len() <= 20 && NumberColumn::ALL.len() <= 10, "one word");
 
 /// Which of the objects is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,39 +120,41 @@ enum Level {
 
 impl Level {
     fn field(self, key: &[u8]) -> Option<Field> {
-        Some(match (self, key) {
-            (Self::Top, b"details") => Field::Details,
-            (Self::Top, b"operation") => Field::Operation,
-            (Self::Top, b"protocol") => Field::Protocol,
-            (Self::Top, b"status" | b"result") => Field::Status,
-            (Self::Top, b"user") | (Self::UserId, b"name") => Field::User,
-            (Self::Top, b"user_id") => Field::UserId,
-            (Self::Top, b"user_ip" | b"ip_address") => Field::Client,
-            (Self::Top, b"object_id") | (Self::Details, b"file_id") => Field::FileId,
-            (Self::Top, b"path_1") | (Self::Details, b"path") => Field::Path,
-            (Self::Top, b"path_2") | (Self::Details, b"target") => Field::Target,
-            (Self::Details, b"file_size") => Field::FileSize,
-            (Self::Details, b"offset") => Field::Offset,
-            (Self::Details, b"size") => Field::Size,
-            (Self::UserId, b"auth_id") => Field::AuthId,
-            (Self::UserId, b"sid") => Field::Sid,
+        let column = match (self, key) {
+            (Self::Top, b"details") => return Some(Field::Details),
+            (Self::Top, b"user_id") => return Some(Field::UserId),
+            (Self::Details, b"file_size") => return Some(Field::Number(NumberColumn::FileSize)),
+            (Self::Details, b"offset") => return Some(Field::Number(NumberColumn::Offset)),
+            (Self::Details, b"size") => return Some(Field::Number(NumberColumn::Size)),
+            (Self::Top, b"operation") => Column::Operation,
+            (Self::Top, b"protocol") => Column::Protocol,
+            (Self::Top, b"status" | b"result") => Column::Status,
+            (Self::Top, b"user") | (Self::UserId, b"name") => Column::User,
+            (Self::Top, b"user_ip" | b"ip_address") => Column::Client,
+            (Self::Top, b"object_id") | (Self::Details, b"file_id") => Column::FileId,
+            (Self::Top, b"path_1") | (Self::Details, b"path") => Column::Path,
+            (Self::Top, b"path_2") | (Self::Details, b"target") => Column::Target,
+            (Self::UserId, b"auth_id") => Column::UserAuthId,
+            (Self::UserId, b"sid") => Column::UserSid,
             _ => return None,
-        })
+        };
+        Some(Field::Text(column))
     }
 
-    /// The fields that such an object holds: a second one takes the place of the first.
-    const fn fields(self) -> &'static [Field] {
+    /// The texts that such an object holds: those of a second one take the place of the first's.
+    const fn texts(self) -> &'static [Column] {
         match self {
-            Self::Details => &[
-                Field::FileId,
-                Field::FileSize,
-                Field::Offset,
-                Field::Path,
-                Field::Size,
-                Field::Target,
-            ],
+            Self::Details => &[Column::FileId, Column::Path, Column::Target],
             Self::Top => &[],
-            Self::UserId => &[Field::AuthId, Field::Sid, Field::User],
+            Self::UserId => &[Column::UserAuthId, Column::UserSid, Column::User],
+        }
+    }
+
+    /// The sizes that such an object holds.
+    const fn sizes(self) -> &'static [NumberColumn] {
+        match self {
+            Self::Details => NumberColumn::SIZES,
+            Self::Top | Self::UserId => &[],
         }
     }
 }
@@ -163,9 +164,9 @@ struct Reader<'a, 's> {
     text: &'a [u8],
     draft: &'a mut Draft<'s>,
     /// The bits of the fields whose keys stood there.
-    seen: u16,
+    seen: u32,
     /// The bits of the fields that have a value.
-    present: u16,
+    present: u32,
 }
 
 impl Reader<'_, '_> {
@@ -179,67 +180,47 @@ impl Reader<'_, '_> {
 
     /// Forgets what an earlier object of the same name said.
     fn forget(&mut self, level: Level) {
-        for &field in level.fields() {
-            self.set(field, None);
-            self.seen &= !field.bit();
+        for &column in level.texts() {
+            self.set(column, None);
+            self.seen &= !Field::Text(column).bit();
         }
-        if level == Level::Details {
-            self.draft.sizes = IoSizes::default();
+        for &column in level.sizes() {
+            self.draft.sizes.set(column, None);
+            self.seen &= !Field::Number(column).bit();
         }
     }
 
-    fn set(&mut self, field: Field, value: Option<Span>) {
-        let record = &mut self.draft.record;
-        let place = match field {
-            Field::AuthId => &mut record.user_auth_id,
-            Field::Client => &mut record.client,
-            Field::FileId => &mut record.file_id,
-            Field::Operation => &mut record.operation_name,
-            Field::Path => &mut record.path,
-            Field::Protocol => &mut record.protocol_name,
-            Field::Sid => &mut record.user_sid,
-            Field::Status => &mut record.status,
-            Field::Target => &mut record.target,
-            Field::User => &mut record.user,
-            Field::Details | Field::FileSize | Field::Offset | Field::Size | Field::UserId => {
-                return;
-            }
-        };
+    fn set(&mut self, column: Column, value: Option<Span>) {
+        let Some(place) = self.draft.record.place(column) else { return };
         *place = value.unwrap_or(Span::ABSENT);
+        let bit = Field::Text(column).bit();
         if value.is_some() {
-            self.present |= field.bit();
+            self.present |= bit;
         } else {
-            self.present &= !field.bit();
+            self.present &= !bit;
         }
     }
 
     /// Reads the value of a known key.
     fn value<'de, A: MapAccess<'de>>(&mut self, field: Field, map: &mut A) -> Result<(), A::Error> {
-        match field {
-            Field::Details => self.object(Level::Details, map),
-            Field::UserId => self.object(Level::UserId, map),
-            Field::FileSize | Field::Offset | Field::Size => {
+        let column = match field {
+            Field::Details => return self.object(Level::Details, map),
+            Field::UserId => return self.object(Level::UserId, map),
+            Field::Number(column) => {
                 let size = size(map.next_value::<&RawValue>()?.get());
-                match field {
-                    Field::FileSize => self.draft.sizes.file_size = size,
-                    Field::Offset => self.draft.sizes.offset = size,
-                    _ => self.draft.sizes.size = size,
-                }
-                Ok(())
+                self.draft.sizes.set(column, size);
+                return Ok(());
             }
-            Field::AuthId | Field::FileId => {
-                let raw = map.next_value::<&RawValue>()?;
-                let value = self.number(raw.get()).map_err(A::Error::custom)?;
-                self.set(field, value);
-                Ok(())
-            }
-            _ => {
-                let value =
-                    map.next_value_seed(Text { text: self.text, side: &mut self.draft.side })?;
-                self.set(field, value);
-                Ok(())
-            }
-        }
+            Field::Text(column) => column,
+        };
+        let value = if matches!(column, Column::UserAuthId | Column::FileId) {
+            let raw = map.next_value::<&RawValue>()?;
+            self.number(raw.get()).map_err(A::Error::custom)?
+        } else {
+            map.next_value_seed(Text { text: self.text, side: &mut self.draft.side })?
+        };
+        self.set(column, value);
+        Ok(())
     }
 
     fn object<'de, A: MapAccess<'de>>(
@@ -324,7 +305,7 @@ impl<'de> Visitor<'de> for Object<'_, '_, '_> {
         if self.level != Level::UserId {
             return Err(E::custom("a string where an object belongs"));
         }
-        self.reader.set(Field::User, Some(place(self.reader.text, text.as_bytes())));
+        self.reader.set(Column::User, Some(place(self.reader.text, text.as_bytes())));
         Ok(())
     }
 
@@ -333,7 +314,7 @@ impl<'de> Visitor<'de> for Object<'_, '_, '_> {
             return Err(E::custom("a string where an object belongs"));
         }
         let span = self.reader.draft.side.push(text.as_bytes());
-        self.reader.set(Field::User, Some(span));
+        self.reader.set(Column::User, Some(span));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::decimal;
-use crate::event::{EventRef, Flags, Timestamp};
+use crate::event::{Column, EventRef, Flags, IoSizes, Timestamp, with_fields};
 
 /// What stands in the object besides the fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,38 +18,65 @@ pub struct Options {
     pub raw: bool,
 }
 
+/// A key as it stands in the object, after the value before it.
+macro_rules! key {
+    ($name:ident) => {
+        concat!(",\"", stringify!($name), "\":")
+    };
+}
+
+/// Makes a function each for the texts and the sizes that are declared. The keys are constants, and
+/// there is no loop: this is most of what a sink of JSON lines costs.
+macro_rules! writers {
+    (
+        texts {$(
+            $(#[$doc:meta])*
+            $text:ident: $column:ident = $name:ident $traits:tt
+            $(gives {
+                $(#[$given_doc:meta])*
+                $given_text:ident: $given:ident = $given_name:ident $given_traits:tt
+            })?;
+        )*}
+        sizes {$($(#[$size_doc:meta])* $size:ident: $size_column:ident $asked:tt;)*}
+    ) => {
+        #[inline]
+        fn push_texts(event: EventRef<'_>, out: &mut Vec<u8>) {
+            $(
+                push_field(key!($name), Column::$column, event.$text(), out);
+                $(
+                    if Column::$given.is_written() {
+                        push_field(key!($given_name), Column::$given, event.$given_text(), out);
+                    }
+                )?
+            )*
+        }
+
+        #[inline]
+        fn push_sizes(sizes: IoSizes, out: &mut Vec<u8>) {
+            $(push_number(key!($size), sizes.$size, out);)*
+        }
+    };
+}
+
+with_fields!(writers);
+
 /// Appends the event as a JSON object, without a line feed.
 ///
-/// Keys: `time`, `received`, `node`, `cluster`, `client`, `user`, `user_sid`, `user_auth_id`,
-/// `protocol`, `operation`, `status`, `file_id`, `path`, `target` (strings); `offset`, `size`,
-/// `file_size` (numbers); `flags` (an array of names); `labels` (an object of strings); and `raw`
-/// (a string) where [`Options::raw`] asks for it. The file id is a string since it can be wider
-/// than 64 bits.
+/// Keys: `time`, `received`, the text columns that [are written](Column::is_written) (strings); the
+/// [sizes](crate::event::NumberColumn::SIZES) (numbers); `flags` (an array of names); `labels` (an
+/// object of strings); and `raw` (a string) where [`Options::raw`] asks for it. The file id is a
+/// string since it can be wider than 64 bits.
 pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     push_time(b"{\"time\":\"", event.time(), out);
     push_time(b",\"received\":\"", event.received(), out);
-    push_field("node", event.node(), out);
-    push_field("cluster", event.cluster(), out);
-    push_field("client", event.client(), out);
-    push_field("user", event.user(), out);
-    push_field("user_sid", event.user_sid(), out);
-    push_field("user_auth_id", event.user_auth_id(), out);
-    push_field("protocol", event.protocol_name(), out);
-    push_field("operation", event.operation_name(), out);
-    push_field("status", event.status(), out);
-    push_field("file_id", event.file_id(), out);
-    push_field("path", event.path(), out);
-    push_field("target", event.target(), out);
-    let sizes = event.io_sizes();
-    push_number(b",\"offset\":", sizes.offset, out);
-    push_number(b",\"size\":", sizes.size, out);
-    push_number(b",\"file_size\":", sizes.file_size, out);
+    push_texts(event, out);
+    push_sizes(event.io_sizes(), out);
     out.extend_from_slice(b",\"flags\":");
     push_flags(event.flags(), out);
     out.extend_from_slice(b",\"labels\":");
     push_labels(event, out);
     if options.raw {
-        push_field("raw", event.raw(), out);
+        push_field(key!(raw), Column::Raw, event.raw(), out);
     }
     out.push(b'}');
 }
@@ -121,8 +148,8 @@ pub(crate) fn push_labels(event: EventRef<'_>, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn push_number(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
-    out.extend_from_slice(key);
+fn push_number(key: &str, value: Option<u64>, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
     match value {
         Some(value) => decimal::push(value, out),
         None => out.extend_from_slice(b"null"),
@@ -130,23 +157,21 @@ fn push_number(key: &[u8], value: Option<u64>, out: &mut Vec<u8>) {
 }
 
 #[inline(always)]
-fn push_field(key: &str, bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
+fn push_field(key: &str, column: Column, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
     if bytes.is_empty() {
         out.extend_from_slice(b"null");
         return;
     }
     if !push_string(bytes, out) {
-        push_exact(key, bytes, out);
+        push_exact(column, bytes, out);
     }
 }
 
 #[cold]
-fn push_exact(key: &str, bytes: &[u8], out: &mut Vec<u8>) {
+fn push_exact(column: Column, bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
-    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(column.as_str().as_bytes());
     out.extend_from_slice(b"_base64\":\"");
     push_base64(bytes, out);
     out.push(b'"');
@@ -229,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::encoders::samples::{Sample, plain};
-    use crate::event::{Batch, Column, Fields, IoSizes};
+    use crate::event::{Batch, Fields};
 
     fn encode(sample: &Sample, raw: bool) -> Vec<u8> {
         let mut out = Vec::new();

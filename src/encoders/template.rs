@@ -25,7 +25,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::{decimal, json};
-use crate::event::{EventRef, Flags, Timestamp, is_label_key};
+use crate::event::{Column, EventRef, Flags, NumberColumn, Timestamp, is_label_key};
 use crate::telemetry::printable::{self, Backslash};
 
 /// What the names of labels begin with in a template.
@@ -45,41 +45,46 @@ enum Part {
     Label(String, Form),
 }
 
-/// Declares the fields once: variant, name in a template.
-macro_rules! fields {
-    ($($variant:ident = $name:literal,)*) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        enum Field {
-            $($variant,)*
-        }
-
-        impl Field {
-            const NAMED: &[(&str, Self)] = &[$(($name, Self::$variant),)*];
-        }
-    };
+/// What can be named in braces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Flags,
+    Labels,
+    Number(NumberColumn),
+    Text(Column),
 }
 
-fields! {
-    Time = "time",
-    Received = "received",
-    Node = "node",
-    Cluster = "cluster",
-    Client = "client",
-    User = "user",
-    UserSid = "user_sid",
-    UserAuthId = "user_auth_id",
-    Protocol = "protocol",
-    Operation = "operation",
-    Status = "status",
-    FileId = "file_id",
-    Path = "path",
-    Target = "target",
-    Offset = "offset",
-    Size = "size",
-    FileSize = "file_size",
-    Flags = "flags",
-    Labels = "labels",
-    Raw = "raw",
+impl Field {
+    /// All, in the order of the keys in JSON lines.
+    fn all() -> impl Iterator<Item = Self> + Clone {
+        let (times, sizes) = (NumberColumn::TIMES, NumberColumn::SIZES);
+        let texts = Column::ALL.iter().copied();
+        let numbers = |columns: &'static [NumberColumn]| columns.iter().copied().map(Self::Number);
+        numbers(times)
+            .chain(texts.clone().filter(|column| *column != Column::Raw).map(Self::Text))
+            .chain(numbers(sizes))
+            .chain([Self::Flags, Self::Labels, Self::Text(Column::Raw)])
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Flags => "flags",
+            Self::Labels => "labels",
+            Self::Number(column) => column.as_str(),
+            Self::Text(column) => column.as_str(),
+        }
+    }
+
+    /// The forms that it can take besides the plain one.
+    const fn forms(self) -> &'static [(&'static str, Form)] {
+        match self {
+            Self::Number(NumberColumn::Time | NumberColumn::Received) => {
+                &[("json", Form::Json), ("unix", Form::Unix)]
+            }
+            Self::Flags | Self::Labels | Self::Number(_) => &[("json", Form::Json)],
+            Self::Text(_) => Form::OF_TEXTS,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +97,19 @@ enum Form {
 }
 
 impl Form {
-    const NAMED: &[(&str, Self)] = &[
-        ("csv", Self::Csv),
-        ("escaped", Self::Escaped),
-        ("json", Self::Json),
-        ("unix", Self::Unix),
-    ];
+    /// Those of texts.
+    const OF_TEXTS: &[(&str, Self)] =
+        &[("csv", Self::Csv), ("escaped", Self::Escaped), ("json", Self::Json)];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Json => "json",
+            Self::Escaped => "escaped",
+            Self::Csv => "csv",
+            Self::Unix => "unix",
+        }
+    }
 }
 
 /// The value of a field.
@@ -125,7 +137,10 @@ pub enum TemplateError {
         column: usize,
     },
     /// A field that events do not have.
-    #[error("column {column}: unknown field {name:?}; {}", suggest(name, Field::NAMED))]
+    #[error(
+        "column {column}: unknown field {name:?}; {}",
+        suggest(name, Field::all().map(Field::name))
+    )]
     UnknownField {
         /// Where.
         column: usize,
@@ -144,7 +159,10 @@ pub enum TemplateError {
         key: String,
     },
     /// A form that there is not, or not for this field.
-    #[error("column {column}: {field} has no form {form:?}; {}", suggest(form, forms_of(field)))]
+    #[error(
+        "column {column}: {field} has no form {form:?}; {}",
+        suggest(form, known.iter().copied())
+    )]
     UnknownForm {
         /// Where.
         column: usize,
@@ -152,6 +170,8 @@ pub enum TemplateError {
         field: &'static str,
         /// What was written.
         form: String,
+        /// The forms that it has.
+        known: Vec<&'static str>,
     },
     /// Nothing separates one event from the next.
     #[error("a template ends with what separates the events, usually a line feed: add \"\\n\"")]
@@ -224,74 +244,55 @@ fn parse_field(text: &str, column: usize) -> Result<Part, TemplateError> {
         if !is_label_key(key) {
             return Err(TemplateError::BadLabel { column, key: key.to_owned() });
         }
-        return Ok(Part::Label(key.to_owned(), parse_form("label", form, form_column)?));
+        let form = parse_form("label", Form::OF_TEXTS, form, form_column)?;
+        return Ok(Part::Label(key.to_owned(), form));
     }
-    let Some((name, field)) = Field::NAMED.iter().find(|(known, _)| *known == name) else {
+    let Some(field) = Field::all().find(|field| field.name() == name) else {
         return Err(TemplateError::UnknownField { column, name: name.to_owned() });
     };
-    Ok(Part::Field(*field, parse_form(name, form, form_column)?))
+    Ok(Part::Field(field, parse_form(field.name(), field.forms(), form, form_column)?))
 }
 
 /// Reads what stands behind a colon.
 fn parse_form(
     field: &'static str,
+    forms: &'static [(&'static str, Form)],
     form: Option<&str>,
     column: usize,
 ) -> Result<Form, TemplateError> {
     let Some(form) = form else { return Ok(Form::Plain) };
-    match forms_of(field).iter().find(|(known, _)| *known == form) {
+    match forms.iter().find(|(known, _)| *known == form) {
         Some((_, form)) => Ok(*form),
-        None => Err(TemplateError::UnknownForm { column, field, form: form.to_owned() }),
-    }
-}
-
-/// The forms that a field can take besides the plain one.
-fn forms_of(field: &str) -> &'static [(&'static str, Form)] {
-    match field {
-        "time" | "received" => &[("json", Form::Json), ("unix", Form::Unix)],
-        "offset" | "size" | "file_size" | "flags" | "labels" => &[("json", Form::Json)],
-        _ => Form::NAMED.split_last().map_or(&[], |(_unix, texts)| texts),
+        None => {
+            let known = forms.iter().map(|(known, _)| *known).collect();
+            Err(TemplateError::UnknownForm { column, field, form: form.to_owned(), known })
+        }
     }
 }
 
 /// The name that was probably meant, or all that there are.
-fn suggest<T>(name: &str, known: &[(&str, T)]) -> String {
+fn suggest(name: &str, known: impl Iterator<Item = &'static str> + Clone) -> String {
     let near = known
-        .iter()
-        .map(|(known, _)| (strsim::osa_distance(known, name), known))
+        .clone()
+        .map(|known| (strsim::osa_distance(known, name), known))
         .filter(|(distance, _)| *distance <= 2.min(name.len() / 2))
         .min();
     if let Some((_, near)) = near {
         return format!("did you mean {near:?}?");
     }
-    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-    format!("known are {}", names.join(", "))
+    format!("known are {}", known.collect::<Vec<_>>().join(", "))
 }
 
 impl Field {
     #[inline]
     fn value(self, event: EventRef<'_>) -> Value<'_> {
         match self {
-            Self::Time => Value::Time(event.time()),
-            Self::Received => Value::Time(event.received()),
-            Self::Node => Value::Text(event.node()),
-            Self::Cluster => Value::Text(event.cluster()),
-            Self::Client => Value::Text(event.client()),
-            Self::User => Value::Text(event.user()),
-            Self::UserSid => Value::Text(event.user_sid()),
-            Self::UserAuthId => Value::Text(event.user_auth_id()),
-            Self::Protocol => Value::Text(event.protocol_name()),
-            Self::Operation => Value::Text(event.operation_name()),
-            Self::Status => Value::Text(event.status()),
-            Self::FileId => Value::Text(event.file_id()),
-            Self::Path => Value::Text(event.path()),
-            Self::Target => Value::Text(event.target()),
-            Self::Offset => Value::Number(event.io_sizes().offset),
-            Self::Size => Value::Number(event.io_sizes().size),
-            Self::FileSize => Value::Number(event.io_sizes().file_size),
             Self::Flags => Value::Flags(event.flags()),
             Self::Labels => Value::Labels(event),
-            Self::Raw => Value::Text(event.raw()),
+            Self::Number(NumberColumn::Time) => Value::Time(event.time()),
+            Self::Number(NumberColumn::Received) => Value::Time(event.received()),
+            Self::Number(size) => Value::Number(event.io_sizes().get(size)),
+            Self::Text(column) => Value::Text(event.text(column)),
         }
     }
 }
@@ -375,8 +376,7 @@ impl fmt::Display for Template {
                     formatter.write_str(&text.replace('{', "{{").replace('}', "}}"))?;
                 }
                 Part::Field(field, form) => {
-                    let name = Field::NAMED.iter().find(|(_, other)| other == field);
-                    write!(formatter, "{{{}{form}}}", name.map_or("", |(name, _)| name))?;
+                    write!(formatter, "{{{}{form}}}", field.name())?;
                 }
                 Part::Label(key, form) => write!(formatter, "{{{LABEL}{key}{form}}}")?,
             }
@@ -388,9 +388,9 @@ impl fmt::Display for Template {
 /// The form with its colon; nothing for the plain one.
 impl fmt::Display for Form {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Self::NAMED.iter().find(|(_, other)| other == self) {
-            Some((name, _)) => write!(formatter, ":{name}"),
-            None => Ok(()),
+        match self {
+            Self::Plain => Ok(()),
+            form => write!(formatter, ":{}", form.name()),
         }
     }
 }
@@ -408,7 +408,7 @@ impl JsonSchema for Template {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let fields: Vec<&str> = Field::NAMED.iter().map(|(name, _)| *name).collect();
+        let fields: Vec<&str> = Field::all().map(Field::name).collect();
         let description = format!(
             "text with fields in braces, ending with a line feed: \"{{time}} {{path}}\\n\". \
              Fields: {}, and {{label.charset}} for the label of that name. Forms: \
@@ -504,7 +504,8 @@ mod tests {
         json::write(plain().batch().event(0), json::Options { raw: true }, &mut line);
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&line).unwrap();
-        assert_eq!(object.len(), Field::NAMED.len());
+        let unwritten = Column::ALL.iter().filter(|c| **c != Column::Raw && !c.is_written());
+        assert_eq!(object.len() + unwritten.count(), Field::all().count());
         for (key, value) in object {
             let text = show(&format!("{{{key}:json}}\n"), &plain());
             assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).unwrap(), value, "{key}");

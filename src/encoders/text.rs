@@ -1,7 +1,7 @@
 //! An event as one line for people: columns that line up, nothing that could drive a terminal.
 
 use super::decimal;
-use crate::event::EventRef;
+use crate::event::{EventRef, NumberColumn};
 use crate::telemetry::printable::{self, Backslash};
 
 /// How the line looks.
@@ -44,11 +44,11 @@ pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
         push_value(event.target(), out);
     }
     let sizes = event.io_sizes();
-    for (name, value) in
-        [(" offset=", sizes.offset), (" size=", sizes.size), (" file_size=", sizes.file_size)]
-    {
-        if let Some(value) = value {
-            out.extend_from_slice(name.as_bytes());
+    for &column in NumberColumn::SIZES {
+        if let Some(value) = sizes.get(column) {
+            out.push(b' ');
+            out.extend_from_slice(column.as_str().as_bytes());
+            out.push(b'=');
             decimal::push(value, out);
         }
     }

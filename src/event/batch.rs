@@ -2,7 +2,7 @@
 
 use super::labels::Labels;
 use super::span::{Side, Span, slice};
-use super::{Column, EventRef, Fields, Flags, Frames, IoSizes, Record};
+use super::{Column, Flags, Frames, IoSizes, Record};
 
 /// Events that came together. Decoding allocates only here, and only per batch.
 #[derive(Debug, Default)]
@@ -71,31 +71,6 @@ impl Batch {
         self.records.push(record);
     }
 
-    /// Adds an event made of its fields, and gives its index.
-    ///
-    /// # Panics
-    /// As [`Self::push_side`].
-    pub fn push_fields(&mut self, fields: &Fields) -> u32 {
-        let mut record = Record {
-            time: fields.time,
-            received: fields.received,
-            flags: fields.flags,
-            ..Record::default()
-        };
-        for (column, text) in fields.texts() {
-            let span = if text.is_empty() { Span::ABSENT } else { self.push_side(text) };
-            record.set(column, span, text);
-        }
-        if fields.sizes != IoSizes::default() {
-            self.push_io(&mut record, fields.sizes);
-        }
-        for (key, value) in &fields.labels {
-            self.labels.set(&mut record.labels, key, value);
-        }
-        self.push(record);
-        self.last()
-    }
-
     /// Adds an event that is the same as another one, to be edited in its place, and gives its
     /// index. The two share their bytes.
     ///
@@ -109,7 +84,7 @@ impl Batch {
     }
 
     /// The index of the last event.
-    fn last(&self) -> u32 {
+    pub(super) fn last(&self) -> u32 {
         u32::try_from(self.records.len() - 1).expect("a batch has fewer than 2^32 events")
     }
 
@@ -160,18 +135,18 @@ impl Batch {
         self.records.is_empty()
     }
 
-    /// One event.
+    /// The record of an event.
     ///
     /// # Panics
     /// Where `index` is not below [`Self::len`].
-    #[must_use]
-    pub fn event(&self, index: u32) -> EventRef<'_> {
-        EventRef { batch: self, record: &self.records[index as usize] }
+    #[inline]
+    pub(super) fn record(&self, index: u32) -> &Record {
+        &self.records[index as usize]
     }
 
-    /// All events, in order.
-    pub fn events(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> {
-        self.records.iter().map(|record| EventRef { batch: self, record })
+    /// The records of all events, in order.
+    pub(super) fn records(&self) -> &[Record] {
+        &self.records
     }
 
     /// How much memory it holds, in bytes.
@@ -188,16 +163,16 @@ impl Batch {
     /// away must not keep whole buffers for the sake of a few lines in them.
     #[must_use]
     pub fn compact(&self, events: &[u32]) -> Self {
-        let raw_bytes = events.iter().map(|&index| self.event(index).record.raw.len()).sum();
+        let raw_bytes = events.iter().map(|&index| self.record(index).raw.len()).sum();
         let mut copy = Self::with_room(Vec::with_capacity(raw_bytes), events.len());
         for &index in events {
-            let mut record = self.records[index as usize];
+            let mut record = *self.record(index);
             let old = record.raw;
             let start = u32::try_from(copy.bytes.len()).expect("smaller than the batch it copies");
             copy.bytes.extend_from_slice(self.slice(old));
             let length = u32::try_from(old.len()).expect("a span's length has 32 bits");
             record.raw = Span::new(start, length);
-            for span in record.fields_mut() {
+            for span in record.stored_mut() {
                 if span.is_empty() {
                     *span = Span::ABSENT;
                 } else if span.is_side() {

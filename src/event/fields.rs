@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::{
-    Column, EventRef, Flags, IoSizes, LABELS_MAX, NumberColumn, Timestamp, cluster, is_label_key,
+    Batch, Column, EventRef, Flags, IoSizes, LABELS_MAX, NumberColumn, Record, Span, Timestamp,
+    cluster, is_label_key,
 };
 
 /// What the name of a key ends with where its value is base64.
@@ -74,6 +75,33 @@ impl From<EventRef<'_>> for Fields {
             fields.set_text(column, column.of(event));
         }
         fields
+    }
+}
+
+impl Batch {
+    /// Adds an event made of its fields, and gives its index.
+    ///
+    /// # Panics
+    /// As [`Self::push_side`].
+    pub fn push_fields(&mut self, fields: &Fields) -> u32 {
+        let mut record = Record {
+            time: fields.time,
+            received: fields.received,
+            flags: fields.flags,
+            ..Record::default()
+        };
+        for (column, text) in fields.texts() {
+            let span = if text.is_empty() { Span::ABSENT } else { self.push_side(text) };
+            record.set(column, span, text);
+        }
+        if fields.sizes != IoSizes::default() {
+            self.push_io(&mut record, fields.sizes);
+        }
+        for (key, value) in &fields.labels {
+            self.labels.set(&mut record.labels, key, value);
+        }
+        self.push(record);
+        self.last()
     }
 }
 
@@ -193,13 +221,13 @@ impl<'de> Deserialize<'de> for Fields {
                     match key.as_str() {
                         "time" => fields.time = time(&mut map)?.unwrap_or_default(),
                         "received" => received = time(&mut map)?,
-                        "offset" => fields.sizes.offset = map.next_value()?,
-                        "size" => fields.sizes.size = map.next_value()?,
-                        "file_size" => fields.sizes.file_size = map.next_value()?,
                         "flags" => fields.flags = flags(&mut map)?,
                         "labels" => fields.labels = labels(&mut map)?,
-                        _ if texts.read(&key, &mut map)? => {}
-                        _ => return Err(unknown(&key, true)),
+                        _ => match NumberColumn::from_name(&key) {
+                            Some(size) => fields.sizes.set(size, map.next_value()?),
+                            None if texts.read(&key, &mut map)? => {}
+                            None => return Err(unknown(&key, true)),
+                        },
                     }
                 }
                 fields.received = received.unwrap_or(fields.time);

@@ -5,7 +5,7 @@
 
 mod batch;
 mod cluster;
-mod column;
+mod field;
 mod fields;
 mod flags;
 mod frames;
@@ -22,7 +22,8 @@ mod ticket;
 mod timestamp;
 
 pub use batch::Batch;
-pub use column::{Column, NumberColumn};
+pub(crate) use field::with_fields;
+pub use field::{Column, NumberColumn};
 pub use fields::{Fields, Texts};
 pub use flags::Flags;
 pub use frames::{Frame, FrameEnd, Frames};

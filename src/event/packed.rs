@@ -6,35 +6,22 @@
 //! ```text
 //! time i64, received i64          nanoseconds since 1970
 //! raw length u32, side length u32 bytes
-//! shape u16                       a bit for each field that is there, in the order of `FIELDS`;
+//! shape u16                       a bit for each field that is there, of `Column::STORED`;
 //!                                 bit 15: both lengths are below 2^15, and places take 2 bytes
 //! flags u8, sizes u8, labels u8   which sizes of a read or a write there are; how many labels
 //! fields: place, length           u16 or u32 each; the top bit of a place: it is in the side
-//! sizes: u64                      offset, size, file size
+//! sizes: u64                      in the order of `NumberColumn::SIZES`
 //! labels: key length u32, value length u32, key, value
 //! the raw message, the side       fields that do not stand in the message as they are
 //! ```
 
 use super::batch::Batch;
 use super::span::Span;
-use super::{Column, EventRef, Flags, IoSizes, Record, Selection, Timestamp};
+use super::{Column, EventRef, Flags, IoSizes, NumberColumn, Record, Selection, Timestamp};
 
-/// The fields that are pieces of the message or lie beside it, as [`Record::fields_mut`] has them.
-const FIELDS: [Column; 11] = [
-    Column::Node,
-    Column::Client,
-    Column::User,
-    Column::UserSid,
-    Column::UserAuthId,
-    Column::Protocol,
-    Column::Operation,
-    Column::Status,
-    Column::FileId,
-    Column::Path,
-    Column::Target,
-];
 /// The bit of the shape that says that places and lengths of fields take two bytes.
 const NARROW: u16 = 1 << 15;
+const _: () = assert!(Column::STORED.len() < 15 && NumberColumn::SIZES.len() <= 8, "masks");
 /// From this length on they take four.
 const NARROW_BYTES_MAX: usize = 1 << 15;
 /// What an event takes at least, in bytes.
@@ -61,7 +48,7 @@ fn pack_event(event: EventRef<'_>, packed: &mut Vec<u8>) {
     let mut record = *event.record;
     let raw = record.raw;
     let (mut shape, mut side_length) = (0, 0);
-    for (bit, field) in record.fields_mut().into_iter().enumerate() {
+    for (bit, field) in record.stored_mut().into_iter().enumerate() {
         if !field.is_empty() {
             shape |= 1 << bit;
             side_length += if field.is_within(raw) { 0 } else { field.len() };
@@ -79,7 +66,7 @@ fn pack_event(event: EventRef<'_>, packed: &mut Vec<u8>) {
     let labels = u8::try_from(labels).expect("an event has at most 32 labels");
     packed.extend_from_slice(&[record.flags.bits(), sizes_mask(sizes), labels]);
     let mut in_side = 0;
-    for field in record.fields_mut() {
+    for field in record.stored_mut() {
         if field.is_empty() {
             continue;
         }
@@ -88,7 +75,7 @@ fn pack_event(event: EventRef<'_>, packed: &mut Vec<u8>) {
         push_place(narrow, field.len(), false, packed);
         in_side += if place.is_none() { field.len() } else { 0 };
     }
-    for size in [sizes.offset, sizes.size, sizes.file_size].into_iter().flatten() {
+    for size in NumberColumn::SIZES.iter().filter_map(|column| sizes.get(*column)) {
         packed.extend_from_slice(&size.to_le_bytes());
     }
     if labels > 0 {
@@ -101,7 +88,7 @@ fn pack_event(event: EventRef<'_>, packed: &mut Vec<u8>) {
     }
     packed.extend_from_slice(event.raw());
     if side_length > 0 {
-        for field in record.fields_mut() {
+        for field in record.stored_mut() {
             if !field.is_empty() && !field.is_within(raw) {
                 packed.extend_from_slice(event.batch.slice(*field));
             }
@@ -126,9 +113,10 @@ fn push_place(narrow: bool, place: usize, in_side: bool, packed: &mut Vec<u8>) {
 }
 
 fn sizes_mask(sizes: IoSizes) -> u8 {
-    let IoSizes { offset, size, file_size } = sizes;
-    let given = [offset, size, file_size].map(|size| u8::from(size.is_some()));
-    given[0] | given[1] << 1 | given[2] << 2
+    let given = |(bit, column): (usize, &NumberColumn)| {
+        if sizes.get(*column).is_some() { 1 << bit } else { 0 }
+    };
+    NumberColumn::SIZES.iter().enumerate().map(given).sum()
 }
 
 /// The events that were packed, in a batch of their own. Nothing in the bytes is trusted.
@@ -162,11 +150,11 @@ fn unpack_event(input: &mut Input<'_>, batch: &mut Batch) -> Result<Record, Unpa
     let (raw_length, side_length) = (input.u32()?, input.u32()?);
     let shape = input.u16()?;
     let [flags, sizes, labels] = input.array()?;
-    if shape & !NARROW >= 1 << FIELDS.len() {
+    if shape & !NARROW >= 1 << Column::STORED.len() {
         return Err(Unpackable);
     }
     record.flags = Flags::from_bits(flags).ok_or(Unpackable)?;
-    let mut places = [None; FIELDS.len()];
+    let mut places = [None; Column::STORED.len()];
     for (bit, place) in places.iter_mut().enumerate() {
         if shape & 1 << bit != 0 {
             *place = Some(input.place(shape & NARROW != 0)?);
@@ -183,7 +171,7 @@ fn unpack_event(input: &mut Input<'_>, batch: &mut Batch) -> Result<Record, Unpa
     let (raw, side) = (input.bytes(raw_length)?, input.bytes(side_length)?);
     record.raw = batch.push_bytes(raw);
     let beside = batch.push_side(side);
-    for (column, place) in FIELDS.into_iter().zip(places) {
+    for (column, place) in Column::STORED.iter().copied().zip(places) {
         let (span, text) = match place {
             None => (Span::ABSENT, &[][..]),
             Some(Place { in_side, start, length }) => {
@@ -202,14 +190,16 @@ fn unpack_event(input: &mut Input<'_>, batch: &mut Batch) -> Result<Record, Unpa
 }
 
 fn unpack_sizes(input: &mut Input<'_>, mask: u8) -> Result<IoSizes, Unpackable> {
-    if mask >= 1 << 3 {
+    if mask >= 1 << NumberColumn::SIZES.len() {
         return Err(Unpackable);
     }
-    let mut size = |bit: u8| match mask & 1 << bit {
-        0 => Ok(None),
-        _ => input.array().map(|bytes| Some(u64::from_le_bytes(bytes))),
-    };
-    Ok(IoSizes { offset: size(0)?, size: size(1)?, file_size: size(2)? })
+    let mut sizes = IoSizes::default();
+    for (bit, column) in NumberColumn::SIZES.iter().enumerate() {
+        if mask & 1 << bit != 0 {
+            sizes.set(*column, Some(input.array().map(u64::from_le_bytes)?));
+        }
+    }
+    Ok(sizes)
 }
 
 /// Where a field lies.
@@ -324,7 +314,9 @@ mod tests {
             for (fields, decoded) in events {
                 batch.push_fields(&fields);
                 let mut record = Record { raw: Span::new(20, 80), ..Record::default() };
-                for (column, (start, length, in_message)) in FIELDS.into_iter().zip(decoded) {
+                for (column, (start, length, in_message)) in
+                    Column::STORED.iter().copied().zip(decoded)
+                {
                     let span = Span::new(if in_message { 20 + start } else { 0 }, length);
                     let text = batch.slice(span).to_vec();
                     record.set(column, span, &text);
@@ -333,6 +325,36 @@ mod tests {
             }
             Selection::all(Arc::new(batch))
         })
+    }
+
+    /// Segments of earlier releases lie on disks.
+    #[test]
+    fn the_bytes_stay_as_they_are() {
+        let mut batch = Batch::new(b"tank-1 /a".to_vec());
+        let mut record = Record { raw: Span::new(0, 9), ..Record::default() };
+        (record.time, record.received) = (Timestamp::from_nanos(1), Timestamp::from_nanos(-2));
+        record.flags = Flags::LENIENT;
+        record.set(Column::Node, Span::new(0, 6), b"tank-1");
+        record.set(Column::Path, Span::new(7, 2), b"/a");
+        record.target = batch.push_side(b"/b");
+        batch.push_io(&mut record, IoSizes { size: Some(7), ..IoSizes::default() });
+        batch.push(record);
+        assert!(batch.label(0, "k", "v"));
+        let expected = [
+            &1_u32.to_le_bytes()[..],
+            &1_i64.to_le_bytes(),
+            &(-2_i64).to_le_bytes(),
+            &[9, 0, 0, 0, 2, 0, 0, 0],
+            // Node, path, target; places of two bytes; one flag, the second size, one label.
+            &[0b0000_0001, 0b1000_0110, 0b10, 0b10, 1],
+            &[0, 0, 6, 0, 7, 0, 2, 0, 0, 0x80, 2, 0],
+            &7_u64.to_le_bytes(),
+            &[1, 0, 0, 0, 1, 0, 0, 0],
+            b"kv",
+            b"tank-1 /a",
+            b"/b",
+        ];
+        assert_eq!(packed(&Selection::all(Arc::new(batch))), expected.concat());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One event of a batch, as its readers see it.
 
 use super::batch::Batch;
-use super::{Flags, IoSizes, Operation, Protocol, Record, Timestamp};
+use super::field::with_fields;
+use super::{Column, Flags, IoSizes, NumberColumn, Operation, Protocol, Record, Timestamp};
 
 /// One event of a batch, as its readers see it. Absent fields are empty.
 #[derive(Debug, Clone, Copy)]
@@ -10,43 +11,51 @@ pub struct EventRef<'a> {
     pub(super) record: &'a Record,
 }
 
-/// Declares the accessors of byte fields.
-macro_rules! byte_fields {
-    ($($(#[doc = $doc:literal])+ $name:ident,)*) => {
-        $($(#[doc = $doc])+
-        #[must_use]
-        pub fn $name(self) -> &'a [u8] {
-            self.batch.slice(self.record.$name)
-        })*
+/// Makes the accessors of what is declared.
+macro_rules! accessors {
+    (
+        texts {$(
+            $(#[$doc:meta])*
+            $text:ident: $column:ident = $name:ident $traits:tt
+            $(gives {
+                $(#[$given_doc:meta])*
+                $given_text:ident: $given:ident = $given_name:ident $given_traits:tt
+            })?;
+        )*}
+        sizes $sizes:tt
+    ) => {
+        impl<'a> EventRef<'a> {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $text(self) -> &'a [u8] {
+                    self.batch.slice(self.record.$text)
+                }
+            )*
+
+            /// A text column; empty where it does not have it.
+            #[must_use]
+            #[inline]
+            pub fn text(self, column: Column) -> &'a [u8] {
+                match column {
+                    $(
+                        Column::$column => self.$text(),
+                        $(Column::$given => self.$given_text(),)?
+                    )*
+                    Column::Raw => self.raw(),
+                }
+            }
+        }
     };
 }
 
+with_fields!(accessors);
+
 impl<'a> EventRef<'a> {
-    byte_fields! {
-        /// The whole message as it came, without count or delimiter.
-        raw,
-        /// The host name as sent: `tank-3`.
-        node,
-        /// The client's address, as text.
-        client,
-        /// The user's name.
-        user,
-        /// The user's security identifier.
-        user_sid,
-        /// The user's auth id.
-        user_auth_id,
-        /// The protocol's name as sent.
-        protocol_name,
-        /// The operation's name as sent.
-        operation_name,
-        /// The status as sent.
-        status,
-        /// The file's number, as text.
-        file_id,
-        /// The path on the cluster.
-        path,
-        /// The second path of a rename, a link or a copy.
-        target,
+    /// The whole message as it came, without count or delimiter.
+    #[must_use]
+    pub fn raw(self) -> &'a [u8] {
+        self.batch.slice(self.record.raw)
     }
 
     /// When the operation completed, on the cluster's clock.
@@ -106,5 +115,48 @@ impl<'a> EventRef<'a> {
     #[must_use]
     pub fn io_sizes(self) -> IoSizes {
         self.batch.sizes_of(self.record).unwrap_or_default()
+    }
+
+    /// A number column. A size beyond 2^63 bytes counts as absent.
+    #[must_use]
+    pub fn number(self, column: NumberColumn) -> Option<i64> {
+        match column {
+            NumberColumn::Time => Some(self.time().as_nanos()),
+            NumberColumn::Received => Some(self.received().as_nanos()),
+            size => self.io_sizes().get(size).and_then(|size| i64::try_from(size).ok()),
+        }
+    }
+}
+
+impl Column {
+    /// Its value in an event; empty where the event does not have it.
+    #[must_use]
+    #[inline]
+    pub fn of(self, event: EventRef<'_>) -> &[u8] {
+        event.text(self)
+    }
+}
+
+impl NumberColumn {
+    /// Its value in an event. A size beyond 2^63 bytes counts as absent.
+    #[must_use]
+    pub fn of(self, event: EventRef<'_>) -> Option<i64> {
+        event.number(self)
+    }
+}
+
+impl Batch {
+    /// One event.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`Self::len`].
+    #[must_use]
+    pub fn event(&self, index: u32) -> EventRef<'_> {
+        EventRef { batch: self, record: self.record(index) }
+    }
+
+    /// All events, in order.
+    pub fn events(&self) -> impl ExactSizeIterator<Item = EventRef<'_>> {
+        self.records().iter().map(|record| EventRef { batch: self, record })
     }
 }

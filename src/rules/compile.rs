@@ -9,12 +9,14 @@ use super::client::parse_network;
 use super::error::{KeyPart, RuleError, nearest};
 use super::field::{Field, Gathering, LABEL_KEYS_MAX};
 use super::glob;
-use super::model::{Condition, FileId, Patterns, Rule, SizeRange, Text};
+use super::model::{Asked, Condition, FileId, Patterns, Rule, SizeRange, Text};
 use super::pattern::{Pattern, PatternSet};
 use super::plan::{Plan, PlanKind, Term};
 use super::protocol::ProtocolName;
 use super::route::{SINKS_MAX, SinkSet};
-use crate::event::{LABEL_KEY_BYTES_MAX, Operation, OperationSet, is_label_key};
+use crate::event::{
+    Column, LABEL_KEY_BYTES_MAX, NumberColumn, Operation, OperationSet, is_label_key,
+};
 use crate::units::OneOrMany;
 
 /// How deep conditions may stand in each other.
@@ -167,33 +169,36 @@ impl<'a> Compiler<'a> {
 
     fn condition(&mut self, condition: &Condition) -> PlanKind {
         let mut plans = Vec::new();
-        let texts = [
-            (Field::Operation, &condition.operation),
-            (Field::Status, &condition.status),
-            (Field::User, &condition.user),
-            (Field::Node, &condition.node),
-            (Field::Cluster, &condition.cluster),
-            (Field::Path, &condition.path),
-            (Field::Target, &condition.target),
-        ];
-        for (field, list) in texts {
-            plans.extend(self.keyed(field.name(), list, |this, list| this.texts(field, list)));
+        for asked in condition.asked() {
+            plans.push(match asked {
+                Asked::FileId(column, list) => {
+                    self.keyed(column.as_str(), list, |this, list| this.file_ids(column, list))
+                }
+                Asked::Network(column, list) => self.keyed(column.as_str(), list, Self::clients),
+                Asked::Protocol(column, list) => self.keyed(column.as_str(), list, Self::protocols),
+                Asked::SizeRange(column, list) => {
+                    self.keyed(column.as_str(), list, |this, list| this.sizes(column, list))
+                }
+                Asked::Text(column, list) => {
+                    let field = Field::Column(column);
+                    self.keyed(column.as_str(), list, |this, list| this.texts(field, list))
+                }
+            });
         }
         plans.extend(self.within(KeyPart::Key("labels".into()), |this| this.labels(condition)));
-        plans.extend(self.keyed("protocol", &condition.protocol, Self::protocols));
-        plans.extend(self.keyed("client", &condition.client, Self::clients));
-        plans.extend(self.keyed("file_id", &condition.file_id, Self::file_ids));
-        plans.extend(self.keyed("size", &condition.size, Self::sizes));
-        plans.extend(self.keyed("not", &condition.not, |this, list| {
-            let kind = PlanKind::Any(this.conditions(list));
-            PlanKind::Not(Box::new(Plan { key: "".into(), kind }))
+        let [not, all, any] = [&condition.not, &condition.all, &condition.any].map(Option::as_ref);
+        plans.extend(not.map(|list| {
+            self.keyed("not", list, |this, list| {
+                let kind = PlanKind::Any(this.conditions(list));
+                PlanKind::Not(Box::new(Plan { key: "".into(), kind }))
+            })
         }));
-        plans.extend(
-            self.keyed("all", &condition.all, |this, list| PlanKind::All(this.conditions(list))),
-        );
-        plans.extend(
-            self.keyed("any", &condition.any, |this, list| PlanKind::Any(this.conditions(list))),
-        );
+        plans.extend(all.map(|list| {
+            self.keyed("all", list, |this, list| PlanKind::All(this.conditions(list)))
+        }));
+        plans.extend(any.map(|list| {
+            self.keyed("any", list, |this, list| PlanKind::Any(this.conditions(list)))
+        }));
         PlanKind::All(plans)
     }
 
@@ -231,16 +236,15 @@ impl<'a> Compiler<'a> {
         field
     }
 
-    /// The plan of a key, where it is given.
+    /// The plan of a key.
     fn keyed<T>(
         &mut self,
         key: &'static str,
-        list: &Option<OneOrMany<T>>,
+        list: &OneOrMany<T>,
         work: impl FnOnce(&mut Self, &OneOrMany<T>) -> PlanKind,
-    ) -> Option<Plan> {
-        let list = list.as_ref()?;
+    ) -> Plan {
         let kind = self.within(KeyPart::Key(key.into()), |this| work(this, list));
-        Some(Plan { key: key.into(), kind })
+        Plan { key: key.into(), kind }
     }
 
     fn conditions(&mut self, list: &OneOrMany<Condition>) -> Vec<Plan> {
@@ -272,15 +276,15 @@ impl<'a> Compiler<'a> {
         PlanKind::Term { term, wanted: list.values().to_vec() }
     }
 
-    fn file_ids(&mut self, list: &OneOrMany<FileId>) -> PlanKind {
+    fn file_ids(&mut self, column: Column, list: &OneOrMany<FileId>) -> PlanKind {
         let wanted = list.values().iter().map(|id| id.as_str().to_owned()).collect();
         let patterns =
             self.each(list, |_, id| Some(Pattern::Exact(id.as_str().as_bytes().to_vec())));
-        let term = Term::Field(self.gathering.texts(Field::FileId, patterns));
+        let term = Term::Field(self.gathering.texts(Field::Column(column), patterns));
         PlanKind::Term { term, wanted }
     }
 
-    fn sizes(&mut self, list: &OneOrMany<SizeRange>) -> PlanKind {
+    fn sizes(&mut self, column: NumberColumn, list: &OneOrMany<SizeRange>) -> PlanKind {
         let ranges = self.each(list, |this, range| {
             if range.is_empty() {
                 this.error("no size lies in this range");
@@ -288,7 +292,7 @@ impl<'a> Compiler<'a> {
             Some(*range)
         });
         let wanted = ranges.iter().map(ToString::to_string).collect();
-        PlanKind::Term { term: Term::Size(ranges.into()), wanted }
+        PlanKind::Term { term: Term::Size(column, ranges.into()), wanted }
     }
 
     /// The plan of a list of texts: all that are single patterns become one term.
@@ -368,10 +372,14 @@ impl<'a> Compiler<'a> {
     fn check_slip(&mut self, field: Field, text: &str) {
         let special = text.contains(['*', '?', '[', '{']);
         let near = match field {
-            Field::Operation if Operation::from_bytes(text.as_bytes()) == Operation::Unknown => {
+            Field::Column(Column::Operation)
+                if Operation::from_bytes(text.as_bytes()) == Operation::Unknown =>
+            {
                 nearest(text, Operation::NAMED.iter().map(|known| known.as_str()), SLIP_MAX)
             }
-            Field::Status if text != "ok" && text.eq_ignore_ascii_case("ok") => Some("ok"),
+            Field::Column(Column::Status) if text != "ok" && text.eq_ignore_ascii_case("ok") => {
+                Some("ok")
+            }
             _ => None,
         };
         if let (Some(near), false) = (near, special) {
@@ -415,8 +423,8 @@ impl<'a> Compiler<'a> {
         let mut seen = HashSet::new();
         patterns.retain(|pattern| seen.insert(pattern.clone()));
         let term = match field {
-            Field::Operation => self.operation(patterns),
-            Field::Status => {
+            Field::Column(Column::Operation) => self.operation(patterns),
+            Field::Column(Column::Status) => {
                 let on_ok = PatternSet::new(&patterns).matches(b"ok");
                 let ok = Pattern::Exact(b"ok".to_vec());
                 let on_error = patterns.iter().any(|pattern| *pattern != ok);
@@ -438,7 +446,8 @@ impl<'a> Compiler<'a> {
         };
         let unknown: Vec<Pattern> =
             patterns.into_iter().filter(|pattern| !is_known(pattern)).collect();
-        let named = (!unknown.is_empty()).then(|| self.gathering.texts(Field::Operation, unknown));
+        let named = (!unknown.is_empty())
+            .then(|| self.gathering.texts(Field::Column(Column::Operation), unknown));
         Term::Operation { known, named }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::field::Field;
 use super::plan::{Plan, PlanKind, Term, View};
 use super::route::RuleSet;
-use crate::event::EventRef;
+use crate::event::{Column, EventRef};
 use crate::units::Size;
 
 /// How many of the values of a list are named.
@@ -166,14 +166,18 @@ fn subject(term: &Term, view: &View<'_>) -> String {
             };
             named(&name, view.fields.text(leaf.field, event))
         }
-        Term::Operation { .. } => named(Field::Operation.name(), event.operation_name()),
-        Term::Protocol(_) => named("protocol", event.protocol_name()),
-        Term::Size(_) => match event.io_sizes().size {
-            Some(bytes) => format!("size {}", Size::from_bytes(bytes)),
-            None => "size (absent)".to_owned(),
+        Term::Operation { .. } => column(Column::Operation, event),
+        Term::Protocol(_) => column(Column::Protocol, event),
+        Term::Size(column, _) => match event.io_sizes().get(*column) {
+            Some(bytes) => format!("{} {}", column.as_str(), Size::from_bytes(bytes)),
+            None => format!("{} (absent)", column.as_str()),
         },
-        Term::Status { .. } => named(Field::Status.name(), event.status()),
+        Term::Status { .. } => column(Column::Status, event),
     }
+}
+
+fn column(column: Column, event: EventRef<'_>) -> String {
+    named(column.as_str(), event.text(column))
 }
 
 fn named(name: &str, value: &[u8]) -> String {

@@ -11,104 +11,84 @@ use super::client::NetworkSet;
 use super::lists::Lists;
 use super::marks::{Bits, Marks};
 use super::pattern::{Pattern, PatternSet};
-use crate::event::EventRef;
+use crate::event::{Column, EventRef};
 
+/// The one field that is matched by networks.
+const CLIENT: Field = Field::Column(Column::Client);
 /// How many keys of labels the rules can ask for.
 pub(super) const LABEL_KEYS_MAX: usize = 48;
 
-/// A field whose patterns are matched as a set. The order is that in which a rule's key is chosen:
-/// the field that tells rules apart best stands first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A field whose patterns are matched as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
-    Path,
-    Target,
-    FileId,
-    User,
-    Client,
+    /// A text that every event has.
+    Column(Column),
     /// A label, by the number of its key among those that the rules ask for.
     Label(u8),
-    Node,
-    Cluster,
-    Status,
-    Operation,
 }
 
 impl Field {
-    /// Those that every event has, in the order of their places.
-    const FIXED: [Self; 9] = [
-        Self::Path,
-        Self::Target,
-        Self::FileId,
-        Self::User,
-        Self::Client,
-        Self::Node,
-        Self::Cluster,
-        Self::Status,
-        Self::Operation,
-    ];
-
     /// Its place in tables; labels come last, since it depends on the rules how many there are.
     #[inline]
     const fn place(self) -> usize {
         match self {
-            Self::Path => 0,
-            Self::Target => 1,
-            Self::FileId => 2,
-            Self::User => 3,
-            Self::Client => 4,
-            Self::Node => 5,
-            Self::Cluster => 6,
-            Self::Status => 7,
-            Self::Operation => 8,
-            Self::Label(number) => Self::FIXED.len() + number as usize,
+            Self::Column(column) => column as usize,
+            Self::Label(number) => Column::ALL.len() + number as usize,
         }
     }
 
     /// The field of a place.
     fn at(place: usize) -> Self {
-        Self::FIXED.get(place).copied().unwrap_or_else(|| {
-            Self::Label(u8::try_from(place - Self::FIXED.len()).unwrap_or(u8::MAX))
-        })
+        let label = |number| Self::Label(u8::try_from(number).unwrap_or(u8::MAX));
+        let column = Column::ALL.get(place).copied().map(Self::Column);
+        column.unwrap_or_else(|| label(place - Column::ALL.len()))
+    }
+
+    /// How well it tells rules apart, the best first: by the first of its fields a rule is found.
+    /// The first also cost most to look at.
+    pub(super) const fn rank(self) -> u8 {
+        match self {
+            Self::Column(Column::Path) => 0,
+            Self::Column(Column::Target) => 1,
+            Self::Column(Column::FileId) => 2,
+            Self::Column(Column::Client) => 4,
+            Self::Label(_) => 5,
+            Self::Column(Column::Node) => 6,
+            Self::Column(Column::Cluster) => 7,
+            Self::Column(Column::Status) => 8,
+            Self::Column(Column::Operation) => 9,
+            // The user, and what else tells a few events from many.
+            Self::Column(_) => 3,
+        }
     }
 
     /// What it costs to look at, against the others.
     pub(super) const fn cost(self) -> usize {
         match self {
-            Self::Path => 9,
-            Self::Target => 8,
-            Self::FileId => 7,
-            Self::User => 6,
-            Self::Client => 5,
-            Self::Node => 4,
-            Self::Cluster => 3,
-            Self::Status => 2,
-            Self::Operation | Self::Label(_) => 1,
+            // Few events have any.
+            Self::Label(_) => 0,
+            Self::Column(_) => 9 - self.rank() as usize,
         }
     }
 
     /// The key of its condition; labels have theirs in a table of this name.
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Path => "path",
-            Self::Target => "target",
-            Self::FileId => "file_id",
-            Self::User => "user",
-            Self::Client => "client",
+            Self::Column(column) => column.as_str(),
             Self::Label(_) => "labels",
-            Self::Node => "node",
-            Self::Cluster => "cluster",
-            Self::Status => "status",
-            Self::Operation => "operation",
         }
     }
 
     /// Whether it consists of components with slashes between them.
     pub(super) const fn is_path(self) -> bool {
-        matches!(self, Self::Path | Self::Target)
+        match self {
+            Self::Column(column) => column.is_path(),
+            Self::Label(_) => false,
+        }
     }
 }
 
-const _: () = assert!(Field::FIXED.len() + LABEL_KEYS_MAX <= 64, "a set of fields is one word");
+const _: () = assert!(Column::ALL.len() + LABEL_KEYS_MAX <= 64, "a set of fields is one word");
 
 /// A set of fields, a bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -197,7 +177,7 @@ pub(super) struct Gathering {
 
 impl Default for Gathering {
     fn default() -> Self {
-        let texts = Field::FIXED.map(|_| Collected::default()).into();
+        let texts = Column::ALL.iter().map(|_| Collected::default()).collect();
         Self { texts, networks: Collected::default(), label_keys: Vec::new() }
     }
 }
@@ -210,7 +190,7 @@ impl Gathering {
 
     /// A leaf of networks.
     pub(super) fn networks(&mut self, networks: Vec<IpNet>) -> Leaf {
-        Leaf { field: Field::Client, number: self.networks.leaf(networks) }
+        Leaf { field: CLIENT, number: self.networks.leaf(networks) }
     }
 
     /// The label of a key; `None` where it is one more than [`LABEL_KEYS_MAX`].
@@ -309,7 +289,7 @@ impl Fields {
             Index { matcher, hits: Lists::new(&hits), words: start..words_end }
         };
         let indexes = texts.iter().enumerate().map(|(place, texts)| {
-            if place == Field::Client.place() {
+            if place == CLIENT.place() {
                 let matcher = Matcher::Networks(NetworkSet::new(&networks.patterns));
                 index(place, networks.leaf_count, matcher, &networks.leaves)
             } else {
@@ -324,16 +304,8 @@ impl Fields {
     #[inline]
     pub(super) fn text<'a>(&self, field: Field, event: EventRef<'a>) -> &'a [u8] {
         match field {
-            Field::Path => event.path(),
-            Field::Target => event.target(),
-            Field::FileId => event.file_id(),
-            Field::User => event.user(),
-            Field::Client => event.client(),
+            Field::Column(column) => event.text(column),
             Field::Label(_) => event.label(self.label_key(field)).unwrap_or_default().as_bytes(),
-            Field::Node => event.node(),
-            Field::Cluster => event.cluster(),
-            Field::Status => event.status(),
-            Field::Operation => event.operation_name(),
         }
     }
 
@@ -341,7 +313,7 @@ impl Fields {
     pub(super) fn label_key(&self, field: Field) -> &str {
         match field {
             Field::Label(number) => &self.label_keys[usize::from(number)],
-            _ => "",
+            Field::Column(_) => "",
         }
     }
 

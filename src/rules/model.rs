@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use crate::event::{Column, NumberColumn, with_fields};
 use crate::units::{OneOrMany, Size};
 
 /// One `[[rules]]` table. Rules are tried in the order of the file; every rule that matches an
@@ -46,105 +47,136 @@ const fn enabled_by_default() -> bool {
     true
 }
 
-/// What must hold of an event. In a table all keys must hold; in a list one entry suffices. A
-/// condition without any key holds for every event.
-///
-/// A field that an event does not have is the empty text: `""` matches it, and so does a glob
-/// such as `*` that matches every text. Upper and lower case differ.
-///
-/// A text is written as a plain string, which is a glob, or as a table of `exact`, `glob`,
-/// `prefix`, `suffix` and `regex`. In a glob, `*` stands for any number of characters, `?` for
-/// one, `[a-z]` for one of a set, `[!a-z]` for one outside of it, and `{mov,mp4}` for either text.
-/// A backslash stands for itself (`AD\alice`), and so does one of these characters in brackets
-/// (`[*]`). A string without them matches only itself.
-#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(transform = without_null_defaults)]
-pub struct Condition {
-    /// The operation: `"fs_read_data"`, or a glob such as `"fs_read_*"`. A name that is nearly
-    /// that of a known operation is refused as a slip of the pen; `{ exact = "…" }` takes it as
-    /// it stands.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub operation: Option<OneOrMany<Text>>,
-    /// How the operation ended: `"ok"`, or the name of an error such as
-    /// `"fs_no_such_entry_error"`, or a glob.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub status: Option<OneOrMany<Text>>,
-    /// The protocol, by its beginning, since releases spell it differently: `"nfs"` holds for
-    /// `nfs3`, `nfsv3` and `nfsv4.1`; `"nfs4"` for `nfs4` and `nfsv4.1`, not for `nfs3`.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<String>")]
-    pub protocol: Option<OneOrMany<String>>,
-    /// The user as the audit stream names it: `"alice"`, `'AD\alice'`, `"1000"`, or a glob such as
-    /// `'AD\*'`. In TOML write a backslash in single quotes.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub user: Option<OneOrMany<Text>>,
-    /// The client's address or network, IPv4 or IPv6: `"10.0.0.7"`, `"10.0.0.0/8"`,
-    /// `"2001:db8::/32"`. An IPv4 address in IPv6 clothes (`::ffff:10.0.0.7`) counts as IPv4, on
-    /// either side.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<String>")]
-    pub client: Option<OneOrMany<String>>,
-    /// The node, as its host name was sent: `"tank-3"`, or a glob.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub node: Option<OneOrMany<Text>>,
-    /// The cluster, which is the node's name before the last hyphen: `"tank"` of `tank-3`, or a
-    /// glob.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub cluster: Option<OneOrMany<Text>>,
-    /// The path on the cluster. In its globs `*`, `?` and brackets never match a slash, and `**`
-    /// between slashes stands for any number of directories: `"/projects/**"` matches everything
-    /// beneath `/projects/` and that directory itself (the audit stream writes directories with a
-    /// slash at their end), `"**/*.mov"` every name that ends in `.mov`, `"/home/*/.cache/**"`
-    /// that directory of every user. Paths are bytes: names that are not UTF-8 match too.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub path: Option<OneOrMany<Text>>,
-    /// The second path of a rename, a link or a copy; written like `path`.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Text>")]
-    pub target: Option<OneOrMany<Text>>,
-    /// Labels that filters before the rules gave, by their keys: `labels.charset = "unmapped"`. The
-    /// values are written like `user`; a label that an event does not have is the empty text.
-    #[serde(default)]
-    #[schemars(with = "BTreeMap<String, OneOrMany<Text>>")]
-    pub labels: Option<BTreeMap<String, OneOrMany<Text>>>,
-    /// The file's number, as a number or (where it is wider than 63 bits) as text.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<FileId>")]
-    pub file_id: Option<OneOrMany<FileId>>,
-    /// How much was read or written: `"> 1 MiB"`, `"<= 4 KiB"`, or
-    /// `{ min = "1 MiB", max = "1 GiB" }`. Holds only for events that say it (JSON format).
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<SizeRange>")]
-    pub size: Option<OneOrMany<SizeRange>>,
-    /// Conditions of which none may hold.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Condition>")]
-    pub not: Option<OneOrMany<Self>>,
-    /// Conditions that must all hold.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Condition>")]
-    pub all: Option<OneOrMany<Self>>,
-    /// Conditions of which at least one must hold.
-    #[serde(default)]
-    #[schemars(with = "OneOrMany<Condition>")]
-    pub any: Option<OneOrMany<Self>>,
+/// Makes the conditions of what is declared: a key for each field that rules can ask for.
+macro_rules! conditions {
+    (
+        texts {$(
+            $(#[$doc:meta])*
+            $text:ident: $column:ident = $name:ident {
+                $kind:ident, $edits:ident
+                $(, asked { $(#[$asked_doc:meta])* $asked:ident })?
+            }
+            $(gives {
+                $(#[$given_doc:meta])*
+                $given_text:ident: $given:ident = $given_name:ident {
+                    $given_kind:ident, $written:ident
+                    $(, asked { $(#[$given_asked_doc:meta])* $given_asked:ident })?
+                }
+            })?;
+        )*}
+        sizes {$(
+            $(#[$size_doc:meta])*
+            $size:ident: $size_column:ident {
+                $(asked { $(#[$size_asked_doc:meta])* $size_asked:ident })?
+            };
+        )*}
+    ) => {
+        /// What must hold of an event. In a table all keys must hold; in a list one entry
+        /// suffices. A condition without any key holds for every event.
+        ///
+        /// A field that an event does not have is the empty text: `""` matches it, and so does a
+        /// glob such as `*` that matches every text. Upper and lower case differ.
+        ///
+        /// A text is written as a plain string, which is a glob, or as a table of `exact`, `glob`,
+        /// `prefix`, `suffix` and `regex`. In a glob, `*` stands for any number of characters, `?`
+        /// for one, `[a-z]` for one of a set, `[!a-z]` for one outside of it, and `{mov,mp4}` for
+        /// either text. A backslash stands for itself (`AD\alice`), and so does one of these
+        /// characters in brackets (`[*]`). A string without them matches only itself.
+        #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        #[schemars(transform = without_null_defaults)]
+        pub struct Condition {
+            $(
+                $(
+                    $(#[$asked_doc])*
+                    #[serde(default)]
+                    pub $name: Option<OneOrMany<$asked>>,
+                )?
+                $($(
+                    $(#[$given_asked_doc])*
+                    #[serde(default)]
+                    pub $given_name: Option<OneOrMany<$given_asked>>,
+                )?)?
+            )*
+            $($(
+                $(#[$size_asked_doc])*
+                #[serde(default)]
+                pub $size: Option<OneOrMany<$size_asked>>,
+            )?)*
+            /// Labels that filters before the rules gave, by their keys:
+            /// `labels.charset = "unmapped"`. The values are written like `user`; a label that an
+            /// event does not have is the empty text.
+            #[serde(default)]
+            #[schemars(with = "BTreeMap<String, OneOrMany<Text>>")]
+            pub labels: Option<BTreeMap<String, OneOrMany<Text>>>,
+            /// Conditions of which none may hold.
+            #[serde(default)]
+            pub not: Option<OneOrMany<Self>>,
+            /// Conditions that must all hold.
+            #[serde(default)]
+            pub all: Option<OneOrMany<Self>>,
+            /// Conditions of which at least one must hold.
+            #[serde(default)]
+            pub any: Option<OneOrMany<Self>>,
+        }
+
+        impl Condition {
+            /// The fields that it asks for, with what it asks of them.
+            pub(super) fn asked(&self) -> impl Iterator<Item = Asked<'_>> {
+                let asked = [
+                    $(
+                        $(self.$name.as_ref().map(|l| Asked::$asked(Column::$column, l)),)?
+                        $($(
+                            self.$given_name
+                                .as_ref()
+                                .map(|l| Asked::$given_asked(Column::$given, l)),
+                        )?)?
+                    )*
+                    $($(
+                        self.$size
+                            .as_ref()
+                            .map(|l| Asked::$size_asked(NumberColumn::$size_column, l)),
+                    )?)*
+                ];
+                asked.into_iter().flatten()
+            }
+        }
+    };
 }
 
-/// TOML has no null: a key that may be left out has no default to show then.
+with_fields!(conditions);
+
+/// What a condition asks of a field.
+pub(super) enum Asked<'a> {
+    FileId(Column, &'a OneOrMany<FileId>),
+    Network(Column, &'a OneOrMany<Network>),
+    Protocol(Column, &'a OneOrMany<Protocol>),
+    SizeRange(NumberColumn, &'a OneOrMany<SizeRange>),
+    Text(Column, &'a OneOrMany<Text>),
+}
+
+/// An address or a network, as text.
+pub(super) type Network = String;
+
+/// The beginning of a protocol's name.
+pub(super) type Protocol = String;
+
+/// TOML has no null: a key that may be left out has neither null among its values nor, as its
+/// default, null to show.
 fn without_null_defaults(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(|value| value.as_object_mut());
     for property in properties.into_iter().flat_map(|properties| properties.values_mut()) {
-        if let Some(property) = property.as_object_mut()
-            && property.get("default").is_some_and(serde_json::Value::is_null)
-        {
+        let Some(property) = property.as_object_mut() else { continue };
+        if property.get("default").is_some_and(serde_json::Value::is_null) {
             property.remove("default");
+        }
+        let null = serde_json::json!({ "type": "null" });
+        if let Some([value, other]) = property.get("anyOf").and_then(|any| any.as_array()?.get(..))
+            && *other == null
+            && let Some(value) = value.as_object().cloned()
+        {
+            property.remove("anyOf");
+            property.extend(value);
         }
     }
 }

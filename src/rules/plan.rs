@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::field::{Fields, Leaf, Scratch};
 use super::model::SizeRange;
 use super::protocol::ProtocolName;
-use crate::event::{EventRef, Operation, OperationSet};
+use crate::event::{EventRef, NumberColumn, Operation, OperationSet};
 
 /// One key of a condition.
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ pub(super) enum Term {
     },
     /// The protocol begins with one of these.
     Protocol(Box<[ProtocolName]>),
-    /// The size lies in one of these.
-    Size(Box<[SizeRange]>),
+    /// A number of bytes lies in one of these.
+    Size(NumberColumn, Box<[SizeRange]>),
     /// The status is one of these.
     Status {
         leaf: Leaf,
@@ -52,8 +52,8 @@ impl Term {
                 let name = view.event.protocol_name();
                 names.iter().any(|protocol| protocol.matches(name))
             }
-            Self::Size(ranges) => {
-                let size = view.event.io_sizes().size;
+            Self::Size(column, ranges) => {
+                let size = view.event.io_sizes().get(*column);
                 size.is_some_and(|bytes| ranges.iter().any(|range| range.contains(bytes)))
             }
             Self::Status { leaf, on_ok, on_error } => {
@@ -76,7 +76,7 @@ impl Term {
             },
             Self::Status { on_ok, .. } if kind.ok => Some(*on_ok),
             Self::Status { on_error: false, .. } => Some(false),
-            Self::Field(_) | Self::Protocol(_) | Self::Size(_) | Self::Status { .. } => None,
+            Self::Field(_) | Self::Protocol(_) | Self::Size(..) | Self::Status { .. } => None,
         }
     }
 
@@ -84,7 +84,7 @@ impl Term {
     fn cost(&self) -> usize {
         match self {
             Self::Operation { .. } => 0,
-            Self::Size(_) => 1,
+            Self::Size(..) => 1,
             Self::Status { .. } => 2,
             Self::Protocol(_) => 3,
             Self::Field(leaf) => 4 + leaf.field.cost(),
@@ -180,7 +180,7 @@ impl Plan {
         match &self.kind {
             PlanKind::All(plans) => {
                 let keys = plans.iter().filter_map(Self::key_leaves);
-                keys.min_by_key(|leaves| leaves.iter().map(|leaf| leaf.field).max())
+                keys.min_by_key(|leaves| leaves.iter().map(|leaf| leaf.field.rank()).max())
             }
             PlanKind::Any(plans) => {
                 let keys: Option<Vec<_>> = plans.iter().map(Self::key_leaves).collect();

@@ -466,6 +466,12 @@ fn every_fault_is_told_at_once_with_its_place() {
         "#,
     );
     let expected = r#"
+0: when.client[0]:
+    "10.0.0.1/8" has bits set outside of its mask: write "10.0.0.0/8", or the address alone
+0: when.client[1]:
+    "x" is no address such as "10.0.0.7", and no network such as "10.0.0.0/8"
+0: when.protocol:
+    no protocol begins with "nsf"; did you mean "nfs"?
 0: when.operation[0]:
     no operation is named "fs_read_dat"; did you mean "fs_read_data"? If not, write { exact =
     "fs_read_dat" }
@@ -485,12 +491,6 @@ fn every_fault_is_told_at_once_with_its_place() {
     at character 1: unclosed group
 0: when.path[2]:
     the table is empty: give it a glob, prefix, or such
-0: when.protocol:
-    no protocol begins with "nsf"; did you mean "nfs"?
-0: when.client[0]:
-    "10.0.0.1/8" has bits set outside of its mask: write "10.0.0.0/8", or the address alone
-0: when.client[1]:
-    "x" is no address such as "10.0.0.7", and no network such as "10.0.0.0/8"
 0: when.size:
     no size lies in this range
 0: when.not.not.path:

@@ -107,7 +107,7 @@ fn check_edit(edit: types::Edit, events: usize) -> Result<Edit, Fault> {
         let bytes = value.len();
         return Err(bad(format!("an edit of {name} has {bytes} bytes, more than 64 KiB")));
     }
-    if matches!(column, Column::Path | Column::Target) && value.contains(&0) {
+    if column.is_path() && value.contains(&0) {
         return Err(bad(format!("an edit of {name} contains a NUL byte")));
     }
     Ok(Edit { index, column, value })

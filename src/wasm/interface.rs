@@ -35,6 +35,48 @@ pub(super) fn is_compatible(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Column, NumberColumn};
+
+    const WIT: &str = include_str!("../../wit/plugin.wit");
+
+    /// What stands in backquotes in a part of the text.
+    fn quoted<'t>(text: &'t str, from: &str, to: &str) -> Vec<&'t str> {
+        let part = text.split_once(from).and_then(|(_, rest)| rest.split_once(to));
+        let (part, _) = part.unwrap_or_else(|| panic!("{from:?} to {to:?}"));
+        part.split('`').skip(1).step_by(2).collect()
+    }
+
+    fn names<T: Copy>(columns: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {
+        columns.iter().copied().map(name).collect()
+    }
+
+    #[test]
+    fn the_wit_file_and_the_readme_name_all_columns() {
+        let texts = names(Column::ALL, Column::as_str);
+        let numbers = names(NumberColumn::ALL, NumberColumn::as_str);
+        assert_eq!(quoted(WIT, "Text columns:", "and\n"), texts);
+        assert_eq!(quoted(WIT, "Number columns:", "resource batch"), numbers);
+        let fixed = texts
+            .iter()
+            .copied()
+            .filter(|name| !Column::from_name(name).is_some_and(Column::is_editable));
+        assert_eq!(quoted(WIT, "All but", "labels can be edited"), fixed.collect::<Vec<_>>());
+        let readme = include_str!("../../plugins/README.md");
+        assert_eq!(quoted(readme, "Numbers (", "come as such"), numbers);
+    }
+
+    #[test]
+    fn the_sdk_has_all_columns() {
+        use qatime_plugin::{Column as SdkColumn, NumberColumn as SdkNumber};
+
+        let sdk = SdkColumn::ALL.iter().map(|column| (column.as_str(), column.is_editable()));
+        let own = Column::ALL.iter().map(|column| (column.as_str(), column.is_editable()));
+        assert_eq!(sdk.collect::<Vec<_>>(), own.collect::<Vec<_>>());
+        assert_eq!(
+            names(SdkNumber::ALL, SdkNumber::as_str),
+            names(NumberColumn::ALL, NumberColumn::as_str)
+        );
+    }
 
     #[test]
     fn versions_are_found_and_compared() {
@@ -50,7 +92,6 @@ mod tests {
 
     #[test]
     fn the_version_is_that_of_the_wit_file() {
-        let wit = include_str!("../../wit/plugin.wit");
-        assert!(wit.contains(&format!("package qatime:plugin@{VERSION};")));
+        assert!(WIT.contains(&format!("package qatime:plugin@{VERSION};")));
     }
 }

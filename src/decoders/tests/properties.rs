@@ -8,7 +8,7 @@ use proptest::sample::{Index, select};
 
 use super::{RECEIVED, decode};
 use crate::decoders::{Config, Decoder, Outcome, Times, body, header, wire};
-use crate::event::{Batch, Frame, FrameEnd, Operation, OperationSet, Reason};
+use crate::event::{Batch, Column, Frame, FrameEnd, Operation, OperationSet, Reason};
 
 const ENDS: [FrameEnd; 4] =
     [FrameEnd::Counted, FrameEnd::Datagram, FrameEnd::Delimited, FrameEnd::Unterminated];
@@ -116,25 +116,9 @@ fn shown(
     wanted: OperationSet,
 ) -> Result<Shown, Outcome> {
     decode(config, (line, end), wanted, |event| {
-        let fields = [
-            event.raw(),
-            event.node(),
-            event.cluster(),
-            event.client(),
-            event.user(),
-            event.user_sid(),
-            event.user_auth_id(),
-            event.protocol_name(),
-            event.operation_name(),
-            event.status(),
-            event.file_id(),
-            event.path(),
-            event.target(),
-            event.time().to_string().as_bytes(),
-            format!("{:?} {:?}", event.flags(), event.io_sizes()).as_bytes(),
-        ]
-        .map(<[u8]>::to_vec)
-        .to_vec();
+        let texts = Column::ALL.iter().map(|column| column.of(event).to_vec());
+        let others = format!("{} {:?} {:?}", event.time(), event.flags(), event.io_sizes());
+        let fields = texts.chain([others.into_bytes()]).collect();
         (event.operation(), fields)
     })
 }

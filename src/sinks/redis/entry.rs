@@ -27,20 +27,16 @@ impl EntryWriter {
     /// A writer that adds the message as it came, where it is to be `raw`.
     pub(super) fn new(raw: bool) -> Self {
         let name = |name: &str| Commands::encoded(&[name.as_bytes()]);
-        // The cluster follows from the node.
-        let is_wanted = |column: &Column| match column {
-            Column::Cluster => false,
-            Column::Raw => raw,
-            _ => true,
-        };
-        let texts = Column::ALL.iter().copied().filter(is_wanted);
-        let sizes = [NumberColumn::Offset, NumberColumn::Size, NumberColumn::FileSize];
+        // What follows from another column is not written.
+        let message = raw.then_some(Column::Raw);
+        let texts = Column::STORED.iter().copied().chain(message);
+        let sizes = NumberColumn::SIZES.iter().copied();
         Self {
             time: name("time"),
             flags: name("flags"),
             labels: name("labels"),
             texts: texts.map(|column| (name(column.as_str()), column)).collect(),
-            sizes: sizes.into_iter().map(|column| (name(column.as_str()), column)).collect(),
+            sizes: sizes.map(|column| (name(column.as_str()), column)).collect(),
             last_received: (Timestamp::default(), Vec::new()),
             value: Vec::new(),
         }

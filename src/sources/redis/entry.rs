@@ -175,21 +175,16 @@ impl Builder {
     fn set_other(&mut self, name: &[u8], value: Vec<u8>) -> Result<(), Reason> {
         let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
         if let Some(column) = Column::from_name(name) {
-            let is_path = matches!(column, Column::Path | Column::Target);
-            if is_path && memchr::memchr(0, &value).is_some() {
+            if column.is_path() && memchr::memchr(0, &value).is_some() {
                 return Err(Reason::BadPath);
             }
             self.fields.set_text(column, value);
             return Ok(());
         }
-        let sizes = &mut self.fields.sizes;
-        let size = match NumberColumn::from_name(name) {
-            Some(NumberColumn::Offset) => &mut sizes.offset,
-            Some(NumberColumn::Size) => &mut sizes.size,
-            Some(NumberColumn::FileSize) => &mut sizes.file_size,
-            Some(NumberColumn::Time | NumberColumn::Received) | None => return Ok(()),
-        };
-        *size = Some(parsed(&value).ok_or(Reason::BadBody)?);
+        let size = NumberColumn::from_name(name).filter(|c| NumberColumn::SIZES.contains(c));
+        if let Some(column) = size {
+            self.fields.sizes.set(column, Some(parsed(&value).ok_or(Reason::BadBody)?));
+        }
         Ok(())
     }
 

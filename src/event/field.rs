@@ -131,7 +131,13 @@ macro_rules! with_fields {
                     }
                 };
                 /// The size of the file, in bytes.
-                file_size: FileSize {};
+                file_size: FileSize {
+                    asked {
+                        /// How large the file is, written like `size`. Holds only for events that
+                        /// say it (JSON format).
+                        SizeRange
+                    }
+                };
             }
         }
     };

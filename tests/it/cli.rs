@@ -293,6 +293,40 @@ fn check_runs_the_tests_of_the_file() {
     assert!(stdout(&output).contains(": 1 problem in "), "{}", stdout(&output));
 }
 
+/// A read of a large video in the JSON format.
+const LARGE_READ: &str = concat!(
+    "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - ",
+    r#"{"user_ip":"10.0.0.9","user_id":{"sid":"S-1-5-21-1-500","auth_id":"500","name":"ann"},"#,
+    r#""protocol":"smb2","operation":"fs_read_data","status":"ok","details":{"path":"/a/b.mov","#,
+    r#""file_id":"7","offset":0,"size":4096,"file_size":5368709120}}"#,
+    "\n"
+);
+
+/// What `explain` says of some lines, with a rule for each condition: `rule 0`, `rule 1`, …
+fn explained(conditions: &[&str], input: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = conditions.iter().enumerate().map(|(number, condition)| {
+        format!("[[rules]]\nname = 'rule {number}'\nwhen.{condition}\nsinks = 'out'\n")
+    });
+    let text = rules.collect::<String>() + "[sinks.out]\ntype = 'stdout'\n";
+    fs::write(directory.path().join("qatime.toml"), text).unwrap();
+    let output = run(qatime(&["explain"]).current_dir(directory.path()), input.as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn rules_ask_for_the_size_of_the_file() {
+    let conditions = ["file_size = '> 1 GiB'", "file_size = { max = '1 GiB' }"];
+    let text = explained(&conditions, LARGE_READ);
+    for words in ["+ rule 0  matched", "- rule 1  file_size 5 GiB does not match <= 1 GiB"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    // A line in CSV says no size: no condition on it holds.
+    let text = explained(&conditions, READ);
+    assert_eq!(text.matches("file_size (absent) does not match").count(), 2, "{text}");
+}
+
 #[test]
 fn the_schema_is_the_one_that_ships() {
     let output = run(&mut qatime(&["schema"]), b"");

@@ -454,6 +454,7 @@ mod tests {
             ("{path:csv},{target:csv}\n", b"\"/a \"\"b\"\"\\\xe9\n\",\"\"\n"),
             ("{time:unix} {received:json}\n", b"1638998072.063248000 \"2021-12-08T21:14:33Z\"\n"),
             ("{target}|{target:json}|{target:escaped}\n", b"|null|\n"),
+            ("{file_name:escaped}\n", b"a \"b\"\\\\\\xe9\\n\n"),
             ("{size}|{size:json}|{offset}|{offset:json}\n", b"7|7||null\n"),
             ("{flags}|{flags:json}\n", b"lenient|[\"lenient\"]\n"),
             (

@@ -109,6 +109,15 @@ macro_rules! with_fields {
                         /// names that are not UTF-8 match too.
                         Text
                     }
+                } gives {
+                    /// The last component of the path: the name of the file in its directory.
+                    file_name: FileName = file_name {
+                        text, unwritten, asked {
+                            /// The last component of the path: `".DS_Store"`, or a glob such as
+                            /// `"~$*"`. That of a directory has no slash.
+                            Text
+                        }
+                    }
                 };
                 /// The second path (of a rename, a link, a copy), exact bytes.
                 target: Target = target {
@@ -227,6 +236,18 @@ macro_rules! columns {
                 match self {
                     $(Self::$column => is!($kind), $(Self::$given => is!($given_kind),)?)*
                     Self::Raw => false,
+                }
+            }
+
+            /// The column that it follows from, where it does.
+            #[must_use]
+            pub const fn follows(self) -> Option<Self> {
+                match self {
+                    $(
+                        Self::$column => None,
+                        $(Self::$given => Some(Self::$column),)?
+                    )*
+                    Self::Raw => None,
                 }
             }
 

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::{
     Batch, Column, EventRef, Flags, IoSizes, LABELS_MAX, NumberColumn, Record, Span, Timestamp,
-    cluster, is_label_key,
+    cluster, file_name, is_label_key,
 };
 
 /// What the name of a key ends with where its value is base64.
@@ -20,8 +20,8 @@ const BASE64: &str = "_base64";
 ///
 /// It is read from what the JSON encoder writes, or from a TOML table with the same keys: `path`
 /// is text, `path_base64` exact bytes, and counts where both are given. What is not given is
-/// absent; without `received` that is the same as `time`, without `time` it is 1970. `cluster`
-/// follows from `node`: it need not be given, and has to fit where it is.
+/// absent; without `received` that is the same as `time`, without `time` it is 1970. What follows
+/// from another field, as `cluster` from `node`, need not be given, and has to fit where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     /// When the operation completed, on the cluster's clock.
@@ -41,16 +41,19 @@ impl Fields {
     /// A text column; empty where the event does not have it.
     #[must_use]
     pub fn text(&self, column: Column) -> &[u8] {
-        if column == Column::Cluster {
-            let node = self.text(Column::Node);
-            return &node[..usize::from(cluster::cluster_length(node))];
+        match column {
+            Column::Cluster => {
+                let node = self.text(Column::Node);
+                &node[..usize::from(cluster::cluster_length(node))]
+            }
+            Column::FileName => file_name::file_name(self.text(Column::Path)),
+            stored => &self.texts[stored as usize],
         }
-        &self.texts[column as usize]
     }
 
-    /// Sets a text column. `cluster` follows from `node`, and is not set by itself.
+    /// Sets a text column. One that [follows](Column::follows) from another is not set by itself.
     pub fn set_text(&mut self, column: Column, text: impl Into<Vec<u8>>) {
-        if column != Column::Cluster {
+        if column.follows().is_none() {
             self.texts[column as usize] = text.into();
         }
     }
@@ -245,15 +248,22 @@ impl Fields {
         for (column, text) in texts.iter() {
             self.set_text(column, text);
         }
-        let given = texts.0[Column::Cluster as usize].as_ref();
-        match given.filter(|given| given.bytes != self.text(Column::Cluster)) {
-            Some(given) => Err(format!(
-                "cluster {:?} does not follow from the node {:?}: give a node such as \"tank-1\"",
-                String::from_utf8_lossy(&given.bytes),
-                String::from_utf8_lossy(self.text(Column::Node)),
-            )),
-            None => Ok(()),
+        for &column in Column::ALL {
+            let Some((source, given)) = column.follows().zip(texts.0[column as usize].as_ref())
+            else {
+                continue;
+            };
+            if given.bytes != self.text(column) {
+                return Err(format!(
+                    "{} {:?} does not follow from the {} {:?}: leave it out",
+                    column.as_str(),
+                    String::from_utf8_lossy(&given.bytes),
+                    source.as_str(),
+                    String::from_utf8_lossy(self.text(source)),
+                ));
+            }
         }
+        Ok(())
     }
 }
 
@@ -341,6 +351,7 @@ mod tests {
             ("time = 'noon'", "\"noon\" is not a time"),
             ("path = ['/a']", "expected a text"),
             ("node = 'tank-1'\ncluster = 'pool'", "cluster \"pool\" does not follow from the"),
+            ("path = '/a/b'\nfile_name = 'a'", "file_name \"a\" does not follow from the path"),
             ("flags = ['broken']", "flags: no flag is named \"broken\""),
             ("labels = { A = '' }", "labels: \"A\" is not a key of 1 to 64 characters"),
         ] {

@@ -7,6 +7,7 @@ mod batch;
 mod cluster;
 mod field;
 mod fields;
+mod file_name;
 mod flags;
 mod frames;
 mod labels;

@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::field::with_fields;
+use super::file_name::file_name;
 use super::{Column, Flags, IoSizes, NumberColumn, Operation, Protocol, Record, Timestamp};
 
 /// One event of a batch, as its readers see it. Absent fields are empty.
@@ -74,6 +75,12 @@ impl<'a> EventRef<'a> {
     #[must_use]
     pub fn cluster(self) -> &'a [u8] {
         &self.node()[..usize::from(self.record.cluster_length)]
+    }
+
+    /// The last component of the path: the name of the file in its directory.
+    #[must_use]
+    pub fn file_name(self) -> &'a [u8] {
+        file_name(self.path())
     }
 
     /// The operation, where it is a known one.

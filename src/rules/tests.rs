@@ -198,6 +198,8 @@ fn every_condition_looks_at_its_field() {
         ("when.target = '/projects/x/a.mov'", false),
         ("when.file_id = '140624751830626345080086044861'", true),
         ("when.file_id = [7, 140624751830626345]", false),
+        ("when.file_name = 'a.mov'", true),
+        ("when.file_name = ['*.mxf', 'projects', '']", false),
         ("when.size = '> 4095'", true),
         ("when.size = ['> 1 MiB', '= 4 KiB']", true),
         ("when.size = { max = '4095' }", false),

@@ -54,7 +54,7 @@ mod tests {
     fn the_wit_file_and_the_readme_name_all_columns() {
         let texts = names(Column::ALL, Column::as_str);
         let numbers = names(NumberColumn::ALL, NumberColumn::as_str);
-        assert_eq!(quoted(WIT, "Text columns:", "and\n"), texts);
+        assert_eq!(quoted(WIT, "Text columns:", "and `label"), texts);
         assert_eq!(quoted(WIT, "Number columns:", "resource batch"), numbers);
         let fixed = texts
             .iter()

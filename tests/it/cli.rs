@@ -328,6 +328,15 @@ fn rules_ask_for_the_size_of_the_file() {
 }
 
 #[test]
+fn rules_ask_for_the_name_of_the_file() {
+    let conditions = ["file_name = '*.mov'", "file_name = ['.DS_Store', '~$*']"];
+    let text = explained(&conditions, READ);
+    for words in ["+ rule 0  matched", "- rule 1  file_name \"a, b.mov\" matches none of"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn the_schema_is_the_one_that_ships() {
     let output = run(&mut qatime(&["schema"]), b"");
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/qatime.schema.json");

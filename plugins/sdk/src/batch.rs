@@ -75,6 +75,8 @@ columns! {
     FileId = "file_id",
     /// The path of the file. That of a directory ends in a slash.
     Path = "path",
+    /// The last component of the path; cannot be edited.
+    FileName = "file_name",
     /// The second path of a rename or a link.
     Target = "target",
     /// The message as it came; cannot be edited.
@@ -100,7 +102,7 @@ impl Column {
     /// Whether a filter may put other bytes in its place.
     #[must_use]
     pub const fn is_editable(self) -> bool {
-        !matches!(self, Self::Cluster | Self::Raw)
+        !matches!(self, Self::Cluster | Self::FileName | Self::Raw)
     }
 }
 

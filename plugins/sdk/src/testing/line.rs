@@ -34,6 +34,8 @@ pub(super) fn row(line: &str) -> Result<Row, String> {
         .text(Column::Node, host)
         .text(Column::Cluster, cluster)
         .text(Column::Raw, line);
+    let path = fields.get(6).map_or("", |path| path.strip_suffix('/').unwrap_or(path));
+    let row = row.text(Column::FileName, path.rsplit('/').next().unwrap_or(path));
     Ok(FIELDS.into_iter().zip(fields).fold(row, |row, (column, value)| row.text(column, value)))
 }
 
@@ -128,6 +130,7 @@ mod tests {
             .text(Column::Status, "ok")
             .text(Column::FileId, "7")
             .text(Column::Path, r#"/a, "b""#)
+            .text(Column::FileName, r#"a, "b""#)
             .text(Column::Target, "/c d")
             .text(Column::Raw, line);
         assert_eq!(row(line), Ok(expected));

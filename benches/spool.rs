@@ -103,11 +103,11 @@ fn take_all(mut consumer: Consumer) -> u64 {
             taken += events.len() as u64;
             consumer.delivered();
             if acknowledged.elapsed() > Duration::from_millis(200) {
-                consumer.acknowledge();
+                consumer.settled(&[]);
                 acknowledged = Instant::now();
             }
         }
-        consumer.acknowledge();
+        consumer.settled(&[]);
         taken
     })
 }

@@ -14,7 +14,6 @@ use super::*;
 use crate::component::{Intake, SinkContext};
 use crate::decoders::{self, Decoder};
 use crate::event::{Frame, FrameEnd, Frames, Reason, Selection, Ticket, TicketEnd, Timestamp};
-use crate::lane::spool;
 use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::shutdown::Shutdown;
 use crate::sinks::{BuiltSink, DeliverError, Pace, QueueConfig, Settle, Settled, Sink};

@@ -34,7 +34,7 @@ pub mod pipeline;
 
 // 5: what the operator says, and is told.
 pub mod config;
-pub mod control;
+pub mod operator;
 
 // 6: composition.
 pub mod daemon;

@@ -8,7 +8,7 @@ use hyper::Method;
 use super::configuration::ConfigurationFile;
 use super::exit::CliError;
 use crate::config::AdminConfig;
-use crate::control::{Answer, Target};
+use crate::operator::{Answer, Target};
 
 /// The variable of the environment that names a daemon.
 const VARIABLE: &str = "QATIME_ADMIN";

@@ -11,9 +11,9 @@ use super::configuration::ConfigurationFile;
 use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
-use crate::control::{AskError, TargetError};
 use crate::daemon::PrepareError;
 use crate::decoders;
+use crate::operator::{AskError, TargetError};
 use crate::sources::file::ReadError;
 
 /// The exit codes; those above 1 are of `sysexits.h`.

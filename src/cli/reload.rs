@@ -9,7 +9,7 @@ use super::admin::AdminArguments;
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
-use crate::control::Reloaded;
+use crate::operator::Reloaded;
 
 /// Plugins may have to be compiled.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -11,12 +11,12 @@ use tokio::runtime::Runtime;
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit, prepare_error};
 use crate::config::Configuration;
-use crate::control::{self, Admin, ConfigurationState, Daemon, Digest};
 use crate::daemon::{
     self, Check, Ended, MakePlan, Operated, Plan, PrepareError, Signals, Supervisor,
 };
 use crate::encoders::ledger;
 use crate::event::Reason;
+use crate::operator::{self, Admin, ConfigurationState, Daemon, Digest};
 use crate::pipeline::Monitor;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE};
 use crate::telemetry::{LedgerReport, SinkReport};
@@ -55,7 +55,7 @@ impl Run {
         for warning in &configuration.warnings {
             tracing::warn!("{warning}");
         }
-        let (commander, commands) = control::commands();
+        let (commander, commands) = operator::commands();
         let digest = Digest::of(text.as_bytes());
         let daemon = Daemon {
             monitor: Monitor::default(),
@@ -67,7 +67,7 @@ impl Run {
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let ended = runtime.block_on(async {
             let signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
-            tokio::spawn(control::watch_file(daemon.clone()));
+            tokio::spawn(operator::watch_file(daemon.clone()));
             let operated = Operated::new(check(file), daemon, commands);
             let supervisor = Supervisor::new(signals).operated(operated);
             supervisor.run(first(configuration)).await.map_err(|error| prepare_error(file, error))

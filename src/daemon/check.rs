@@ -2,7 +2,7 @@
 
 use super::plugins::{Plugins, folders, load_plugins};
 use crate::config::{self, Configuration, Diagnosis, Problem, Problems};
-use crate::control::Digest;
+use crate::operator::Digest;
 
 /// A file, checked.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::PrepareError;
 use super::check::Checked;
 use super::running::Running;
 use super::supervisor::Outcome;
-use crate::control::{Command, Commands, Daemon, Reloaded};
+use crate::operator::{Command, Commands, Daemon, Reloaded};
 
 /// Where what came of a reload is told.
 pub(super) type Reply = oneshot::Sender<Reloaded>;

@@ -16,7 +16,7 @@ use super::running::Running;
 use super::signals::Signals;
 use super::{Checked, PrepareError};
 use crate::config::Configuration;
-use crate::control::{Command, Digest};
+use crate::operator::{Command, Digest};
 use crate::pipeline::Halt;
 use crate::telemetry::LedgerReport;
 

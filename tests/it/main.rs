@@ -3,8 +3,6 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
-mod control;
-#[cfg(test)]
 mod daemon;
 mod decoders;
 #[cfg(test)]
@@ -23,6 +21,8 @@ mod index;
 mod isolation;
 #[cfg(test)]
 mod nfs;
+#[cfg(test)]
+mod operator;
 #[cfg(test)]
 mod plugin;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::admin::AdminArguments;
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
-use crate::control::Status;
+use crate::operator::Status;
 use crate::units::Duration as Span;
 
 /// The daemon answers at once, or something is wrong.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::control::Status;
-use crate::control::status::{SinkStatus, SourceStatus};
 use crate::encoders::decimal::{grouped, signed};
 use crate::encoders::table::Table;
+use crate::operator::Status;
+use crate::operator::status::{SinkStatus, SourceStatus};
 use crate::units::Duration as Span;
 
 /// An earlier status, and how long ago it was.
@@ -221,7 +221,7 @@ fn printable(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{QueueStatus, RuleStatus, SpoolStatus};
+    use crate::operator::status::{QueueStatus, RuleStatus, SpoolStatus};
 
     #[test]
     fn a_status_is_shown_with_rates_since_the_last() {

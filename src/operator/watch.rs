@@ -42,7 +42,7 @@ pub async fn watch_file(daemon: Daemon) {
 mod tests {
     use super::*;
     use crate::config::Diagnosis;
-    use crate::control::{Command, ConfigurationState, Reloaded, commands};
+    use crate::operator::{Command, ConfigurationState, Reloaded, commands};
     use crate::pipeline::Monitor;
 
     #[tokio::test]

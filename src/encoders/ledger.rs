@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 
+use super::columns::Columns;
 use super::decimal::{grouped, signed};
 use super::table::Table;
 use crate::event::Reason;
-use crate::telemetry::{Counts, FaultKind, LedgerReport};
+use crate::telemetry::{Counted, Counts, FaultKind, LedgerReport};
 
 /// The ledger as a table, several lines with a line feed each: what every source received and
 /// every sink was given, and where it went; losses by their reason, and what the reason means.
@@ -19,6 +20,47 @@ pub fn table(report: &LedgerReport) -> String {
     text.push_str(&verdict(report));
     text.push('\n');
     text
+}
+
+/// The ledger in one line, for a log that people read: what was counted by every source, filter and
+/// sink, without what is 0.
+#[must_use]
+pub fn line(report: &LedgerReport) -> String {
+    let sources = report.sources.iter().map(|source| {
+        let parts = counted(&source.counts, &source.rejected, source.in_flight);
+        (&source.name, parts)
+    });
+    let filters = report.filters.iter().map(|filter| {
+        let parts = counted(&filter.counts, &filter.faulted, filter.in_flight);
+        (&filter.name, parts)
+    });
+    let sinks = report.sinks.iter().map(|sink| {
+        let mut parts = counted(&sink.counts, &sink.rejected, sink.in_flight);
+        parts.extend((sink.spooled > 0).then(|| format!("{} on disk", grouped(sink.spooled))));
+        (&sink.name, parts)
+    });
+    let accounts = sources.chain(filters).chain(sinks).map(|(name, parts)| {
+        let parts = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
+        format!("{}: {parts}", printable(name))
+    });
+    Vec::from_iter(accounts).join("; ")
+}
+
+/// What was counted in one account, without what is 0: `3 received`.
+fn counted<C: Counted, K: Copy + Eq + Display>(
+    counts: &C,
+    lost: &Counts<K>,
+    in_flight: i128,
+) -> Vec<String> {
+    let counters = C::COUNTERS.iter().map(|counter| {
+        let value = (counter.value)(counts);
+        (value > 0).then(|| format!("{} {}", grouped(value), counter.column.heading()))
+    });
+    let lost = lost
+        .iter()
+        .map(|(reason, events)| Some(format!("{} {} ({reason})", grouped(events), C::LOST)));
+    let in_flight = (in_flight != 0).then(|| format!("{} in flight", signed(in_flight)));
+    counters.chain(lost).chain([in_flight]).flatten().collect()
 }
 
 /// One sentence on whether all events are accounted for.
@@ -39,29 +81,11 @@ fn verdict(report: &LedgerReport) -> String {
 }
 
 fn push_sources(report: &LedgerReport, text: &mut String) {
-    let mut table = Table::new(&[
-        "source",
-        "received",
-        "routed",
-        "unmatched",
-        "filtered",
-        "dead letters",
-        "rejected",
-        "in flight",
-        "bytes",
-    ]);
+    let columns = Columns::of(report.sources.iter().map(|source| &source.counts));
+    let mut table = Table::new(columns.headings());
     for source in &report.sources {
-        table.rows.push(vec![
-            short("sources.", &source.name),
-            grouped(source.received),
-            grouped(source.routed),
-            grouped(source.unmatched),
-            grouped(source.filtered),
-            grouped(source.dead_lettered),
-            grouped(source.rejected.total()),
-            signed(source.in_flight),
-            grouped(source.bytes),
-        ]);
+        let (name, lost) = (short("sources.", &source.name), source.rejected.total());
+        table.rows.push(columns.cells(name, &source.counts, lost, source.in_flight));
     }
     table.write(text);
     let losses = report.sources.iter().map(|source| (&source.name, &source.rejected));
@@ -69,7 +93,7 @@ fn push_sources(report: &LedgerReport, text: &mut String) {
 }
 
 fn push_rules(report: &LedgerReport, text: &mut String) {
-    let mut table = Table::new(&["rule", "matched"]);
+    let mut table = Table::new(["rule", "matched"]);
     for (name, matched) in &report.rules {
         table.rows.push(vec![printable(name), grouped(*matched)]);
     }
@@ -77,21 +101,14 @@ fn push_rules(report: &LedgerReport, text: &mut String) {
 }
 
 fn push_sinks(report: &LedgerReport, text: &mut String) {
+    let columns = Columns::of(report.sinks.iter().map(|sink| &sink.counts));
     let uses_disk = report.sinks.iter().any(|sink| sink.recovered > 0 || sink.spooled > 0);
-    let mut table = Table::new(if uses_disk { SINK_SPOOLED } else { SINK });
+    let on_disk = uses_disk.then_some("on disk");
+    let mut table = Table::new(Vec::from_iter(columns.headings().into_iter().chain(on_disk)));
     for sink in &report.sinks {
-        let mut row = vec![
-            short("sinks.", &sink.name),
-            grouped(sink.routed),
-            grouped(sink.delivered),
-            grouped(sink.superseded),
-            grouped(sink.rejected.total()),
-            signed(sink.in_flight),
-            grouped(sink.retries),
-        ];
-        if uses_disk {
-            row.extend([grouped(sink.spooled), grouped(sink.recovered)]);
-        }
+        let (name, lost) = (short("sinks.", &sink.name), sink.rejected.total());
+        let mut row = columns.cells(name, &sink.counts, lost, sink.in_flight);
+        row.extend(uses_disk.then(|| grouped(sink.spooled)));
         table.rows.push(row);
     }
     table.write(text);
@@ -99,50 +116,13 @@ fn push_sinks(report: &LedgerReport, text: &mut String) {
     push_reasons(losses, Reason::meaning, REJECTED, text);
 }
 
-/// The heading of sinks, and that with what is and was on disk.
-const SINK: &[&str] =
-    &["sink", "routed", "delivered", "superseded", "rejected", "in flight", "retries"];
-const SINK_SPOOLED: &[&str] = &[
-    "sink",
-    "routed",
-    "delivered",
-    "superseded",
-    "rejected",
-    "in flight",
-    "retries",
-    "on disk",
-    "recovered",
-];
-
 /// Nothing where there are no filters.
 fn push_filters(report: &LedgerReport, text: &mut String) {
-    let mut table = Table::new(&[
-        "filter",
-        "received",
-        "kept",
-        "discarded",
-        "faulted",
-        "bypassed",
-        "in flight",
-        "edits",
-        "labels",
-        "restarts",
-        "breaker openings",
-    ]);
+    let columns = Columns::of(report.filters.iter().map(|filter| &filter.counts));
+    let mut table = Table::new(columns.headings());
     for filter in &report.filters {
-        table.rows.push(vec![
-            short("filters.", &filter.name),
-            grouped(filter.received),
-            grouped(filter.kept),
-            grouped(filter.discarded),
-            grouped(filter.faulted.total()),
-            grouped(filter.bypassed),
-            signed(filter.in_flight),
-            grouped(filter.edits),
-            grouped(filter.labels),
-            grouped(filter.restarts),
-            grouped(filter.breaker_openings),
-        ]);
+        let (name, lost) = (short("filters.", &filter.name), filter.faulted.total());
+        table.rows.push(columns.cells(name, &filter.counts, lost, filter.in_flight));
     }
     table.write(text);
     let faults = report.filters.iter().map(|filter| (&filter.name, &filter.faulted));
@@ -150,18 +130,18 @@ fn push_filters(report: &LedgerReport, text: &mut String) {
 }
 
 /// The heading of rejections, and that of faults.
-const REJECTED: &[&str] = &["rejected by", "events", "reason", ""];
-const FAULTED: &[&str] = &["faults of", "events", "kind", ""];
+const REJECTED: [&str; 4] = ["rejected by", "events", "reason", ""];
+const FAULTED: [&str; 4] = ["faults of", "events", "kind", ""];
 
 /// The losses of some components, with what each reason means.
 fn push_reasons<'a, K: Copy + Eq + Display + 'a>(
     losses: impl Iterator<Item = (&'a String, &'a Counts<K>)>,
     meaning: fn(K) -> &'static str,
-    heading: &'static [&'static str],
+    heading: [&'static str; 4],
     text: &mut String,
 ) {
     let mut table = Table::new(heading);
-    table.left = &[0, 2, 3];
+    table.left = vec![0, 2, 3];
     for (name, counts) in losses {
         for (reason, events) in counts.iter() {
             table.rows.push(vec![
@@ -235,6 +215,23 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
     }
 
     #[test]
+    fn a_line_names_what_was_counted() {
+        let ledger = ledger();
+        let _other = ledger.open_sink("other");
+        let filter = ledger.open_filter("normalize");
+        filter.received(2);
+        filter.faulted(FaultKind::Trap, 2);
+        assert_eq!(
+            line(&ledger.report()),
+            "sources.cluster: 1,234,567 received, 233,565 routed, 1,000,000 unmatched, \
+             314,814,585 bytes, 2 rejected (bad_time), 1,000 rejected (truncated); \
+             filters.normalize: 2 received, 2 faulted (trap); \
+             sinks.atime: 233,565 routed, 10,000 delivered, 223,000 superseded, 1 retries, \
+             562 rejected (gone), 3 in flight; sinks.other: nothing"
+        );
+    }
+
+    #[test]
     fn filters_are_shown_where_there_are_any() {
         let ledger = Ledger::default();
         let filter = ledger.open_filter("normalize");
@@ -249,9 +246,9 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
         filter.restarts(6);
         filter.breaker_openings(1);
         let expected = [
-            "filter     received   kept  discarded  faulted  bypassed  in flight  edits  labels",
+            "filter     received   kept  discarded  bypassed  faulted  in flight  edits  labels",
             "  restarts  breaker openings\n",
-            "normalize     1,010  1,000          3        6         1          0  1,500       2",
+            "normalize     1,010  1,000          3         1        6          0  1,500       2",
             "         6                 1\n\n",
             "faults of          events  kind\n",
             "filters.normalize       1  abstained  The plugin abstained: it could not tell.\n",
@@ -270,8 +267,8 @@ sinks.atime     562  gone    The file is not there any more (ENOENT, ENOTDIR, ES
         sink.put_on_disk(1_500);
         sink.delivered(500);
         let expected = [
-            "sink   routed  delivered  superseded  rejected  in flight  retries  on disk  recovered",
-            "atime   1,500        500           0         0          0        0    1,000      1,500",
+            "sink   routed  delivered  superseded  rejected  in flight  retries  recovered  on disk",
+            "atime   1,500        500           0         0          0        0      1,500    1,000",
             "",
             "Every event is accounted for; on disk wait 1,000, for the next start.",
             "",

@@ -1,6 +1,7 @@
 //! Events as bytes: JSON lines, a template, or text for people. Nothing here fails, allocates per
 //! event, reads a clock or touches a file.
 
+pub mod columns;
 pub mod decimal;
 pub mod json;
 pub mod ledger;

@@ -5,18 +5,18 @@ use std::fmt::Write;
 /// Rows of cells that line up under a heading.
 #[derive(Debug)]
 pub struct Table {
-    heading: &'static [&'static str],
+    heading: Vec<&'static str>,
     /// The cells of each row, one for each column of the heading.
     pub rows: Vec<Vec<String>>,
     /// The columns that are set flush left; numbers are set flush right.
-    pub left: &'static [usize],
+    pub left: Vec<usize>,
 }
 
 impl Table {
     /// A table without rows, whose first column is set flush left.
     #[must_use]
-    pub const fn new(heading: &'static [&'static str]) -> Self {
-        Self { heading, rows: Vec::new(), left: &[0] }
+    pub fn new(heading: impl Into<Vec<&'static str>>) -> Self {
+        Self { heading: heading.into(), rows: Vec::new(), left: vec![0] }
     }
 
     /// Appends the table and an empty line; nothing where there are no rows.
@@ -29,7 +29,7 @@ impl Table {
             cells.fold(self.heading[column].len(), usize::max)
         };
         let widths: Vec<usize> = (0..self.heading.len()).map(width).collect();
-        self.write_row(self.heading, &widths, text);
+        self.write_row(&self.heading, &widths, text);
         for row in &self.rows {
             self.write_row(row, &widths, text);
         }

@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::gauges::GaugesStatus;
 use super::status::{FilterStatus, QueueStatus, SinkStatus, SourceStatus, SpoolStatus, Status};
 use crate::event::{Reason, Timestamp};
-use crate::telemetry::{FaultKind, GaugeName, GaugeReport, GaugeValue};
+use crate::telemetry::{self, Counted, Counter, FaultKind, GaugeName, GaugeReport, GaugeValue};
 
 /// What [`text()`] gives, as HTTP names it.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,16 +39,14 @@ impl Collector for Scrape {
         page.sources(&self.0.sources)?;
         let rules = self.0.rules.iter();
         let rules = rules.map(|rule| (vec![("rule", rule.name.as_str())], rule.matched));
-        page.counter("qatime_rule_matched", "Events that a rule matched", rules)?;
+        page.counter("qatime_rule_matched", "Events matched by a rule", None, rules)?;
         page.filters(&self.0.filters)?;
-        page.accounts(&self.0)?;
+        page.losses(&self.0)?;
         page.sinks(&self.0.sinks)
     }
 }
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
-/// A counter of a component: name, help, value.
-type Count<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 /// The value of a gauge.
 #[derive(Debug, Clone, Copy)]
@@ -99,18 +97,20 @@ impl From<usize> for Value {
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    /// A counter, whose name is given without its `_total`; nothing where it has no samples.
+    /// A counter, whose name is given without its unit and its `_total`; nothing where it has no
+    /// samples.
     fn counter<'s>(
         &mut self,
         name: &str,
         help: &str,
+        unit: Option<&Unit>,
         samples: impl IntoIterator<Item = (Labels<'s>, u64)>,
     ) -> Result<(), Error> {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_none() {
             return Ok(());
         }
-        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         let none: Option<&Exemplar<Labels<'_>, u64>> = None;
         for (labels, count) in samples {
             if labels.is_empty() {
@@ -146,36 +146,54 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// All counters of accounts of one kind, as they are declared.
+    fn accounts<'s, C: Counted>(
+        &mut self,
+        accounts: impl Iterator<Item = (&'s str, &'s C)> + Clone,
+    ) -> Result<(), Error> {
+        for Counter { metric, help, unit, value, .. } in C::COUNTERS {
+            let samples = accounts.clone();
+            let samples = samples.map(|(name, counts)| (vec![(C::LABEL, name)], value(counts)));
+            self.counter(metric, help, unit.map(unit_name).as_ref(), samples)?;
+        }
+        Ok(())
+    }
+
     fn daemon(&mut self, status: &Status) -> Result<(), Error> {
         let build = [("version", status.version.as_str())];
         self.0
             .encode_descriptor("qatime_build", "The program", None, MetricType::Info)?
             .encode_info(&build)?;
         let started = [(vec![], seconds(&status.started))];
-        let help = "When the daemon was started, in Unix time";
+        let help = "When the daemon started, in Unix time";
         self.gauge("qatime_start_time", help, Some(&Unit::Seconds), started)?;
         let help = "Whether the daemon takes events and loses none";
         self.gauge("qatime_ready", help, None, [(vec![], status.ready)])?;
         let phases = ["starting", "running", "draining"];
         let phases = phases.map(|phase| (vec![("phase", phase)], status.phase == phase));
-        self.gauge("qatime_phase", "What the daemon is about", None, phases)?;
-        let help = "The generation of the configuration that takes events";
+        self.gauge(
+            "qatime_phase",
+            "Whether the daemon is starting, running or draining",
+            None,
+            phases,
+        )?;
+        let help = "Generation of the running configuration, from 1";
         self.gauge("qatime_generation", help, None, [(vec![], status.generation)])
     }
 
     fn configuration(&mut self, status: &Status) -> Result<(), Error> {
         let configuration = &status.configuration;
-        let help = "Whether the running rules are older than the file, or it cannot be read";
+        let help = "Whether the configuration file differs from what runs, or cannot be read";
         let stale = [(vec![], configuration.stale)];
         self.gauge("qatime_configuration_stale", help, None, stale)?;
-        let help = "When the running rules were loaded, in Unix time";
+        let help = "When the running configuration was loaded, in Unix time";
         let loaded = [(vec![], seconds(&configuration.loaded))];
         let unit = Some(&Unit::Seconds);
         self.gauge("qatime_configuration_loaded_timestamp", help, unit, loaded)?;
-        let help = "When a reload was applied last, in Unix time";
+        let help = "When a reload was last applied, in Unix time";
         let good = configuration.last_good_reload.iter().map(|time| (vec![], seconds(time)));
         self.gauge("qatime_configuration_last_good_reload_timestamp", help, unit, good)?;
-        let help = "When a reload was refused or failed last, in Unix time";
+        let help = "When a reload last failed or was refused, in Unix time";
         let failed = configuration.last_failed_reload.iter();
         let failed = failed.map(|refusal| (vec![], seconds(&refusal.time)));
         self.gauge("qatime_configuration_last_failed_reload_timestamp", help, unit, failed)?;
@@ -186,85 +204,46 @@ impl Page<'_> {
             ("refused", reloads.refused),
         ];
         let results = results.map(|(result, count)| (vec![("result", result)], count));
-        self.counter("qatime_reloads", "Reloads of the configuration", results)
+        self.counter("qatime_reloads", "Reloads of the configuration, by result", None, results)
     }
 
     fn sources(&mut self, sources: &[SourceStatus]) -> Result<(), Error> {
-        let counters: [Count<SourceStatus>; 6] = [
-            ("qatime_events_received", "Frames that came in", |source| source.received),
-            ("qatime_received_bytes", "Bytes of the frames that came in", |source| source.bytes),
-            ("qatime_events_routed", "Events that went to at least one sink", |source| {
-                source.routed
-            }),
-            ("qatime_events_filtered", "Events that a filter discarded", |source| source.filtered),
-            ("qatime_events_unmatched", "Events that no rule asked for", |source| source.unmatched),
-            (
-                "qatime_events_dead_lettered",
-                "Events that went only to the dead letters of a filter",
-                |source| source.dead_lettered,
-            ),
-        ];
-        for (name, help, count) in counters {
-            self.counter(
-                name,
-                help,
-                sources.iter().map(|source| (of_source(source), count(source))),
-            )?;
-        }
+        self.accounts(sources.iter().map(|source| (&*source.name, &source.counts)))?;
         let outages = sources.iter().filter_map(|source| {
             let outage = source.outage.as_ref()?;
             Some((vec![("source", &*source.name), ("reason", &*outage.reason)], true))
         });
-        self.gauge("qatime_source_outage", "Why a source takes nothing in", None, outages)?;
+        self.gauge(
+            "qatime_source_outage",
+            "Whether a source is in an outage, by reason",
+            None,
+            outages,
+        )?;
         let failures = sources.iter();
         let failures = failures.flat_map(|source| by_reason(of_source(source), &source.failures));
-        let help = "Attempts of a source that failed and were made again, by reason";
-        self.counter("qatime_source_failures", help, failures)?;
+        let help = "Failed attempts of a source, which qatime repeats, by reason";
+        self.counter("qatime_source_failures", help, None, failures)?;
         self.parts(sources.iter().map(|source| (of_source(source), &source.gauges)))
     }
 
     fn filters(&mut self, filters: &[FilterStatus]) -> Result<(), Error> {
-        let counters: [Count<FilterStatus>; 8] = [
-            (
-                "qatime_filter_received",
-                "Events that a filter was to decide on; one that passes it for two rules is two",
-                |filter| filter.received,
-            ),
-            ("qatime_filter_kept", "Events that went on", |filter| filter.kept),
-            ("qatime_filter_discarded", "Events that ended there", |filter| filter.discarded),
-            (
-                "qatime_filter_bypassed",
-                "Events treated by on_fault without a try of their own",
-                |filter| filter.bypassed,
-            ),
-            ("qatime_filter_edits", "Texts that a filter replaced", |filter| filter.edits),
-            ("qatime_filter_labels", "Labels that a filter gave", |filter| filter.labels),
-            (
-                "qatime_filter_restarts",
-                "Instances of a plugin that took the place of another",
-                |filter| filter.restarts,
-            ),
-            (
-                "qatime_filter_breaker_openings",
-                "How often a plugin was left alone for a while",
-                |filter| filter.breaker_openings,
-            ),
-        ];
-        for (name, help, count) in counters {
-            let samples = filters.iter().map(|filter| (of_filter(filter), count(filter)));
-            self.counter(name, help, samples)?;
-        }
+        self.accounts(filters.iter().map(|filter| (&*filter.name, &filter.counts)))?;
         let faulted = filters.iter().flat_map(|filter| {
             FaultKind::ALL.iter().map(|kind| {
                 let labels = vec![("filter", &*filter.name), ("kind", kind.as_str())];
                 (labels, filter.faulted.get(kind.as_str()).copied().unwrap_or_default())
             })
         });
-        self.counter("qatime_filter_faulted", "Events on which a plugin failed", faulted)
+        self.counter(
+            "qatime_filter_faulted",
+            "Events on which the plugin of a filter failed, by kind",
+            None,
+            faulted,
+        )
     }
 
     /// What sources, filters and sinks have in common.
-    fn accounts(&mut self, status: &Status) -> Result<(), Error> {
+    fn losses(&mut self, status: &Status) -> Result<(), Error> {
         let Status { sources, filters, sinks, .. } = status;
         let rejected = sources.iter().map(|source| (of_source(source), &source.rejected));
         let rejected = rejected.chain(sinks.iter().map(|sink| (of_sink(sink), &sink.rejected)));
@@ -274,37 +253,19 @@ impl Page<'_> {
                 (labels, counts.get(reason.as_str()).copied().unwrap_or_default())
             })
         });
-        let help = "Frames that gave no event, and events that a sink could not do";
-        self.counter("qatime_events_rejected", help, rejected)?;
+        let help = "Frames that gave no event, and events that a sink could not deliver, by reason";
+        self.counter("qatime_events_rejected", help, None, rejected)?;
         let on_way = sources.iter().map(|source| (of_source(source), source.in_flight));
         let filters = filters.iter().map(|filter| (of_filter(filter), filter.in_flight));
         let on_way = on_way.chain(filters);
         let on_way = on_way.chain(sinks.iter().map(|sink| (of_sink(sink), sink.in_flight)));
-        self.gauge("qatime_events_in_flight", "Events that are on their way", None, on_way)
+        self.gauge("qatime_events_in_flight", "Events that are not settled yet", None, on_way)
     }
 
     fn sinks(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
-        let counters: [Count<SinkStatus>; 6] = [
-            ("qatime_sink_routed", "Events that rules sent to a sink", |sink| sink.routed),
-            ("qatime_events_delivered", "Events that a sink has done", |sink| sink.delivered),
-            ("qatime_events_superseded", "Events that something newer made needless", |sink| {
-                sink.superseded
-            }),
-            ("qatime_sink_retries", "Attempts that failed and were made again", |sink| {
-                sink.retries
-            }),
-            ("qatime_sink_recovered", "Events that an earlier process had left on disk", |sink| {
-                sink.recovered
-            }),
-            ("qatime_sink_unspooled", "Events that the disk of the spool refused", |sink| {
-                sink.unspooled
-            }),
-        ];
-        for (name, help, count) in counters {
-            self.counter(name, help, sinks.iter().map(|sink| (of_sink(sink), count(sink))))?;
-        }
+        self.accounts(sinks.iter().map(|sink| (&*sink.name, &sink.counts)))?;
         let up = |sink: &SinkStatus| sink.outage.is_none() && !sink.stalled;
-        let help = "Whether a sink takes events: it is neither stalled nor in an outage";
+        let help = "Whether a sink takes events: neither stalled nor in an outage";
         self.gauge(
             "qatime_sink_up",
             help,
@@ -312,16 +273,21 @@ impl Page<'_> {
             sinks.iter().map(|sink| (of_sink(sink), up(sink))),
         )?;
         let stalled = sinks.iter().map(|sink| (of_sink(sink), sink.stalled));
-        let help = "Whether a sink's queue is full, and what comes for it is lost";
+        let help = "Whether the queue of a sink is full, so that its events are rejected";
         self.gauge("qatime_sink_stalled", help, None, stalled)?;
         let outages = sinks.iter().filter_map(|sink| {
             let outage = sink.outage.as_ref()?;
             Some((vec![("sink", &*sink.name), ("reason", &*outage.reason)], true))
         });
-        self.gauge("qatime_sink_outage", "Why a sink cannot deliver", None, outages)?;
+        self.gauge(
+            "qatime_sink_outage",
+            "Whether a sink is in an outage, by reason",
+            None,
+            outages,
+        )?;
         let failures = sinks.iter().flat_map(|sink| by_reason(of_sink(sink), &sink.failures));
-        let help = "Attempts of a sink that failed and were made again, by reason";
-        self.counter("qatime_sink_failures", help, failures)?;
+        let help = "Failed attempts of a sink, which qatime repeats, by reason";
+        self.counter("qatime_sink_failures", help, None, failures)?;
         self.queues(sinks)?;
         self.parts(sinks.iter().map(|sink| (of_sink(sink), &sink.gauges)))
     }
@@ -351,7 +317,7 @@ impl Page<'_> {
                 (labels, number)
             });
             if is_total {
-                self.counter(metric, help, samples)?;
+                self.counter(metric, help, None, samples)?;
             } else {
                 self.gauge(metric, help, None, samples)?;
             }
@@ -369,23 +335,36 @@ impl Page<'_> {
         let events = queue(|queue| queue.events.into());
         self.gauge("qatime_queue_events", "Events in the queue of a sink", None, events)?;
         let limit = queue(|queue| queue.events_max.into());
-        self.gauge("qatime_queue_events_max", "How many there may be", None, limit)?;
+        self.gauge(
+            "qatime_queue_events_max",
+            "Limit of events in the queue of a sink",
+            None,
+            limit,
+        )?;
         let memory = queue(|queue| queue.bytes.into());
         self.gauge("qatime_queue", "Memory of the events in the queue of a sink", bytes, memory)?;
         let limit = queue(|queue| queue.bytes_max.into());
-        self.gauge("qatime_queue_max", "How much it may be", bytes, limit)?;
+        self.gauge("qatime_queue_max", "Limit of memory for the queue of a sink", bytes, limit)?;
         let spool = |value: fn(&SpoolStatus) -> u64| {
             let some = move |sink: &'_ SinkStatus| sink.queue.as_ref()?.spool.as_ref().map(value);
             let some = move |sink| Some((of_sink(sink), some(sink)?));
             sinks.iter().filter_map(some)
         };
-        let help = "Events on disk that a sink has not brought to their end";
+        let help = "Events on disk that a sink has not settled";
         self.gauge("qatime_spool_events", help, None, spool(|spool| spool.events))?;
-        let help = "Size of the files in the spool of a sink";
+        let help = "Size of the spool files of a sink";
         self.gauge("qatime_spool", help, bytes, spool(|spool| spool.bytes))?;
         let age = queue(|queue| queue.oldest_age_seconds.into());
-        let help = "How long the oldest event has waited in the queue of a sink";
+        let help = "Age of the oldest event in the queue of a sink";
         self.gauge("qatime_queue_oldest_age", help, Some(&Unit::Seconds), age)
+    }
+}
+
+/// A unit as the format names it.
+fn unit_name(unit: telemetry::Unit) -> Unit {
+    match unit {
+        telemetry::Unit::Bytes => Unit::Bytes,
+        telemetry::Unit::Seconds => Unit::Seconds,
     }
 }
 

@@ -11,7 +11,8 @@ use super::{ConfigurationReport, GaugesStatus, Refusal, ReloadCounts};
 use crate::event::Timestamp;
 use crate::pipeline::{LaneReport, Phase, PipelineReport};
 use crate::telemetry::{
-    Counts, FilterReport, GaugeReport, GaugeValue, OutageReport, SinkReport, SourceReport,
+    Counts, FilterCounts, FilterReport, GaugeReport, GaugeValue, OutageReport, SinkCounts,
+    SinkReport, SourceCounts, SourceReport,
 };
 
 /// A daemon at one moment.
@@ -78,20 +79,11 @@ pub struct ConfigurationStatus {
 pub struct SourceStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Frames that came in.
-    pub received: u64,
-    /// Their bytes.
-    pub bytes: u64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: SourceCounts,
     /// Frames that gave no event, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Events that a filter discarded.
-    pub filtered: u64,
-    /// Events that no rule asked for.
-    pub unmatched: u64,
-    /// Events that went only to the dead letters of a filter.
-    pub dead_lettered: u64,
-    /// Events that went to at least one sink.
-    pub routed: u64,
     /// What is on its way.
     pub in_flight: i64,
     /// Why it takes nothing in at the moment.
@@ -119,24 +111,11 @@ pub struct RuleStatus {
 pub struct FilterStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Events that it was to decide on.
-    pub received: u64,
-    /// Events that went on.
-    pub kept: u64,
-    /// Events that ended there.
-    pub discarded: u64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: FilterCounts,
     /// Events on which its plugin failed, by kind.
     pub faulted: BTreeMap<String, u64>,
-    /// Events treated by `on_fault` without a try of their own.
-    pub bypassed: u64,
-    /// Texts that it replaced.
-    pub edits: u64,
-    /// Labels that it gave.
-    pub labels: u64,
-    /// Instances of its plugin that took the place of another.
-    pub restarts: u64,
-    /// How often its breaker opened.
-    pub breaker_openings: u64,
     /// What is on its way.
     pub in_flight: i64,
 }
@@ -147,27 +126,18 @@ pub struct FilterStatus {
 pub struct SinkStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Events that rules sent to it.
-    pub routed: u64,
-    /// Events that it has done.
-    pub delivered: u64,
-    /// Events that something newer made needless.
-    pub superseded: u64,
-    /// Events that it could not do, by reason.
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: SinkCounts,
+    /// Events that it could not deliver, by reason.
     pub rejected: BTreeMap<String, u64>,
-    /// Attempts that failed and were made again.
-    pub retries: u64,
-    /// Events, of those routed, that an earlier process had left on disk.
-    pub recovered: u64,
-    /// What is on its way, and on disk: the next process delivers it, if this one does not.
+    /// Events on disk that are not settled: the next process delivers them, if this one does not.
     pub spooled: u64,
-    /// Events that the spool's disk refused: they waited in memory only.
-    pub unspooled: u64,
     /// Why its spool cannot be used at the moment.
     pub spool_outage: Option<OutageStatus>,
     /// What is on its way, and only in memory.
     pub in_flight: i64,
-    /// Whether its queue is full, and what comes for it is lost.
+    /// Whether its queue is full, and its events are rejected.
     pub stalled: bool,
     /// Why it cannot deliver at the moment.
     pub outage: Option<OutageStatus>,
@@ -267,7 +237,7 @@ impl Status {
             let name = &sink.name;
             if sink.stalled {
                 self.reasons.push(format!(
-                    "the sink {name} is stalled: its queue is full, and what comes for it is lost"
+                    "the sink {name} is stalled: its queue is full, and its events are rejected"
                 ));
             }
             let component = format!("sink {name}");
@@ -376,13 +346,8 @@ fn source(report: &SourceReport, pipeline: &PipelineReport) -> SourceStatus {
     let shown = pipeline.sources.iter().find(|other| other.name == report.name);
     SourceStatus {
         name: short(&report.name),
-        received: report.received,
-        bytes: report.bytes,
+        counts: report.counts,
         rejected: by_kind(&report.rejected),
-        filtered: report.filtered,
-        unmatched: report.unmatched,
-        dead_lettered: report.dead_lettered,
-        routed: report.routed,
         in_flight: narrow(report.in_flight),
         outage: report.outage.as_ref().map(OutageStatus::new),
         failures: by_kind(&report.failures),
@@ -393,15 +358,8 @@ fn source(report: &SourceReport, pipeline: &PipelineReport) -> SourceStatus {
 fn filter(report: &FilterReport) -> FilterStatus {
     FilterStatus {
         name: short(&report.name),
-        received: report.received,
-        kept: report.kept,
-        discarded: report.discarded,
+        counts: report.counts,
         faulted: by_kind(&report.faulted),
-        bypassed: report.bypassed,
-        edits: report.edits,
-        labels: report.labels,
-        restarts: report.restarts,
-        breaker_openings: report.breaker_openings,
         in_flight: narrow(report.in_flight),
     }
 }
@@ -411,14 +369,9 @@ fn sink(report: &SinkReport, pipeline: &PipelineReport) -> SinkStatus {
     let gauges = lane.map(|lane| lane.gauges.clone()).unwrap_or_default();
     SinkStatus {
         name: short(&report.name),
-        routed: report.routed,
-        delivered: report.delivered,
-        superseded: report.superseded,
+        counts: report.counts,
         rejected: by_kind(&report.rejected),
-        retries: report.retries,
-        recovered: report.recovered,
         spooled: report.spooled,
-        unspooled: report.unspooled,
         spool_outage: report.spool_outage.as_ref().map(OutageStatus::new),
         in_flight: narrow(report.in_flight),
         stalled: lane.is_some_and(|lane| lane.stalled),

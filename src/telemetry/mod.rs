@@ -1,5 +1,7 @@
 //! What the daemon says of itself: the ledger of every event, and logs that cannot flood.
 
+mod account;
+mod counters;
 mod fault;
 mod filter;
 mod gauge;
@@ -7,14 +9,17 @@ mod ledger;
 pub mod logging;
 mod outage;
 pub(crate) mod printable;
+mod sink;
+mod source;
 mod throttle;
 
+pub use account::{Account, Counts};
+pub use counters::{Column, Counted, Counter, Role, Unit};
 pub use fault::FaultKind;
-pub use filter::{FilterAccount, FilterReport};
+pub use filter::{FilterAccount, FilterCounters, FilterCounts, FilterReport};
 pub use gauge::{GaugeName, GaugeReport, GaugeValue, PartGauge};
-pub use ledger::{
-    Account, Counts, Ledger, LedgerReport, RuleCount, SinkAccount, SinkReport, SourceAccount,
-    SourceReport,
-};
+pub use ledger::{Ledger, LedgerReport, RuleCount};
 pub use outage::OutageReport;
+pub use sink::{SinkAccount, SinkCounters, SinkCounts, SinkReport};
+pub use source::{SourceAccount, SourceCounters, SourceCounts, SourceReport};
 pub use throttle::Throttle;

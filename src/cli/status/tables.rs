@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::encoders::decimal::{grouped, signed};
+use crate::encoders::columns::Columns;
+use crate::encoders::decimal::grouped;
 use crate::encoders::table::Table;
 use crate::operator::Status;
 use crate::operator::status::{SinkStatus, SourceStatus};
@@ -46,44 +47,36 @@ fn head(status: &Status) -> String {
 }
 
 fn push_sources(status: &Status, before: Before<'_>, text: &mut String) {
-    let mut table = Table::new(&[
-        "source",
-        "received",
-        "routed",
-        "unmatched",
-        "filtered",
-        "dead letters",
-        "rejected",
-        "in flight",
-        "connections",
-        "state",
-        "a second",
-    ]);
-    table.left = &[0, 9];
+    let columns = Columns::of(status.sources.iter().map(|source| &source.counts));
+    let mut table = wide(columns.headings(), &["connections", "state", "a second"]);
     for source in &status.sources {
         let earlier = |before: &&SourceStatus| before.name == source.name;
         let earlier = before.map(|(status, since)| {
-            (status.sources.iter().find(earlier).map(|source| source.received), since)
+            (status.sources.iter().find(earlier).map(|source| source.counts.received), since)
         });
-        table.rows.push(vec![
-            printable(&source.name),
-            grouped(source.received),
-            grouped(source.routed),
-            grouped(source.unmatched),
-            grouped(source.filtered),
-            grouped(source.dead_lettered),
-            grouped(source.rejected.values().sum()),
-            signed(source.in_flight.into()),
+        let (name, lost) = (printable(&source.name), source.rejected.values().sum());
+        let mut row = columns.cells(name, &source.counts, lost, source.in_flight.into());
+        row.extend([
             source.gauges.number("connections", "open").map_or_else(String::new, grouped),
             source.outage.as_ref().map_or_else(|| "ok".to_owned(), |some| printable(&some.reason)),
-            rate(source.received, earlier),
+            rate(source.counts.received, earlier),
         ]);
+        table.rows.push(row);
     }
     table.write(text);
 }
 
+/// A table of accounts with columns for how they are now, of which the last but one is words.
+fn wide(mut headings: Vec<&'static str>, now: &[&'static str]) -> Table {
+    headings.extend(now);
+    let state = headings.len() - 2;
+    let mut table = Table::new(headings);
+    table.left = vec![0, state];
+    table
+}
+
 fn push_rules(status: &Status, text: &mut String) {
-    let mut table = Table::new(&["rule", "matched"]);
+    let mut table = Table::new(["rule", "matched"]);
     for rule in &status.rules {
         table.rows.push(vec![printable(&rule.name), grouped(rule.matched)]);
     }
@@ -91,73 +84,36 @@ fn push_rules(status: &Status, text: &mut String) {
 }
 
 fn push_filters(status: &Status, text: &mut String) {
-    let mut table = Table::new(&[
-        "filter",
-        "received",
-        "kept",
-        "discarded",
-        "faulted",
-        "bypassed",
-        "in flight",
-        "edits",
-        "labels",
-        "restarts",
-    ]);
+    let columns = Columns::of(status.filters.iter().map(|filter| &filter.counts));
+    let mut table = Table::new(columns.headings());
     for filter in &status.filters {
-        table.rows.push(vec![
-            printable(&filter.name),
-            grouped(filter.received),
-            grouped(filter.kept),
-            grouped(filter.discarded),
-            grouped(filter.faulted.values().sum()),
-            grouped(filter.bypassed),
-            signed(filter.in_flight.into()),
-            grouped(filter.edits),
-            grouped(filter.labels),
-            grouped(filter.restarts),
-        ]);
+        let (name, lost) = (printable(&filter.name), filter.faulted.values().sum());
+        table.rows.push(columns.cells(name, &filter.counts, lost, filter.in_flight.into()));
     }
     table.write(text);
 }
 
 fn push_sinks(status: &Status, before: Before<'_>, text: &mut String) {
-    let mut table = Table::new(&[
-        "sink",
-        "routed",
-        "delivered",
-        "superseded",
-        "rejected",
-        "in flight",
-        "retries",
-        "queue",
-        "on disk",
-        "oldest",
-        "state",
-        "a second",
-    ]);
-    table.left = &[0, 10];
+    let columns = Columns::of(status.sinks.iter().map(|sink| &sink.counts));
+    let now = ["queue", "on disk", "oldest", "state", "a second"];
+    let mut table = wide(columns.headings(), &now);
     for sink in &status.sinks {
+        let done = |sink: &SinkStatus| sink.counts.delivered + sink.counts.superseded;
         let earlier = |before: &&SinkStatus| before.name == sink.name;
-        let earlier = before.map(|(status, since)| {
-            let done = |sink: &SinkStatus| sink.delivered + sink.superseded;
-            (status.sinks.iter().find(earlier).map(done), since)
-        });
+        let earlier =
+            before.map(|(status, since)| (status.sinks.iter().find(earlier).map(done), since));
         let queue = sink.queue.as_ref();
         let spool = queue.and_then(|queue| queue.spool.as_ref());
-        table.rows.push(vec![
-            printable(&sink.name),
-            grouped(sink.routed),
-            grouped(sink.delivered),
-            grouped(sink.superseded),
-            grouped(sink.rejected.values().sum()),
-            signed(sink.in_flight.into()),
-            grouped(sink.retries),
+        let (name, lost) = (printable(&sink.name), sink.rejected.values().sum());
+        let mut row = columns.cells(name, &sink.counts, lost, sink.in_flight.into());
+        row.extend([
             queue.map_or_else(String::new, |queue| grouped(queue.events as u64)),
             spool.map_or_else(String::new, |spool| grouped(spool.events)),
             queue.map_or_else(String::new, |queue| span(queue.oldest_age_seconds)),
             state(sink),
-            rate(sink.delivered + sink.superseded, earlier),
+            rate(done(sink), earlier),
         ]);
+        table.rows.push(row);
     }
     table.write(text);
 }
@@ -182,8 +138,8 @@ fn state(sink: &SinkStatus) -> String {
 
 /// What was lost, and why.
 fn push_losses(status: &Status, text: &mut String) {
-    let mut table = Table::new(&["lost at", "events", "reason"]);
-    table.left = &[0, 2];
+    let mut table = Table::new(["lost at", "events", "reason"]);
+    table.left = vec![0, 2];
     let mut push = |shelf: &str, name: &str, counts: &BTreeMap<String, u64>| {
         for (reason, events) in counts {
             let component = printable(&format!("{shelf}.{name}"));
@@ -222,14 +178,14 @@ fn printable(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::operator::status::{QueueStatus, RuleStatus, SpoolStatus};
+    use crate::telemetry::{SinkCounts, SourceCounts};
 
     #[test]
     fn a_status_is_shown_with_rates_since_the_last() {
         let gauges = serde_json::from_str(r#"{"connections": {"open": 3}}"#).unwrap();
         let source = SourceStatus {
             name: "cluster".into(),
-            received: 3_000,
-            routed: 2_998,
+            counts: SourceCounts { received: 3_000, routed: 2_998, ..SourceCounts::default() },
             rejected: [("bad_time".to_owned(), 2)].into(),
             gauges,
             ..SourceStatus::default()
@@ -239,8 +195,7 @@ mod tests {
             QueueStatus { events: 1_500, oldest_age_seconds: 1.25, spool, ..Default::default() };
         let sink = SinkStatus {
             name: "a\u{1b}".into(),
-            routed: 2_998,
-            delivered: 1_498,
+            counts: SinkCounts { routed: 2_998, delivered: 1_498, ..SinkCounts::default() },
             in_flight: 1_500,
             stalled: true,
             queue: Some(queue),
@@ -261,16 +216,16 @@ mod tests {
         status.configuration.file = "q.toml".into();
         status.configuration.loaded = "2026-01-27T14:12:23Z".into();
         let mut before = status.clone();
-        before.sources[0].received = 1_000;
-        before.sinks[0].delivered = 0;
+        before.sources[0].counts.received = 1_000;
+        before.sinks[0].counts.delivered = 0;
         let expected = "\
 qatime 1.2.3 is not ready: running for 1h 1m 40s, process 7
 configuration: q.toml, generation 2, loaded 2026-01-27T14:12:23Z
 ! the sink a is stalled
   q.toml:1:1: x
 
-source   received  routed  unmatched  filtered  dead letters  rejected  in flight  connections  state  a second
-cluster     3,000   2,998          0         0             0         2          0            3  ok        1,000
+source   received  routed  unmatched  filtered  dead letters  rejected  in flight  bytes  connections  state  a second
+cluster     3,000   2,998          0         0             0         2          0      0            3  ok        1,000
 
 rule  matched
 all     2,998

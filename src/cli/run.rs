@@ -18,7 +18,7 @@ use crate::encoders::ledger;
 use crate::event::Reason;
 use crate::operator::{self, Admin, ConfigurationState, Daemon, Digest};
 use crate::pipeline::Monitor;
-use crate::telemetry::logging::{self, LEVEL_VARIABLE};
+use crate::telemetry::logging::{self, LEVEL_VARIABLE, Object};
 use crate::telemetry::{LedgerReport, SinkReport};
 
 /// Run the daemon
@@ -116,7 +116,8 @@ fn conclude_ledger(report: &LedgerReport) -> Exit {
         // Where nobody hears it, the exit code has to do.
         let _unheard = io::stderr().write_all(ledger::table(report).as_bytes());
     }
-    let ledger = serde_json::to_string(report).unwrap_or_default();
+    let ledger = Object::new(report, ledger::line(report));
+    let ledger = ledger.field();
     for sink in report.sinks.iter().filter(|sink| sink.spooled > 0) {
         let events = sink.spooled;
         tracing::info!(component = sink.name, events, "wait on disk for the next start");

@@ -268,7 +268,7 @@ impl Filter {
             not_tried_alone = found.bypassed,
             on_fault = self.on_fault().as_str(),
             suppressed,
-            example = %example[..example.len().min(1024)].escape_ascii(),
+            example = &example[..example.len().min(1024)],
             "the plugin failed: {fault}"
         );
     }

@@ -97,7 +97,7 @@ impl<C> Account<C> {
                 component = %self.name,
                 reason = %reason,
                 suppressed,
-                example = %shown.escape_ascii(),
+                example = shown,
                 bytes,
                 "event rejected: {}", reason.meaning().trim_end_matches('.')
             );

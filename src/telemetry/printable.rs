@@ -25,9 +25,43 @@ pub(crate) fn push(bytes: &[u8], backslash: Backslash, out: &mut Vec<u8>) {
         for character in chunk.valid().chars() {
             push_char(character, backslash, out);
         }
-        for byte in chunk.invalid() {
-            write!(out, "\\x{byte:02x}").expect("a vector takes every write");
+        push_hex(chunk.invalid(), out);
+    }
+}
+
+/// Appends bytes as one word of a shell that stands for exactly these bytes: `'…'`, or `$'…'` where
+/// something needs an escape.
+pub(crate) fn push_for_shell(bytes: &[u8], out: &mut Vec<u8>) {
+    let is_shown = |character: char| !(character.is_control() || turns_or_breaks(character));
+    let is_plain = |text: &str| text.chars().all(|char| is_shown(char) && char != '\'');
+    if str::from_utf8(bytes).is_ok_and(is_plain) {
+        out.push(b'\'');
+        out.extend_from_slice(bytes);
+        out.push(b'\'');
+        return;
+    }
+    out.extend_from_slice(b"$'");
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let encoded = character.encode_utf8(&mut buffer).as_bytes();
+            match character {
+                '\\' | '\'' => out.extend_from_slice(&[b'\\', encoded[0]]),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\r' => out.extend_from_slice(b"\\r"),
+                '\t' => out.extend_from_slice(b"\\t"),
+                _ if is_shown(character) => out.extend_from_slice(encoded),
+                _ => push_hex(encoded, out),
+            }
         }
+        push_hex(chunk.invalid(), out);
+    }
+    out.push(b'\'');
+}
+
+fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        write!(out, "\\x{byte:02x}").expect("a vector takes every write");
     }
 }
 
@@ -91,5 +125,29 @@ mod tests {
             assert_eq!(shown(Backslash::Keep), kept);
             assert_eq!(shown(Backslash::Double), doubled);
         }
+    }
+
+    #[test]
+    fn a_word_of_the_shell_stands_for_its_bytes() {
+        for (bytes, word) in [
+            (&b"<14>1 - \"/a b\",\\"[..], r#"'<14>1 - "/a b",\'"#),
+            (b"", "''"),
+            ("k\u{e4}se".as_bytes(), "'k\u{e4}se'"),
+            (b"it's", r"$'it\'s'"),
+            (b"a\\\n\r\t\0\x1b[2J\x7f", r"$'a\\\n\r\t\x00\x1b[2J\x7f'"),
+            (b"caf\xe9s", r"$'caf\xe9s'"),
+            ("\u{9b}\u{202e}".as_bytes(), r"$'\xc2\x9b\xe2\x80\xae'"),
+        ] {
+            let mut out = Vec::new();
+            push_for_shell(bytes, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), word);
+        }
+        // A word with a NUL byte cannot be an argument; all others come back as they were.
+        let bytes: Vec<u8> = (1..=255).collect();
+        let mut script = b"printf %s ".to_vec();
+        push_for_shell(&bytes, &mut script);
+        let script = String::from_utf8(script).unwrap();
+        let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(output.stdout, bytes);
     }
 }

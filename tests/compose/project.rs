@@ -132,7 +132,7 @@ impl Project {
         let log = self.log("qatime");
         let ledger = log.lines().rev().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
-            serde_json::from_str(line["ledger"].as_str()?).ok()
+            line.get("ledger").filter(|ledger| ledger.is_object()).cloned()
         });
         ledger.unwrap_or_else(|| panic!("no ledger in the log\n{log}"))
     }

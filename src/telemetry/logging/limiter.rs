@@ -21,7 +21,7 @@ const NAME_BYTES_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
     One {
-        callsite: Identifier,
+        callsite: Option<Identifier>,
         component: String,
         reason: String,
     },

@@ -1,9 +1,12 @@
 //! One message as one line.
 
 use std::error::Error;
-use std::fmt::{Debug, Write as _};
+use std::fmt::{self, Debug, Write as _};
 use std::io::Write as _;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
@@ -22,7 +25,8 @@ pub(super) enum Style {
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) level: Level,
-    pub(super) callsite: Identifier,
+    /// Where it comes from; none where it is the log's own.
+    pub(super) callsite: Option<Identifier>,
     target: &'static str,
     pub(super) message: String,
     fields: Vec<(&'static str, Value)>,
@@ -34,6 +38,19 @@ enum Value {
     Integer(i128),
     Number(f64),
     Text(String),
+    /// What came from outside, as it came.
+    Bytes(Vec<u8>),
+    Object(Object),
+}
+
+/// A field of a message that is an object in JSON lines: `tracing::info!(ledger = it.field())`.
+///
+/// `tracing` hands numbers, texts, bytes and errors on; only errors keep their type on the way. So
+/// this is one, though nothing has failed.
+#[derive(Debug, Clone)]
+pub struct Object {
+    json: String,
+    text: String,
 }
 
 /// The keys that every JSON line has of itself.
@@ -44,7 +61,7 @@ impl From<&Event<'_>> for Line {
         let metadata = event.metadata();
         let mut line = Self {
             level: *metadata.level(),
-            callsite: metadata.callsite(),
+            callsite: Some(metadata.callsite()),
             target: metadata.target(),
             message: String::new(),
             fields: Vec::new(),
@@ -74,6 +91,17 @@ impl Line {
         self.fields.push(("suppressed", Value::Integer(i128::from(suppressed))));
         self.message.insert_str(0, "more messages like this were held back: ");
         self
+    }
+
+    /// That the log could not be written so many times.
+    pub(super) fn of_lost(times: u64) -> Self {
+        Self {
+            level: Level::WARN,
+            callsite: None,
+            target: module_path!(),
+            message: "standard error took nothing for a while: messages were lost".to_owned(),
+            fields: vec![("lost", Value::Integer(i128::from(times)))],
+        }
     }
 
     /// Appends the line with its line feed.
@@ -111,6 +139,8 @@ impl Line {
             write!(out, " {dim}{name}={reset}").expect("a vector takes every write");
             match value {
                 Value::Text(text) => push_word(text, out),
+                Value::Bytes(bytes) => printable::push_for_shell(bytes, out),
+                Value::Object(Object { text, .. }) => push_word(text, out),
                 _ => value.write_json(out),
             }
         }
@@ -129,6 +159,12 @@ impl Line {
             let mark = if RESERVED.contains(name) { "_" } else { "" };
             write!(out, ",\"{name}{mark}\":").expect("a vector takes every write");
             value.write_json(out);
+            if let Value::Bytes(bytes) = value
+                && str::from_utf8(bytes).is_err()
+            {
+                let exact = STANDARD.encode(bytes);
+                write!(out, ",\"{name}_base64\":\"{exact}\"").expect("a vector takes every write");
+            }
         }
         out.push(b'}');
     }
@@ -152,10 +188,50 @@ impl Value {
                 push_json(text, out);
                 Ok(())
             }
+            Self::Bytes(bytes) => {
+                push_json(&String::from_utf8_lossy(bytes), out);
+                Ok(())
+            }
+            Self::Object(object) => {
+                object.write_json(out);
+                Ok(())
+            }
         };
         written.expect("a vector takes every write");
     }
 }
+
+impl Object {
+    /// `value` in JSON lines, `text` in lines for people.
+    #[must_use]
+    pub fn new(value: &impl Serialize, text: String) -> Self {
+        // What is no JSON is shown as people see it.
+        let json = serde_json::to_string(value);
+        let json = json.unwrap_or_else(|_| serde_json::Value::from(text.as_str()).to_string());
+        Self { json, text }
+    }
+
+    /// It, as the value of a field.
+    #[must_use]
+    pub fn field(&self) -> &(dyn Error + 'static) {
+        self
+    }
+
+    /// Control characters stand only within its strings, where an escape means the same.
+    fn write_json(&self, out: &mut Vec<u8>) {
+        for character in self.json.chars() {
+            push_json_char(character, out);
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl Error for Object {}
 
 /// Appends a value; in quotes where it would not be told from what stands around it.
 fn push_word(text: &str, out: &mut Vec<u8>) {
@@ -176,13 +252,18 @@ fn push_json(text: &str, out: &mut Vec<u8>) {
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
-            _ if character.is_control() => {
-                write!(out, "\\u{:04x}", u32::from(character)).expect("a vector takes every write");
-            }
-            _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            _ => push_json_char(character, out),
         }
     }
     out.push(b'"');
+}
+
+fn push_json_char(character: char, out: &mut Vec<u8>) {
+    if character.is_control() {
+        write!(out, "\\u{:04x}", u32::from(character)).expect("a vector takes every write");
+    } else {
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
 }
 
 impl Visit for Line {
@@ -206,7 +287,15 @@ impl Visit for Line {
         self.push(field, Value::Text(value.to_owned()));
     }
 
+    fn record_bytes(&mut self, field: &Field, value: &[u8]) {
+        self.push(field, Value::Bytes(value.to_vec()));
+    }
+
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        if let Some(object) = value.downcast_ref::<Object>() {
+            self.push(field, Value::Object(object.clone()));
+            return;
+        }
         let mut text = value.to_string();
         let mut cause = value.source();
         while let Some(error) = cause {

@@ -4,16 +4,25 @@
 //! Messages carry names that clients chose (paths, users). Whatever these hold, a message stays
 //! on its one line and drives no terminal.
 //!
+//! A field of bytes (an `example` of a rejected line) is written so that the bytes can be had back.
+//! In JSON it is a string; where the bytes are not UTF-8, the string shows U+FFFD in place of what
+//! is wrong, and `<field>_base64` beside it has them exactly. In text it is a word of the shell:
+//! `printf '%s\n' $'…' | qatime explain`.
+//!
+//! Nobody waits for standard error: a thread of its own writes, and what it cannot write for long is
+//! counted and lost.
+//!
 //! Spans are not shown: what a message needs stands in its own fields.
 
 mod limiter;
 mod line;
+mod writer;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -25,8 +34,13 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
 use self::limiter::Limiter;
+pub use self::line::Object;
 use self::line::{Line, Style};
+use self::writer::Writer;
 use crate::event::Timestamp;
+
+/// How long the last words may take.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The environment variable that wins over `log.level`.
 pub const LEVEL_VARIABLE: &str = "QATIME_LOG";
@@ -78,9 +92,13 @@ pub enum StartError {
     /// The environment says no level.
     #[error("the environment variable {LEVEL_VARIABLE} is not usable")]
     Level(#[from] LevelError),
+    /// The system has no room for another thread.
+    #[error("the thread that writes the log cannot be started")]
+    Thread(#[source] io::Error),
 }
 
-/// The running log. When it is dropped, it says how many messages were held back.
+/// The running log. When it is dropped, it says how many messages were held back, and waits a second
+/// at most until all is written.
 #[must_use = "dropped at once, it cannot tell at the end how many messages were held back"]
 pub struct Log(Arc<Shared>);
 
@@ -109,7 +127,7 @@ pub fn start(config: &Config, level: Option<&str>) -> Result<Log, StartError> {
         wall: Timestamp::from_system(SystemTime::now()),
         uptime_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
-    let log = Log::new(style, Box::new(stderr), clock);
+    let log = Log::new(style, Box::new(stderr), clock).map_err(StartError::Thread)?;
     tracing::subscriber::set_global_default(log.subscriber(targets))?;
     Ok(log)
 }
@@ -188,19 +206,20 @@ struct Shared {
     style: Style,
     clock: Clock,
     output: Mutex<Output>,
+    writer: Writer,
 }
 
 struct Output {
-    writer: Box<dyn Write + Send>,
     limiter: Limiter,
     /// Used again for each line.
     buffer: Vec<u8>,
 }
 
 impl Log {
-    fn new(style: Style, writer: Box<dyn Write + Send>, clock: Clock) -> Self {
-        let output = Output { writer, limiter: Limiter::default(), buffer: Vec::new() };
-        Self(Arc::new(Shared { style, clock, output: Mutex::new(output) }))
+    fn new(style: Style, output: Box<dyn Write + Send>, clock: Clock) -> io::Result<Self> {
+        let writer = Writer::start(output)?;
+        let output = Mutex::new(Output { limiter: Limiter::default(), buffer: Vec::new() });
+        Ok(Self(Arc::new(Shared { style, clock, output, writer })))
     }
 
     fn subscriber(&self, targets: Targets) -> impl Subscriber + Send + Sync + 'static {
@@ -217,6 +236,7 @@ impl fmt::Debug for Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.0.write(None);
+        self.0.writer.flush(END_TIMEOUT);
     }
 }
 
@@ -227,7 +247,7 @@ impl Shared {
         let now = (self.clock)();
         // A panic while it was held has at worst left half a line in the buffer.
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        let Output { writer, limiter, buffer } = &mut *output;
+        let Output { limiter, buffer } = &mut *output;
         buffer.clear();
         let until_ms = line.as_ref().map_or(u64::MAX, |_| now.uptime_ms);
         for summary in limiter.take_summaries(until_ms) {
@@ -238,8 +258,8 @@ impl Shared {
         {
             line.write(self.style, now.wall, buffer);
         }
-        // There is nobody left to tell where standard error is closed.
-        let _closed = writer.write_all(buffer).and_then(|()| writer.flush());
+        let lost = |times, out: &mut Vec<u8>| Line::of_lost(times).write(self.style, now.wall, out);
+        self.writer.push(buffer, lost);
     }
 }
 

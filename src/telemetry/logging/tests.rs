@@ -35,7 +35,7 @@ fn logged(style: Style, level: &str, work: impl FnOnce(&AtomicU64)) -> String {
         wall: Timestamp::from_nanos(1_795_000_000_042_000_000),
         uptime_ms: shown.load(Ordering::Relaxed),
     });
-    let log = Log::new(style, Box::new(paper.clone()), clock);
+    let log = Log::new(style, Box::new(paper.clone()), clock).unwrap();
     let Level(targets) = level.parse().unwrap();
     tracing::subscriber::with_default(log.subscriber(targets), || work(&uptime_ms));
     drop(log);
@@ -76,6 +76,36 @@ fn json_is_for_machines() {
         "message": "said \"", "count": -3, "nan": "NaN", "time_": "x", "error": "disk",
     });
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+}
+
+#[test]
+fn examples_are_escaped_once_and_can_be_had_back() {
+    let line = b"<14>1 - \"it's\\\"\tx";
+    let broken = b"caf\xe9 \"a\"";
+    let json = logged(Style::Json, "info", |_| {
+        tracing::warn!(example = &line[..], broken = &broken[..], "rejected");
+    });
+    let value: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["example"].as_str().unwrap().as_bytes(), line);
+    assert!(value.get("example_base64").is_none());
+    assert_eq!(value["broken"], "caf\u{fffd} \"a\"");
+    assert_eq!(value["broken_base64"], "Y2Fm6SAiYSI=");
+    let text = logged(TEXT, "info", |_| {
+        tracing::warn!(example = &line[..], broken = &broken[..], "rejected");
+    });
+    let expected = r#"rejected example=$'<14>1 - "it\'s\\"\tx' broken=$'caf\xe9 "a"'"#;
+    assert!(text.ends_with(&format!("{expected}\n")), "{text}");
+}
+
+#[test]
+fn an_object_is_an_object_in_json_and_words_in_text() {
+    let object = serde_json::json!({ "a\u{9b}": [1, { "b": "c\n" }] });
+    let field = Object::new(&object, "a 1, b\u{9b}".to_owned());
+    let json = logged(Style::Json, "info", |_| tracing::info!(ledger = field.field(), "x"));
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["ledger"], object);
+    assert!(!json.trim_end().chars().any(char::is_control), "{json}");
+    let text = logged(TEXT, "info", |_| tracing::info!(ledger = field.field(), "x"));
+    assert!(text.ends_with("x ledger=\"a 1, b\\u{9b}\"\n"), "{text}");
 }
 
 #[test]
@@ -152,6 +182,49 @@ fn the_limiter_itself_has_a_limit() {
     // 256 kinds, then twenty of the rest, then how many were held back.
     assert_eq!(text.lines().count(), 256 + 20 + 1);
     assert!(text.ends_with(" suppressed=1724\n"), "{text}");
+}
+
+/// A reader who reads nothing until it is told to.
+struct Stuck(std::sync::mpsc::Receiver<()>, Paper);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Once the other end is gone, it reads.
+        let _gone = self.0.recv();
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn nobody_waits_for_who_does_not_read_and_what_is_lost_is_counted() {
+    let (reads, stuck) = std::sync::mpsc::channel();
+    let paper = Paper::default();
+    let clock = Box::new(Now::default);
+    let log = Log::new(TEXT, Box::new(Stuck(stuck, paper.clone())), clock).unwrap();
+    let targets = Level::default().0;
+    let asked = Instant::now();
+    tracing::subscriber::with_default(log.subscriber(targets), || {
+        for _ in 0..10 {
+            tracing::info!(suppressed = 0, path = "x".repeat(writer::PENDING_BYTES_MAX / 4));
+        }
+        log.0.writer.flush(Duration::from_millis(10));
+        assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+        drop(reads);
+        log.0.writer.flush(Duration::from_secs(60));
+        tracing::info!("read again");
+    });
+    drop(log);
+    let text = paper.text();
+    let last = Vec::from_iter(text.lines().rev().take(2));
+    assert!(last[0].ends_with("INFO  read again"), "{last:?}");
+    let lost: usize = last[1].rsplit_once("messages were lost lost=").unwrap().1.parse().unwrap();
+    // One or two were taken by the writer, three or so wait.
+    assert_eq!(text.lines().count(), 10 - lost + 2);
+    assert!((4..=8).contains(&lost), "{lost}");
 }
 
 #[test]

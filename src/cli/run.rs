@@ -67,7 +67,7 @@ impl Run {
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let ended = runtime.block_on(async {
             let signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
-            tokio::spawn(operator::watch_file(daemon.clone()));
+            operator::watch_file(&daemon).map_err(CliError::io("start threads"))?;
             let operated = Operated::new(check(file), daemon, commands);
             let supervisor = Supervisor::new(signals).operated(operated);
             supervisor.run(first(configuration)).await.map_err(|error| prepare_error(file, error))

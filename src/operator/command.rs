@@ -69,6 +69,20 @@ pub fn commands() -> (Commander, Commands) {
 }
 
 impl Commander {
+    /// Asks to have the file loaded anew, without waiting: gives where the answer comes. `None`
+    /// where too many ask already, or the loop has ended.
+    #[must_use]
+    pub fn request_reload(&self) -> Option<oneshot::Receiver<Reloaded>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(Command::Reload { reply }).is_ok().then_some(answer)
+    }
+
+    /// Whether the loop has ended: nobody takes commands any more.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Has the file loaded anew, and says what came of it.
     pub async fn reload(&self) -> Reloaded {
         let (reply, answer) = oneshot::channel();

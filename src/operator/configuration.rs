@@ -14,10 +14,8 @@ use super::Reloaded;
 use crate::config::Diagnosis;
 use crate::event::Timestamp;
 
-/// The file is not read more often than this, however often somebody asks.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Who asks does not wait longer than this for a file system that hangs.
-const LOOK_PATIENCE: Duration = Duration::from_millis(250);
+/// A look that takes longer means that the file system hangs.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tells one text of the file from another: their SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,7 +44,8 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The state of the configuration file. Clones share it.
+/// The state of the configuration file. Clones share it. Who reads it never waits for the file:
+/// only [`Self::look`] touches that, on a thread of its own.
 #[derive(Debug, Clone)]
 pub struct ConfigurationState(Arc<Shared>);
 
@@ -54,12 +53,10 @@ pub struct ConfigurationState(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     known: Mutex<Known>,
-    /// Held by the one who reads the file.
-    look: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     digest: Digest,
     loaded: Timestamp,
     watch: Option<Duration>,
@@ -68,14 +65,12 @@ struct Known {
     last_good: Option<Timestamp>,
     last_bad: Option<Refusal>,
     counts: ReloadCounts,
-    seen: Seen,
-}
-
-/// What lay there at the last look.
-#[derive(Debug, Clone)]
-struct Seen {
-    at: Option<Instant>,
+    /// What lay there at the last look.
     found: Result<Digest, String>,
+    /// Since when somebody looks.
+    looking_since: Option<Instant>,
+    /// Reloads that were noted; a look that was under way meanwhile may have seen older bytes.
+    noted: u64,
 }
 
 /// How many reloads ended how.
@@ -136,10 +131,11 @@ impl ConfigurationState {
             last_good: None,
             last_bad: None,
             counts: ReloadCounts::default(),
-            seen: Seen { at: None, found: Ok(digest) },
+            found: Ok(digest),
+            looking_since: None,
+            noted: 0,
         };
-        let look = Arc::default();
-        Self(Arc::new(Shared { path: path.to_owned(), known: Mutex::new(known), look }))
+        Self(Arc::new(Shared { path: path.to_owned(), known: Mutex::new(known) }))
     }
 
     /// The file.
@@ -184,8 +180,11 @@ impl ConfigurationState {
     /// Notes what came of a reload of these bytes; `None` where they could not be read.
     pub fn reloaded(&self, digest: Option<Digest>, reloaded: &Reloaded) {
         let mut known = self.lock();
-        known.tried = digest.unwrap_or(known.tried);
-        known.seen.at = None;
+        known.noted += 1;
+        if let Some(digest) = digest {
+            known.tried = digest;
+            known.found = Ok(digest);
+        }
         let refusal = |message, diagnosis| Refusal { time: now().to_string(), message, diagnosis };
         match reloaded {
             Reloaded::Applied { .. } => {
@@ -203,13 +202,12 @@ impl ConfigurationState {
         }
     }
 
-    /// The state as it stands; the file is looked at, but not more often than once a second.
-    /// Where its file system hangs, the last look counts. Called within a tokio runtime.
-    pub async fn report(&self) -> ConfigurationReport {
-        let looking = tokio::time::timeout(LOOK_PATIENCE, self.look());
-        let hangs = looking.await.is_err();
+    /// The state as it stands, as of the last look at the file.
+    #[must_use]
+    pub fn report(&self) -> ConfigurationReport {
         let known = self.lock();
-        let stale = match &known.seen.found {
+        let hangs = known.looking_since.is_some_and(|since| since.elapsed() > LOOK_PATIENCE);
+        let stale = match &known.found {
             Err(error) => Some(format!("the file cannot be read: {error}")),
             Ok(seen) if *seen != known.digest => Some("the file was changed".to_owned()),
             Ok(_same) if hangs => Some("the file cannot be read: its file system hangs".to_owned()),
@@ -227,21 +225,24 @@ impl ConfigurationState {
         }
     }
 
-    /// Reads the file unless that was done just now.
-    async fn look(&self) {
-        let looking = Arc::clone(&self.0.look).lock_owned().await;
-        let is_fresh = |seen: &Seen| seen.at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL);
-        if is_fresh(&self.lock().seen) {
-            return;
-        }
-        let state = self.clone();
-        let read = move || {
-            let found = state.found();
-            state.lock().seen = Seen { at: Some(Instant::now()), found };
-            // Kept until now: a file system that hangs takes one thread, however often one asks.
-            drop(looking);
+    /// Looks at the file; gives the bytes that lie there. Blocks for as long as the file system
+    /// does.
+    ///
+    /// # Errors
+    /// What is in the way, as an operator is told.
+    pub fn look(&self) -> Result<Digest, String> {
+        let noted = {
+            let mut known = self.lock();
+            known.looking_since = Some(Instant::now());
+            known.noted
         };
-        let _lost = tokio::task::spawn_blocking(read).await;
+        let found = self.found();
+        let mut known = self.lock();
+        known.looking_since = None;
+        if known.noted == noted {
+            known.found.clone_from(&found);
+        }
+        found
     }
 
     /// The bytes that lie there now. Those of a pipe were there once, and count as unchanged.
@@ -253,7 +254,7 @@ impl ConfigurationState {
         found.map_err(|error| error.to_string())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
         // Each field is whole at any time.
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

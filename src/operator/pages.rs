@@ -1,10 +1,16 @@
 //! What is answered to each request.
+//!
+//! What a page says is read from atomics and from copies: no request waits for a worker, a lane, a
+//! file or a server. Should one of them be in the way all the same, then only of the pages that
+//! need it: they are made on a thread beside, one at a time, and who asks waits for a bounded time.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 
 use super::status::Status;
 use super::{Daemon, Reloaded, metrics};
@@ -21,6 +27,11 @@ GET /status    everything, as JSON; `qatime status` shows it
 POST /reload   takes the configuration file as it is now; on unix sockets only
 ";
 
+/// How long a page may take that is made in microseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What is said where it takes longer.
+const HANGS: &str = "the state of the daemon cannot be read: something holds it\n";
+
 /// Answers requests about one daemon. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pages {
@@ -28,11 +39,19 @@ pub(super) struct Pages {
     started: Instant,
     /// Whether a reload may be asked for here.
     may_reload: bool,
+    /// Held by the one who reads the state: what hangs there takes one thread, however often one
+    /// asks.
+    reading: Arc<Semaphore>,
 }
 
 impl Pages {
-    pub(super) const fn new(daemon: Daemon, started: Instant, may_reload: bool) -> Self {
-        Self { daemon, started, may_reload }
+    pub(super) fn new(daemon: Daemon, started: Instant) -> Self {
+        Self { daemon, started, may_reload: false, reading: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// The same pages, for who may ask for a reload or not.
+    pub(super) fn with_reload(&self, may_reload: bool) -> Self {
+        Self { may_reload, ..self.clone() }
     }
 
     /// The answer to a request, whose body is left unread.
@@ -43,21 +62,26 @@ impl Pages {
             "/" if reads => page(StatusCode::OK, TEXT, CONTENTS),
             "/healthz" if reads => page(StatusCode::OK, TEXT, "ok\n"),
             "/metrics" if reads => {
-                let text = metrics::text(self.status().await);
-                page(StatusCode::OK, metrics::CONTENT_TYPE, text)
+                let page =
+                    |status| page(StatusCode::OK, metrics::CONTENT_TYPE, metrics::text(status));
+                self.made(page).await
             }
             "/readyz" if reads => {
-                let status = self.status().await;
-                let ready = status.ready;
-                let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                page(code, TEXT, status.readiness())
+                let page = |status: Status| {
+                    let ready = status.ready;
+                    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                    page(code, TEXT, status.readiness())
+                };
+                self.made(page).await
+            }
+            "/status" if reads => {
+                let page = |status| {
+                    let json = serde_json::to_vec(&status).expect("a status is JSON");
+                    page(StatusCode::OK, JSON, json)
+                };
+                self.made(page).await
             }
             "/reload" if *request.method() == Method::POST => self.reload().await,
-            "/status" if reads => {
-                let status = self.status().await;
-                let json = serde_json::to_vec(&status).expect("a status is JSON");
-                page(StatusCode::OK, JSON, json)
-            }
             "/reload" => not_allowed(path, "POST"),
             "/" | "/healthz" | "/metrics" | "/readyz" | "/status" => not_allowed(path, "GET, HEAD"),
             _ => {
@@ -68,10 +92,28 @@ impl Pages {
         }
     }
 
-    async fn status(&self) -> Status {
-        let configuration = self.daemon.configuration.report().await;
-        let pipeline = self.daemon.monitor.report();
-        Status::new(&pipeline, &configuration, self.started.elapsed())
+    /// A page that is made of the status.
+    async fn made<P>(&self, page_of: P) -> Response<Full<Bytes>>
+    where
+        P: FnOnce(Status) -> Response<Full<Bytes>> + Send + 'static,
+    {
+        let reading = async {
+            let turn = Arc::clone(&self.reading).acquire_owned().await;
+            let turn = turn.expect("the semaphore is never closed");
+            let Self { daemon, started, .. } = self.clone();
+            let make = move || {
+                let _turn = turn;
+                let (pipeline, file) = (daemon.monitor.report(), daemon.configuration.report());
+                page_of(Status::new(&pipeline, &file, started.elapsed()))
+            };
+            tokio::task::spawn_blocking(make).await
+        };
+        match tokio::time::timeout(PATIENCE, reading).await {
+            Ok(Ok(page)) => page,
+            // A panic was logged, with its place.
+            Ok(Err(_)) => page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "a fault of the program\n"),
+            Err(_) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, HANGS),
+        }
     }
 
     async fn reload(&self) -> Response<Full<Bytes>> {

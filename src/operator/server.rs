@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -36,6 +36,8 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// How long to wait after an error of the listening socket (no descriptors left, say).
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How long the end of the listener may take. What hangs is left alone: the process ends with it.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Who may use the unix socket: the daemon's own user.
 const SOCKET_MODE: u32 = 0o600;
 
@@ -43,7 +45,8 @@ const SOCKET_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct Admin {
     trigger: Trigger,
-    thread: Option<JoinHandle<()>>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
     addresses: Vec<ListenAddress>,
 }
 
@@ -85,14 +88,16 @@ impl Admin {
         let daemon = daemon.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|cause| error(cause.into()))?;
+        let (running, ended) = channel();
         let work = move || {
+            let _running = running;
             runtime.block_on(serve_all(bound, connections_max, &daemon, order));
-            // A read of the file that hangs would hold it.
+            // A page that hangs would hold it.
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(work);
-        let thread = Some(thread.map_err(|cause| error(cause.into()))?);
-        Ok(Some(Self { trigger, thread, addresses }))
+        let _detached = thread.map_err(|cause| error(cause.into()))?;
+        Ok(Some(Self { trigger, ended, addresses }))
     }
 
     /// Where it listens; where port 0 was asked for, the port that was given.
@@ -116,8 +121,7 @@ fn listen(address: &ListenAddress) -> Result<Listener, BindError> {
 impl Drop for Admin {
     fn drop(&mut self) {
         self.trigger.stop();
-        // A panic there was logged, and ends nothing here.
-        let _panic = self.thread.take().map(JoinHandle::join);
+        let _ended_or_hangs = self.ended.recv_timeout(END_TIMEOUT);
     }
 }
 
@@ -132,7 +136,7 @@ fn make_room(address: &AdminAddress, is_root: bool) {
 
 /// Answers on all sockets until the order to stop.
 async fn serve_all(bound: Vec<Bound>, connections_max: usize, daemon: &Daemon, order: Shutdown) {
-    let started = Instant::now();
+    let pages = Pages::new(daemon.clone(), Instant::now());
     let mut tasks = JoinSet::new();
     let mut files = Vec::new();
     for (address, socket, file) in bound {
@@ -144,7 +148,7 @@ async fn serve_all(bound: Vec<Bound>, connections_max: usize, daemon: &Daemon, o
         };
         match acceptor {
             Ok(acceptor) => {
-                let pages = Pages::new(daemon.clone(), started, acceptor.may_reload());
+                let pages = pages.with_reload(acceptor.may_reload());
                 tasks.spawn(serve(acceptor, connections_max, pages, order.clone()));
                 tracing::info!(%address, "answering the operator");
             }
@@ -222,4 +226,56 @@ where
     let answering = http.serve_connection(TokioIo::new(stream), service);
     // Whoever sends no request, or takes no answer, hears no more.
     let _gone = tokio::time::timeout(timeout, answering).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::path::Path;
+
+    use super::*;
+    use crate::operator::{ConfigurationState, Digest, commands};
+    use crate::pipeline::Monitor;
+
+    /// What comes back for a page.
+    fn get(port: u16, page: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(stream, "GET {page} HTTP/1.1\r\nHost: q\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn what_holds_the_state_holds_neither_the_other_pages_nor_the_end() {
+        let (commander, _commands) = commands();
+        let configuration = ConfigurationState::new(Path::new("q.toml"), Digest::of(b""), None);
+        let monitor = Monitor::default();
+        let daemon = Daemon { monitor, configuration: configuration.clone(), commander };
+        let config: AdminConfig = toml::from_str("listen = 'tcp://127.0.0.1:0'").unwrap();
+        let admin = Admin::start(&config, &daemon).unwrap().unwrap();
+        let address = admin.addresses()[0].to_string();
+        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        assert!(get(port, "/status").starts_with("HTTP/1.1 200"));
+        let held = configuration.lock();
+        std::thread::scope(|scope| {
+            let hanging = Vec::from_iter(
+                ["/status", "/readyz", "/metrics"].map(|page| scope.spawn(move || get(port, page))),
+            );
+            let asked = Instant::now();
+            assert!(get(port, "/healthz").ends_with("ok\n"));
+            assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+            for page in hanging {
+                let answer = page.join().unwrap();
+                assert!(
+                    answer.starts_with("HTTP/1.1 503") && answer.contains("something holds it")
+                );
+            }
+        });
+        let told = Instant::now();
+        drop(admin);
+        assert!(told.elapsed() < END_TIMEOUT * 3, "{:?}", told.elapsed());
+        drop(held);
+    }
 }

@@ -1,40 +1,76 @@
-//! Looks at the configuration file now and then, and has it reloaded when it was changed.
+//! Looks at the configuration file now and then: so that the operator is told when it is not what
+//! runs, and to have it reloaded when it was changed, where `watch` says so.
 //!
 //! It compares the file's bytes rather than being told of changes: that works for files that are
 //! mounted into a container, on network file systems, and with editors that write another file and
 //! rename it.
+//!
+//! The look has a thread of its own. Where the file system hangs, that thread hangs, and nobody
+//! waits for it: neither who reads the state, nor the daemon's end.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
-use super::{Daemon, Digest};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
-/// How soon an option that a reload has switched on is noticed.
-const IDLE: Duration = Duration::from_secs(1);
+use super::{ConfigurationState, Daemon, Digest, Reloaded};
 
-/// Looks as often as the configuration says, for ever. A change is reloaded once the file has been
-/// the same for an interval; bytes that cannot be used are tried once.
-pub async fn watch_file(daemon: Daemon) {
-    let Daemon { configuration, commander, .. } = daemon;
-    let mut last = None;
-    loop {
-        let interval = configuration.watch();
-        tokio::time::sleep(interval.unwrap_or(IDLE)).await;
-        if interval.is_none() {
-            last = None;
-            continue;
+/// The file is looked at this often, or more often where `watch` says so.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts to look at the configuration file, until the daemon's loop has ended. A change is
+/// reloaded once the file has been the same for as long as `watch` says; bytes that cannot be used
+/// are tried once.
+///
+/// # Errors
+/// The system has no room for another thread.
+pub fn watch_file(daemon: &Daemon) -> io::Result<()> {
+    let Daemon { configuration, commander, .. } = daemon.clone();
+    let mut changes = Changes::default();
+    let look = move || {
+        while !commander.is_unheard() {
+            let found = configuration.look().ok();
+            if changes.are_due(found, &configuration) {
+                tracing::info!(file = %configuration.path().display(), "the file was changed");
+                changes.reload = commander.request_reload();
+            }
+            let watch = configuration.watch().unwrap_or(LOOK_INTERVAL);
+            std::thread::sleep(watch.min(LOOK_INTERVAL));
         }
-        let path = configuration.path().to_owned();
-        let look = tokio::task::spawn_blocking(move || Digest::of_file(&path).ok());
-        let found = look.await.ok().flatten();
-        let is_stable = last == found;
-        last = found;
-        if let Some(digest) = found
-            && is_stable
-            && configuration.is_news(digest)
-        {
-            tracing::info!(file = %configuration.path().display(), "the file was changed");
-            let _logged = commander.reload().await;
+    };
+    std::thread::Builder::new().name("configuration".to_owned()).spawn(look).map(drop)
+}
+
+/// What was found, and since when it has been the same.
+#[derive(Debug, Default)]
+struct Changes {
+    last: Option<(Digest, Instant)>,
+    /// The answer to the reload that was asked for last; gone once it has come.
+    reload: Option<oneshot::Receiver<Reloaded>>,
+}
+
+impl Changes {
+    /// Whether these bytes are to be loaded.
+    fn are_due(&mut self, found: Option<Digest>, configuration: &ConfigurationState) -> bool {
+        let answered = |reload: &mut oneshot::Receiver<Reloaded>| {
+            !matches!(reload.try_recv(), Err(TryRecvError::Empty))
+        };
+        if self.reload.as_mut().is_some_and(answered) {
+            self.reload = None;
         }
+        let (Some(watch), Some(found)) = (configuration.watch(), found) else {
+            self.last = None;
+            return false;
+        };
+        let now = Instant::now();
+        let since = match self.last {
+            Some((last, since)) if last == found => since,
+            _ => now,
+        };
+        let is_stable = now.duration_since(since) >= watch;
+        self.last = Some((found, since));
+        is_stable && self.reload.is_none() && configuration.is_news(found)
     }
 }
 
@@ -42,7 +78,7 @@ pub async fn watch_file(daemon: Daemon) {
 mod tests {
     use super::*;
     use crate::config::Diagnosis;
-    use crate::operator::{Command, ConfigurationState, Reloaded, commands};
+    use crate::operator::{Command, commands};
     use crate::pipeline::Monitor;
 
     #[tokio::test]
@@ -55,7 +91,7 @@ mod tests {
         let (commander, mut commands) = commands();
         let monitor = Monitor::default();
         let daemon = Daemon { monitor, configuration: configuration.clone(), commander };
-        let watching = tokio::spawn(watch_file(daemon));
+        watch_file(&daemon).unwrap();
         let quiet = Duration::from_millis(100);
         for text in ["bad", "worse", "bad", "good", "bad"] {
             std::fs::write(&path, text).unwrap();
@@ -70,7 +106,30 @@ mod tests {
             reply.send(refused).unwrap();
             assert!(tokio::time::timeout(quiet, commands.recv()).await.is_err());
         }
-        assert_eq!(configuration.report().await.reloads.refused, 4);
-        watching.abort();
+        assert_eq!(configuration.report().reloads.refused, 4);
+    }
+
+    #[test]
+    fn a_change_is_seen_without_asking_for_a_look() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("q.toml");
+        std::fs::write(&path, "one").unwrap();
+        let configuration = ConfigurationState::new(&path, Digest::of(b"one"), None);
+        assert_eq!(configuration.look(), Ok(Digest::of(b"one")));
+        assert_eq!(configuration.report().stale, None);
+        std::fs::write(&path, "two").unwrap();
+        assert_eq!(configuration.report().stale, None);
+        configuration.look().unwrap();
+        assert_eq!(configuration.report().stale.unwrap(), "the file was changed");
+        // A reload of the new bytes is known at once, and so is that it runs with them.
+        configuration.applied(Digest::of(b"two"), None);
+        let diagnosis = Diagnosis::new("q.toml", vec![], None);
+        let applied = Reloaded::Applied { generation: 2, diagnosis };
+        configuration.reloaded(Some(Digest::of(b"two")), &applied);
+        assert_eq!(configuration.report().stale, None);
+        std::fs::remove_file(&path).unwrap();
+        configuration.look().unwrap_err();
+        let stale = configuration.report().stale.unwrap();
+        assert!(stale.starts_with("the file cannot be read: No such file"), "{stale}");
     }
 }

@@ -7,13 +7,15 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::daemon::{DEADLINE, Daemon, free_port, send};
+use crate::daemon::{DEADLINE, Daemon, free_port, need, send};
 
 mod exposition;
 
@@ -64,7 +66,7 @@ fn connect(port: u16) -> TcpStream {
 }
 
 /// Gets a page, at once.
-fn get(port: u16, path: &str) -> (u16, String) {
+pub(crate) fn get(port: u16, path: &str) -> (u16, String) {
     let asked = Instant::now();
     let request = format!("GET {path} HTTP/1.1\r\nHost: q\r\n\r\n");
     let (code, _, body) = exchange(connect(port), request.as_bytes());
@@ -532,4 +534,167 @@ fn a_status_that_is_watched_shows_rates() {
     watching.kill().unwrap();
     watching.wait().unwrap();
     daemon.stop().assert_settled();
+}
+
+/// Holds a file so that whoever else opens it hangs, for 45 seconds at most: until this is dropped.
+struct Holder(Child);
+
+impl Holder {
+    /// Takes a write lease on the file, and does not hear that it is to give it back.
+    fn of(path: &Path) -> Self {
+        const SCRIPT: &str = "\
+import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = os.open(sys.argv[1], os.O_RDWR)
+while True:
+    try:
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        break
+    except BlockingIOError:
+        time.sleep(0.005)
+print('held', flush=True)
+sys.stdin.read()
+";
+        let mut command = Command::new(need("python3"));
+        command.args(["-c", SCRIPT]).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "held\n");
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn who_watches_waits_for_no_file_that_hangs() {
+    let (source, admin) = (free_port(), free_port());
+    let daemon = Daemon::start(&config(source, admin), &[source, admin]);
+    let file = daemon.path("qatime.toml");
+    let holder = Holder::of(&file);
+    let hangs = || get(admin, "/readyz").1.contains("its file system hangs");
+    daemon.wait_until("the word that the file hangs", hangs);
+    let threads = || fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().count();
+    let before = threads();
+    let asked = Instant::now();
+    for _ in 0..50 {
+        for page in ["/healthz", "/readyz", "/status", "/metrics"] {
+            assert_eq!(get(admin, page).0, 200);
+        }
+    }
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert!(threads() <= before + 1, "{} threads were {before}", threads());
+    assert_eq!(metrics(admin).value("qatime_configuration_stale", &[]), 1.0);
+    send(source, message("fs_read_data", "/a").as_bytes());
+    daemon.wait_for_lines("out", 1);
+    drop(holder);
+    daemon.wait_until("no word any more", || get(admin, "/readyz").1 == "ready\n");
+    let _holder = Holder::of(&file);
+    daemon.wait_until("the word again", hangs);
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert!(ended.after < AT_ONCE, "it took {:?}", ended.after);
+}
+
+#[test]
+fn a_rejected_line_comes_back_from_the_log_as_it_was() {
+    let (source, admin) = (free_port(), free_port());
+    let daemon = Daemon::start(&config(source, admin), &[source, admin]);
+    let whole = message("fs_read_data", "/it's \\ \t here").replace("2026-01-27T", "2026-13-27T");
+    let whole = whole.trim_end().as_bytes();
+    let mut broken = message("fs_read_data", "/caf").replace("<14>1", "<999>1").into_bytes();
+    broken.truncate(broken.len() - 1);
+    broken.extend(b"\xe9");
+    send(source, &[whole, b"\n", &broken, b"\n"].concat());
+    let lines = |log: &str| {
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["example"].is_string()).collect::<Vec<_>>()
+    };
+    daemon.wait_until("two lines of the log", || lines(&daemon.log()).len() == 2);
+    let logged = lines(&daemon.log());
+    let of = |reason: &str| logged.iter().find(|line| line["reason"] == reason).unwrap();
+    let (of_whole, of_broken) = (of("bad_time"), of("bad_priority"));
+    assert_eq!(of_whole["example"].as_str().unwrap().as_bytes(), whole);
+    assert!(of_whole.get("example_base64").is_none(), "{of_whole}");
+    assert!(of_broken["example"].as_str().unwrap().ends_with('\u{fffd}'), "{of_broken}");
+    let exact = STANDARD.decode(of_broken["example_base64"].as_str().unwrap()).unwrap();
+    assert_eq!(exact, broken);
+    // What was copied from the log is told by `explain` what the daemon said of it.
+    let file = daemon.path("qatime.toml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.arg("explain").arg("--config").arg(file).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut explaining = command.spawn().unwrap();
+    let line = format!("{}\n", of_whole["example"].as_str().unwrap());
+    explaining.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let told = stdout(&explaining.wait_with_output().unwrap());
+    assert!(told.contains("bad_time"), "{told}");
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert_eq!(ended.account("sources.cluster")["rejected"]["bad_time"], 1);
+}
+
+#[test]
+fn a_health_check_may_last_and_ends_when_the_daemon_does() {
+    let (source, admin) = (free_port(), free_port());
+    let daemon = Daemon::start(&config(source, admin), &[source, admin]);
+    let socket = socket_of(&daemon);
+    // One who has just started is answered for at once.
+    let asked = Instant::now();
+    let check = qatime(&["status", "--ready", "--for", "1h"], &socket);
+    assert_eq!((check.status.code(), stdout(&check)), (Some(0), String::new()));
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    let uptime = || status(admin)["uptime_seconds"].as_f64().unwrap();
+    daemon.wait_until("an uptime", || uptime() > 2.0);
+    let asked = Instant::now();
+    let check = qatime(&["status", "--ready", "--for", "2s"], &socket);
+    assert_eq!((check.status.code(), stdout(&check)), (Some(0), String::new()));
+    assert!(asked.elapsed() >= Duration::from_secs(2), "{:?}", asked.elapsed());
+    let lasting = Duration::from_secs_f64(uptime());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.args(["status", "--ready", "--admin", &socket, "--for"]);
+    command.arg(format!("{}ms", lasting.as_millis())).stderr(Stdio::piped());
+    let check = command.spawn().unwrap();
+    daemon.stop().assert_settled();
+    assert_eq!(check.wait_with_output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let (source, admin) = (free_port(), free_port());
+    let directory = tempfile::tempdir().unwrap();
+    let config = config(source, admin).replace("{dir}", directory.path().to_str().unwrap());
+    let file = directory.path().join("qatime.toml");
+    fs::write(&file, config).unwrap();
+    // A pipe that is full, so that the first word hangs.
+    let (unread, mut log) = std::io::pipe().unwrap();
+    log.write_all(&[b' '; 65_536]).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.arg("run").arg("--config").arg(&file).stderr(log);
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    let mut daemon = command.spawn().unwrap();
+    drop(command);
+    let started = Instant::now();
+    while TcpStream::connect(("127.0.0.1", source)).is_err() {
+        assert!(started.elapsed() < DEADLINE && daemon.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let lines: String = (0..1000).map(|_| message("fs_read_data", "/a")).collect();
+    send(source, format!("{lines}<14>1 junk\n").as_bytes());
+    assert_eq!(get(admin, "/healthz").0, 200);
+    assert_eq!(
+        metrics(admin).value("qatime_events_received_total", &[("source", "cluster")]),
+        1001.0
+    );
+    let told = Instant::now();
+    kill_process(Pid::from_child(&daemon), Signal::TERM).unwrap();
+    let status = daemon.wait().unwrap();
+    assert!(status.success() && told.elapsed() < AT_ONCE, "{status:?} {:?}", told.elapsed());
+    assert_eq!(crate::daemon::lines(&directory.path().join("out")).len(), 1000);
+    drop(unread);
 }

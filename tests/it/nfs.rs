@@ -4,18 +4,14 @@
 //! binary and its own name as the command; in there it is the scenario. The server's side of the
 //! tree is `/mnt/exp`, the client's mount of it `/mnt/nfs`.
 
-use std::io::Write;
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use qatime::event::Timestamp;
-use rustix::process::Signal;
 
 use self::tree::{MTIME, Tree};
 use crate::daemon::{Daemon, free_port, lines, need, send};
-use crate::operator::get;
 
 mod tree;
 
@@ -275,51 +271,5 @@ fn a_dead_server_stops_nothing_else_and_loses_nothing_silently() {
         for (step, path) in paths.iter().enumerate() {
             assert_eq!(tree.times(path), (later(step), MTIME), "{}", path.escape_ascii());
         }
-    });
-}
-
-#[test]
-fn who_watches_is_answered_while_the_file_and_the_spool_hang() {
-    in_guest("who_watches_is_answered_while_the_file_and_the_spool_hang", || {
-        let (port, admin) = (free_port(), free_port());
-        let config = format!(
-            r#"
-            grace = "3s"
-            admin.listen = "tcp://127.0.0.1:{admin}"
-            sources.cluster = {{ type = "syslog", listen = "tcp://127.0.0.1:{port}" }}
-            spool = {{ directory = "{{dir}}/spool", sync = "batch" }}
-            [[rules]]
-            name = "all"
-            sinks = "out"
-            [sinks.out]
-            type = "file"
-            path = "/run/out"
-            "#
-        );
-        let directory = tempfile::tempdir_in("/mnt/nfs").unwrap();
-        let daemon = Daemon::start_in(directory, &config, &[port, admin]);
-        let batch = |numbers: std::ops::Range<usize>| -> Vec<u8> {
-            numbers.flat_map(|n| read(format!("/{n}").as_bytes(), later(n))).collect()
-        };
-        send(port, &batch(0..100));
-        let out = || lines(Path::new("/run/out")).len();
-        daemon.wait_until("what came before", || out() == 100);
-        server(&["0"]);
-        // It may take a while until somebody reads them.
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.write_all(&batch(100..300)).unwrap();
-        let hangs = || get(admin, "/readyz").1.contains("its file system hangs");
-        daemon.wait_until("the word that the file hangs", hangs);
-        for _ in 0..20 {
-            assert_eq!(get(admin, "/healthz"), (200, "ok\n".to_owned()));
-            for page in ["/status", "/readyz", "/metrics"] {
-                assert!(get(admin, page).1.len() > 5, "{page}");
-            }
-        }
-        daemon.signal(Signal::TERM);
-        let ended = daemon.end();
-        assert!(ended.after < Duration::from_secs(3 + 4), "{:?}\n{}", ended.after, ended.log);
-        ended.assert_balanced();
-        server(&["--no-nfs-version", "4", "--no-udp", "8"]);
     });
 }

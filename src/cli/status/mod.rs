@@ -18,6 +18,8 @@ use crate::units::Duration as Span;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// It is asked no more often than this.
 const WATCH_MIN: Duration = Duration::from_millis(100);
+/// How often a health check that lasts asks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show what the running daemon does
 ///
@@ -29,6 +31,7 @@ Examples:
   qatime status
   qatime status --watch                   every 2 seconds, with events a second
   qatime status --ready                   for health checks: says nothing unless it is not ready
+  qatime status --ready --for 25s         the same, as one process for 25 seconds
   qatime status --json | jq '.sinks[] | {name, queue}'
   qatime status --admin tcp://127.0.0.1:9514
 
@@ -42,6 +45,14 @@ pub(super) struct Show {
     #[arg(long, conflicts_with = "watch")]
     ready: bool,
 
+    /// Go on asking for so long, each second; end at once when it is not ready
+    ///
+    /// A supervisor that starts its check each second then starts one process in place of many. A
+    /// daemon that started less than this ago is answered for at once, so that who waits for it
+    /// does not wait longer.
+    #[arg(long, value_name = "DURATION", requires = "ready")]
+    r#for: Option<Span>,
+
     /// Go on showing it at this interval, with rates
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s")]
     watch: Option<Span>,
@@ -54,13 +65,7 @@ impl Show {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
         let mut output = Output::default();
         if self.ready {
-            let answer = self.admin.ask(file, (Method::GET, "/readyz"), PATIENCE)?;
-            if answer.code == StatusCode::OK {
-                return Ok(Exit::Success);
-            }
-            output.push(&String::from_utf8_lossy(&answer.body));
-            output.flush()?;
-            return Ok(Exit::Failure);
+            return self.check(file, output);
         }
         let Some(interval) = self.watch else {
             let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
@@ -75,6 +80,38 @@ impl Show {
             return Ok(if status.ready { Exit::Success } else { Exit::Failure });
         };
         self.watch(file, interval.get().max(WATCH_MIN), output)
+    }
+
+    /// Says why the daemon is not ready, as soon as it is not.
+    fn check(self, file: &ConfigurationFile, mut output: Output) -> Result<Exit, CliError> {
+        let asked = Instant::now();
+        let mut lasts = None;
+        loop {
+            let answer = self.admin.ask(file, (Method::GET, "/readyz"), PATIENCE)?;
+            if answer.code != StatusCode::OK {
+                output.push(&String::from_utf8_lossy(&answer.body));
+                output.flush()?;
+                return Ok(Exit::Failure);
+            }
+            let lasts = match lasts {
+                Some(lasts) => lasts,
+                None => *lasts.insert(self.lasts(file)?),
+            };
+            let Some(left) = lasts.checked_sub(asked.elapsed()).filter(|left| !left.is_zero())
+            else {
+                return Ok(Exit::Success);
+            };
+            std::thread::sleep(left.min(CHECK_INTERVAL));
+        }
+    }
+
+    /// How long the check is to last: not at all for a daemon that has just started.
+    fn lasts(&self, file: &ConfigurationFile) -> Result<Duration, CliError> {
+        let Some(wanted) = self.r#for.map(Span::get) else { return Ok(Duration::ZERO) };
+        let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
+        let status: Status = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+        let is_new = status.uptime_seconds < wanted.as_secs_f64();
+        Ok(if is_new { Duration::ZERO } else { wanted })
     }
 
     /// Shows it until the daemon or the reader goes away.

@@ -9,7 +9,7 @@ use super::sources::{BuiltSources, Sources};
 use crate::component::BuildError;
 use crate::config::{Configuration, Diagnosis};
 use crate::pipeline::{Blueprint, Groundwork, Next, SpoolPlan, Successor};
-use crate::sources::{BuiltSource, SourceConfig};
+use crate::sources::BuiltSource;
 
 /// A checked configuration that is to run, its plugins, and where events come from.
 #[derive(Debug)]

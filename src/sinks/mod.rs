@@ -7,6 +7,7 @@ pub mod atime;
 mod changes;
 pub mod file;
 mod keys;
+pub mod null;
 mod part;
 pub mod redis;
 mod sink;
@@ -24,6 +25,7 @@ shelf! {
     SinkKind: SinkPart {
         Atime(atime::Config) = "atime",
         File(file::Config) = "file",
+        Null(null::Config) = "null",
         Redis(redis::Config) = "redis",
         Stdout(stdout::Config) = "stdout",
     }

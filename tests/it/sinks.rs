@@ -143,6 +143,18 @@ fn listing(directory: &Path) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
+fn a_null_sink_counts_and_drops() {
+    let port = free_port();
+    let tables = format!("[sinks.nothing]\ntype = \"null\"\n{}", paths_to("out", "{dir}/out", ""));
+    let daemon = Daemon::start(&config(port, "\"nothing\", \"out\"", &tables), &[port]);
+    send(port, messages(0..1000).as_bytes());
+    assert_eq!(daemon.wait_for_lines("out", 1000), paths(0..1000));
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert_eq!(ended.account("sinks.nothing")["delivered"], 1000);
+}
+
+#[test]
 fn a_reload_that_is_refused_leaves_no_trace() {
     let outside = tempfile::tempdir().unwrap();
     let path = |name: &str| outside.path().join(name).to_str().unwrap().to_owned();

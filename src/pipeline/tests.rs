@@ -344,7 +344,7 @@ impl Source for Poisoned {
 
 #[tokio::test]
 async fn a_fault_in_a_worker_costs_no_connection_its_worker() {
-    let source = Next::Begin(Box::new(Poisoned));
+    let source = Next::Begin(BuiltSource::new(Poisoned));
     let queue = QueueConfig::default();
     let rules = "[[rules]]\nname = 'nobody'\nwhen.operation = 'fs_delete'\nsinks = ['good']";
     let sinks = vec![("good".to_owned(), queue, moody(0, Arc::default()))];

@@ -75,7 +75,7 @@ fn pack_event(event: EventRef<'_>, packed: &mut Vec<u8>) {
         push_place(narrow, field.len(), false, packed);
         in_side += if place.is_none() { field.len() } else { 0 };
     }
-    for size in NumberColumn::SIZES.iter().filter_map(|column| sizes.get(*column)) {
+    for size in sizes.all().into_iter().flatten() {
         packed.extend_from_slice(&size.to_le_bytes());
     }
     if labels > 0 {
@@ -113,10 +113,8 @@ fn push_place(narrow: bool, place: usize, in_side: bool, packed: &mut Vec<u8>) {
 }
 
 fn sizes_mask(sizes: IoSizes) -> u8 {
-    let given = |(bit, column): (usize, &NumberColumn)| {
-        if sizes.get(*column).is_some() { 1 << bit } else { 0 }
-    };
-    NumberColumn::SIZES.iter().enumerate().map(given).sum()
+    let bit = |(bit, size): (usize, Option<u64>)| u8::from(size.is_some()) << bit;
+    sizes.all().into_iter().enumerate().fold(0, |mask, size| mask | bit(size))
 }
 
 /// The events that were packed, in a batch of their own. Nothing in the bytes is trusted.

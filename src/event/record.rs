@@ -31,6 +31,11 @@ macro_rules! record {
                 }
             }
 
+            /// All, in the order of [`NumberColumn::SIZES`].
+            pub(super) const fn all(self) -> [Option<u64>; NumberColumn::SIZES.len()] {
+                [$(self.$size,)*]
+            }
+
             /// Sets the size of a column; a time is none, and is left alone.
             pub const fn set(&mut self, column: NumberColumn, size: Option<u64>) {
                 match column {

@@ -162,7 +162,7 @@ fn subject(term: &Term, view: &View<'_>) -> String {
         Term::Field(leaf) => {
             let name = match leaf.field {
                 Field::Label(_) => format!("label {}", view.fields.label_key(leaf.field)),
-                field => field.name().to_owned(),
+                Field::Column(column) => column.as_str().to_owned(),
             };
             named(&name, view.fields.text(leaf.field, event))
         }

@@ -1,6 +1,10 @@
-//! Sizes, durations and lists as people write them in TOML, and the waits between attempts.
+//! Sizes, durations, paths and lists as people write them in TOML, their limits, and the waits
+//! between attempts.
 
 mod backoff;
+mod consistent;
+mod path;
+mod within;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +16,11 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
 pub use self::backoff::Backoff;
+pub use self::consistent::{Consistent, Contradiction};
+pub use self::path::{FilePath, FilePathError};
+pub use self::within::{
+    DAY, GIB, HOUR, KIB, Limits, MIB, MILLISECOND, MINUTE, OrNever, Quantity, SECOND, TIB, Within,
+};
 
 /// Whether a part is used: `true` or `false`; as a text, which may come from the environment, also
 /// `"yes"` or `"no"`.
@@ -409,6 +418,69 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
         let one = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
+}
+
+/// One value, or a list of them that is not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtLeastOne<T>(OneOrMany<T>);
+
+impl<T> AtLeastOne<T> {
+    /// The values; there is one at least.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        self.0.values()
+    }
+}
+
+impl<T> From<T> for AtLeastOne<T> {
+    fn from(value: T) -> Self {
+        Self(OneOrMany(vec![value]))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for AtLeastOne<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list = OneOrMany::deserialize(deserializer)?;
+        if list.values().is_empty() {
+            return Err(D::Error::custom("an empty list; name one at least"));
+        }
+        Ok(Self(list))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for AtLeastOne<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("AtLeastOne_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
+}
+
+/// What a table says that has no keys: all its defaults.
+///
+/// A key's default stands at the key (`#[serde(default = "…")]`), so that it stands in one place;
+/// a table that may be left out has its [`Default`] from here.
+///
+/// # Panics
+/// Where the table has a key that must be given.
+#[must_use]
+pub fn empty_table<T: serde::de::DeserializeOwned>() -> T {
+    let no_keys = std::iter::empty::<(&str, &str)>();
+    let table = serde::de::value::MapDeserializer::<_, serde::de::value::Error>::new(no_keys);
+    T::deserialize(table).expect("no key must be given")
+}
+
+/// The default of a key that is on unless it is turned off.
+#[must_use]
+pub const fn yes() -> bool {
+    true
 }
 
 #[cfg(test)]

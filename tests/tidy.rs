@@ -7,6 +7,7 @@
 
 mod tidy {
     pub(crate) mod outline;
+    pub(crate) mod rooms;
     pub(crate) mod source;
 }
 
@@ -15,6 +16,7 @@ use std::fs;
 use std::path::Path;
 
 use tidy::outline::{functions, nesting, paths, traits};
+use tidy::rooms;
 use tidy::source::{Source, all_rust, rust_files, word_at};
 
 /// Lines of a file without its tests.
@@ -34,6 +36,20 @@ const DEPENDENCIES_MAX: usize = 41;
 const BANNED_NAMES: &[&str] = &[
     "common", "data", "handler", "handlers", "helper", "helpers", "info", "manager", "managers",
     "misc", "prelude", "util", "utils",
+];
+
+/// Folders whose files still import each other in a circle. No other folder may; one that has none
+/// any more must leave this list.
+const CIRCULAR_FOLDERS: &[&str] = &[
+    "cli",
+    "daemon",
+    "lane",
+    "pipeline",
+    "sinks/atime",
+    "sources",
+    "sources/syslog",
+    "telemetry",
+    "wasm",
 ];
 
 /// What may stand at the top of the repository beside dot-files and build output.
@@ -186,6 +202,93 @@ fn modules_of_one_group_do_not_import_each_other_in_a_circle() {
         }
     }
     assert_none("modules of one group form no circle", &offenders);
+}
+
+#[test]
+fn files_of_a_folder_do_not_import_each_other_in_a_circle() {
+    let mut offenders = Vec::new();
+    let folders = rooms::imports(&rust_files("src"));
+    for (folder, imports) in &folders {
+        let circles = rooms::circles(imports);
+        let is_listed = CIRCULAR_FOLDERS.contains(&folder.as_str());
+        if is_listed && circles.is_empty() {
+            offenders.push(format!("src/{folder} has no circle any more: take it off the list"));
+        }
+        for circle in circles.iter().filter(|_| !is_listed) {
+            let names: Vec<&str> = circle.iter().map(String::as_str).collect();
+            let arrows = circle.iter().map(|name| {
+                let within: Vec<&str> =
+                    imports[name].intersection(circle).map(String::as_str).collect();
+                format!("{name} → {}", within.join(", "))
+            });
+            let arrows: Vec<String> = arrows.collect();
+            let names = names.join(", ");
+            offenders.push(format!("src/{folder}: {names} ({})", arrows.join("; ")));
+        }
+    }
+    for listed in CIRCULAR_FOLDERS.iter().filter(|listed| !folders.contains_key(**listed)) {
+        offenders.push(format!("src/{listed} is no folder with imports: take it off the list"));
+    }
+    assert_none("files of a folder form no circle", &offenders);
+}
+
+/// A room of the program in figures.
+#[derive(Debug, Default)]
+struct Room {
+    files: usize,
+    lines: usize,
+    /// How many lines each function has.
+    functions: Vec<usize>,
+    circles: usize,
+}
+
+/// `cargo test --test tidy -- --nocapture figures` prints the rooms in figures: lines without tests,
+/// functions by their lines, circles between files of a folder, and arrows between rooms.
+#[test]
+#[expect(clippy::print_stdout, reason = "the table is what it is for")]
+fn figures() {
+    let groups = groups();
+    let sources = rust_files("src");
+    let mut table: BTreeMap<String, Room> = BTreeMap::new();
+    for source in &sources {
+        let Some(name) = source.top_module() else { continue };
+        let room = table.entry(name.to_owned()).or_default();
+        room.files += 1;
+        room.lines += source.lines_without_tests();
+        room.functions.extend(functions(&source.code).iter().map(|function| function.lines));
+    }
+    for (folder, imports) in rooms::imports(&sources) {
+        let top = folder.split('/').next().unwrap().to_owned();
+        table.entry(top).or_default().circles += rooms::circles(&imports).len();
+    }
+    let mut all = Room::default();
+    println!("{:<12} files  lines  functions  median  90 %   max  circles", "room");
+    for (name, room) in &mut table {
+        println!("{}", row(name, room));
+        all.files += room.files;
+        all.lines += room.lines;
+        all.circles += room.circles;
+        all.functions.append(&mut room.functions);
+    }
+    println!("{}", row("all", &mut all));
+    let arrows: BTreeSet<(String, String)> =
+        imports(&groups).into_iter().map(|(_, _, from, to)| (from, to)).collect();
+    println!("{} arrows between {} rooms", arrows.len(), groups.len());
+    assert!(table.len() > groups.len() && all.lines > 10_000 && arrows.len() > groups.len());
+}
+
+/// A line of the table.
+fn row(name: &str, room: &mut Room) -> String {
+    let Room { files, lines, functions, circles } = room;
+    functions.sort_unstable();
+    let at = |percent: usize| {
+        let last = functions.len().saturating_sub(1);
+        functions.get((last * percent + 50) / 100).copied().unwrap_or(0)
+    };
+    let (count, median, most, max) = (functions.len(), at(50), at(90), at(100));
+    format!(
+        "{name:<12} {files:>5} {lines:>6} {count:>10} {median:>7} {most:>5} {max:>5} {circles:>8}"
+    )
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::Format;
 use super::clients::Client;
 use super::clock::Stamper;
-use super::load::Event;
+use super::event::Event;
 use super::namespace::Place;
 use crate::event::Operation;
 

@@ -2,6 +2,7 @@
 
 use super::clients::Clients;
 use super::clock::{Clock, Stamper};
+use super::event::Event;
 use super::namespace::{Namespace, Place};
 use super::random::{Random, mix};
 use super::recent::Recent;
@@ -21,22 +22,6 @@ const SKEW_NANOS_MAX: u32 = 4_294_967_295;
 const ATTEMPTS_MAX: u32 = 6;
 /// The client whose account walks the tree.
 const WALKER: u16 = 0;
-
-/// One operation of one client, as numbers: [`Generator::meaning`] says what they stand for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event {
-    /// When it completed.
-    pub time: Timestamp,
-    /// The node that tells of it, from 0 on.
-    pub node: u16,
-    /// What was done.
-    pub operation: Operation,
-    /// Whether it succeeded.
-    pub ok: bool,
-    /// To what.
-    pub place: Place,
-    pub(super) client: u16,
-}
 
 /// What a line says, field by field.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 mod cast;
 mod clients;
 mod clock;
+mod event;
 mod line;
 mod load;
 mod names;
@@ -25,7 +26,8 @@ use std::str::FromStr;
 
 use crate::event::Timestamp;
 
-pub use load::{Event, Generator, Meaning};
+pub use event::Event;
+pub use load::{Generator, Meaning};
 pub use namespace::{Namespace, Place};
 pub use profile::Profile;
 

@@ -103,6 +103,18 @@ pub(crate) fn paths(code: &str) -> Vec<(usize, String)> {
     paths.into_iter().map(number).collect()
 }
 
+/// Every path that a `use` names.
+pub(crate) fn uses(code: &str) -> Vec<String> {
+    let tokens = tokens(code);
+    let mut paths = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
+        if token.text == "use" {
+            let _end = tree(&tokens, index + 1, "", &mut paths);
+        }
+    }
+    paths.into_iter().map(|(_, path)| path).collect()
+}
+
 /// The path that begins at `index`, and the index after it.
 fn path(tokens: &[Token<'_>], index: usize) -> (String, usize) {
     let mut path = tokens[index].text.to_owned();

@@ -107,7 +107,7 @@ fn measure(
     wanted: OperationSet,
     rounds: u32,
 ) {
-    let decoder = Decoder::new(&Config::default()).expect("the default is valid");
+    let decoder = Decoder::new(&Config::default());
     let (mut bytes, frames) = batch(form, operations);
     let size = bytes.len();
     let received = Timestamp::from_nanos(1_769_558_400_000_000_000);

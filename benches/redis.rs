@@ -114,7 +114,7 @@ impl Load {
         for _ in 0..events {
             generator.write_next(&mut lines);
         }
-        let decoder = Decoder::new(&decoders::Config::default()).expect("the default is valid");
+        let decoder = Decoder::new(&decoders::Config::default());
         let mut framer = Framer::new(Limits::default());
         let received = Timestamp::from_nanos(1_795_000_000_955_800_000);
         let times = Times { received, stamp_reference: received, year: None };

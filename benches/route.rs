@@ -120,7 +120,7 @@ impl Worker {
             let routing = Routing::new(rules, SinkSet::NONE, sinks, Filtering::default());
             Router::for_trial(Arc::new(routing))
         });
-        let decoder = Decoder::new(&decoders::Config::default()).expect("the default is valid");
+        let decoder = Decoder::new(&decoders::Config::default());
         let scratch = rules.scratch();
         Self { decoder, rules, scratch, router, framer: Framer::new(Limits::default()) }
     }

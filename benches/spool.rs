@@ -24,7 +24,7 @@ use qatime::lane::{Consumer, Producer, QueueLimits, queue};
 use qatime::pipeline::{Filtering, Router, Routing};
 use qatime::rules::SinkSet;
 use qatime::telemetry::Ledger;
-use qatime::units::Size;
+use qatime::units::{GIB, Within};
 use rustix::time::{ClockId, clock_gettime};
 
 const SHIPPED: &str = include_str!("../qatime.toml");
@@ -54,7 +54,7 @@ impl Worker {
         let configuration = configuration.expect("the configuration that ships is sound");
         let (rules, sinks) = (configuration.rule_set, configuration.sinks.len());
         let routing = Routing::new(rules, SinkSet::NONE, sinks, Filtering::default());
-        let decoder = Decoder::new(&decoders::Config::default()).expect("the default is valid");
+        let decoder = Decoder::new(&decoders::Config::default());
         let router = Router::for_trial(Arc::new(routing));
         Self { decoder, router, framer: Framer::new(Limits::default()) }
     }
@@ -83,7 +83,7 @@ fn open(directory: Option<(&Path, Sync)>) -> (Producer, Consumer) {
     let store = directory.map(|(directory, sync)| {
         let config = spool::Config {
             directory: Some(directory.to_owned()),
-            bytes_max: Size::from_mib(16 << 10),
+            bytes_max: Within::preset::<{ 16 * GIB }>(),
             sync,
             ..spool::Config::default()
         };

@@ -68,7 +68,7 @@ impl Decode {
             text: text::Options { colours: Output::is_terminal() },
             rejected: 0,
         };
-        let decoder = Decoder::new(&options)?;
+        let decoder = Decoder::new(&options);
         let input = Input { files: self.files, decoder, year: self.year };
         input.visit(&mut printer, Printer::print, |printer| printer.output.flush())?;
         Ok(if self.strict && printer.rejected > 0 { Exit::Input } else { Exit::Success })

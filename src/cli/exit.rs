@@ -12,7 +12,6 @@ use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
 use crate::daemon::PrepareError;
-use crate::decoders;
 use crate::operator::{AskError, TargetError};
 use crate::sources::file::ReadError;
 
@@ -55,9 +54,6 @@ pub(super) enum CliError {
     /// The configuration has mistakes.
     #[error("{file} cannot be used; correct it and try again, or look closer with `qatime check`")]
     Configuration { file: String, source: Problems },
-    /// The decoder's options make no sense.
-    #[error("the lines cannot be decoded as the configuration asks for")]
-    Decoder(#[from] decoders::ConfigError),
     /// The demonstration did not show what it should.
     #[error("the demonstration failed: {0}")]
     Demo(String),
@@ -127,7 +123,6 @@ impl CliError {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::Build(_)
             | Self::Configuration { .. }
-            | Self::Decoder(_)
             | Self::Prepare(_)
             | Self::ReadConfiguration { .. } => Exit::Configuration,
             Self::Cold(error) => error.exit(),

@@ -70,7 +70,7 @@ impl Explain {
             kind: sink.config.type_name(),
             preview: sink.config.part().preview(),
         });
-        let decoder = Decoder::new(&configuration.decoder)?;
+        let decoder = Decoder::new(&configuration.decoder);
         let mut explainer = Explainer {
             configuration: &configuration,
             tracer: Tracer::new(&configuration, &plugins.filters),

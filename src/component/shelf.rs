@@ -3,11 +3,13 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use crate::units::Consistent;
+
 /// Reads the keys of a part's own into the type that the part declares. Whoever reads the
 /// configuration has one; it notes what is wrong with them.
 pub trait ReadPart {
     /// The keys, as far as they can be read.
-    fn read<T: DeserializeOwned + JsonSchema>(&mut self) -> Option<T>;
+    fn read<T: DeserializeOwned + JsonSchema + Consistent>(&mut self) -> Option<T>;
 }
 
 /// Is shown each kind of a shelf with the type of its keys.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer};
 
 use super::document::{self, Environment};
 use crate::net::{AddressError, ListenAddress};
-use crate::units::OneOrMany;
+use crate::units::{OneOrMany, Within, empty_table};
 
 /// The port of the loopback interface on which the daemon answers by default.
 const PORT: u16 = 9514;
@@ -20,7 +19,7 @@ const SOCKET: &str = "admin.sock";
 
 /// Where the daemon says how it is, and is told to reload.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schemars(rename = "AdminConfig")]
 pub struct AdminConfig {
     /// Where to listen, one address or a list: `unix:///run/qatime/admin.sock`,
@@ -31,16 +30,17 @@ pub struct AdminConfig {
     /// `$XDG_RUNTIME_DIR/qatime`; and `tcp://127.0.0.1:9514`, or the IP address and port in
     /// `$QATIME_ADMIN_TCP`. One of these that cannot be had is only warned of. A change takes
     /// effect when the daemon is started again.
+    #[serde(default)]
     pub listen: Option<OneOrMany<AdminAddress>>,
     /// How many connections may be open at each address. Where more come, the oldest is closed:
     /// who hangs on to one keeps nobody out.
-    pub connections_max: NonZeroU16,
+    #[serde(default)]
+    pub connections_max: Within<u16, 1, { u64::MAX }, 64>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        let connections_max = NonZeroU16::new(64).expect("64 is not 0");
-        Self { listen: None, connections_max }
+        empty_table()
     }
 }
 

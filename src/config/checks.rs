@@ -4,26 +4,25 @@ mod filters;
 
 use std::collections::HashSet;
 
+use super::document::Places;
 use super::file::Unmatched;
-use super::load::{Entry, Sections};
 use super::problem::{Findings, KeyPath};
+use super::sections::{Listed, Sections};
 use super::test::Test;
 use super::{trial, wording};
 use crate::component::Resource;
-use crate::decoders::Decoder;
 use crate::event::Reason;
 use crate::net::ListenAddress;
-use crate::rules::{KeyPart, Rule, RuleSet};
-use crate::sinks::SinkConfig;
+use crate::rules::{KeyPart, Rule, RuleSet, SINKS_MAX};
 use crate::sources::SourceKind;
 
 /// Notes what is wrong between the parts. Gives the rules compiled, if they can be.
 pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSet> {
     let mut checks = Checks { read, findings };
-    checks.decoder();
     checks.sources();
     checks.filters();
     checks.sinks();
+    checks.same_place();
     checks.tests();
     checks.rules()
 }
@@ -34,14 +33,6 @@ struct Checks<'r, 'f, 'a> {
 }
 
 impl<'r> Checks<'r, '_, '_> {
-    fn decoder(&mut self) {
-        let config = self.read.file.as_ref().map(|file| &file.decoder);
-        if let Some(error) = config.and_then(|config| Decoder::new(config).err()) {
-            let key = KeyPath::top("decoder").key("zone");
-            self.note(&key, error.to_string());
-        }
-    }
-
     fn sources(&mut self) {
         let sources = &self.read.sources;
         let section = KeyPath::top("sources");
@@ -51,35 +42,16 @@ impl<'r> Checks<'r, '_, '_> {
             self.findings.warn(&self.read.places.nearest(&section).value, &section, message);
         }
         let mut addresses = Vec::new();
-        let mut stdin = None;
         for source in sources {
-            match source.config.as_ref().map(|config| &config.kind) {
-                Some(SourceKind::File(config)) => {
-                    self.some(config.paths.values(), &source.path.key("paths"));
-                }
-                Some(SourceKind::Stdin(_)) => {
-                    if let Some(other) = stdin.replace(&source.path) {
-                        let message = format!("standard input is read by {other}");
-                        self.note(&source.path.key("type"), message);
-                    }
-                }
-                Some(SourceKind::Syslog(config)) => {
-                    let listen = source.path.key("listen");
-                    self.some(config.listen.values(), &listen);
-                    for (index, address) in config.listen.values().iter().enumerate() {
-                        self.address(address, &listen.element(index), &addresses);
-                        addresses.push((address, &source.path));
-                    }
-                }
-                Some(SourceKind::Redis(_)) | None => {}
+            let Some(SourceKind::Syslog(config)) = source.config.as_ref().map(|part| &part.kind)
+            else {
+                continue;
+            };
+            let listen = source.path.key("listen");
+            for (index, address) in config.listen.values().iter().enumerate() {
+                self.address(address, &listen.element(index), &addresses);
+                addresses.push((address, &source.path));
             }
-        }
-    }
-
-    /// Notes a list that says nothing.
-    fn some<T>(&mut self, values: &[T], key: &KeyPath) {
-        if values.is_empty() {
-            self.note(key, "an empty list; name one at least".to_owned());
         }
     }
 
@@ -109,6 +81,10 @@ impl<'r> Checks<'r, '_, '_> {
                            with type = \"atime\"";
             self.note(&KeyPath::top("sinks"), message.to_owned());
         }
+        if let Some(sink) = sinks.get(SINKS_MAX) {
+            let message = format!("one sink too many: at most {SINKS_MAX}");
+            self.findings.error(&sink.span, &sink.path, message);
+        }
         let unmatched = match file.as_ref().map(|file| &file.unmatched) {
             Some(Unmatched::Sinks(names)) => names.as_slice(),
             Some(Unmatched::Count) | None => &[],
@@ -127,46 +103,57 @@ impl<'r> Checks<'r, '_, '_> {
                 self.findings.warn(&sink.span, &sink.path, "no rule sends events to it");
             }
         }
-        self.same_place(sinks);
     }
 
-    /// Two sinks that write to the same place destroy each other's work.
-    fn same_place(&mut self, sinks: &[Entry<SinkConfig>]) {
+    /// Two parts that use the same place destroy each other's work.
+    fn same_place(&mut self) {
+        let Sections { sources, sinks, .. } = self.read;
+        let of_sources = sources
+            .iter()
+            .filter_map(|source| Some((&source.path, source.config.as_ref()?.part().resources())));
+        self.each_alone(of_sources.collect(), "source");
+        let of_sinks = sinks
+            .iter()
+            .filter_map(|sink| Some((&sink.path, sink.config.as_ref()?.part().resources())));
+        self.each_alone(of_sinks.collect(), "sink");
+    }
+
+    fn each_alone(&mut self, parts: Vec<(&'r KeyPath, Vec<Resource>)>, what: &str) {
         let mut taken: Vec<(Resource, &KeyPath)> = Vec::new();
-        for sink in sinks {
-            let config = sink.config.iter();
-            for resource in config.flat_map(|config| config.part().resources()) {
+        for (path, resources) in parts {
+            for resource in resources {
                 let other = taken.iter().find(|(other, _)| other.excludes(&resource));
                 if let Some((_, other)) = other {
-                    let message = format!("the same as that of {other}: let one sink do it");
-                    self.note(&sink.path.key(resource.key), message);
+                    let message = format!("the same as that of {other}: let one {what} do it");
+                    self.note(&path.below(resource.key), message);
                 }
-                taken.push((resource, &sink.path));
+                taken.push((resource, path));
             }
         }
     }
 
+    /// Compiles the rules; what could be read of those with mistakes, too, so that all mistakes are
+    /// told at once.
     fn rules(&mut self) -> Option<RuleSet> {
-        let Sections { rules, sinks, .. } = self.read;
-        let clean: Vec<_> = rules.iter().filter(|rule| rule.clean).collect();
-        let values: Vec<Rule> = clean.iter().filter_map(|rule| rule.value.clone()).collect();
+        let Sections { rules, sinks, places, .. } = self.read;
+        let read: Vec<_> = rules.iter().filter(|rule| rule.value.is_some()).collect();
+        let values: Vec<Rule> = read.iter().filter_map(|rule| rule.value.clone()).collect();
         let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
         let errors = match RuleSet::compile(&values, &names) {
             Ok(set) => return Some(set),
             Err(errors) => errors,
         };
         for error in errors {
-            let Some(rule) = clean.get(error.rule) else {
+            let Some(rule) = read.get(error.rule) else {
                 continue;
             };
-            let key = error.key.iter().fold(rule.path.clone(), |path, part| match part {
-                KeyPart::Index(index) => path.element(*index),
-                KeyPart::Key(key) => path.key(key),
-            });
+            let key = place_in_file(rule, &error.key, places);
             // Without any sink one line says it all.
             let is_sink = key.parent().unwrap_or_default() == rule.path.key("sinks")
                 || key == rule.path.key("sinks");
-            if !(sinks.is_empty() && is_sink) {
+            // What is missing or empty may be so only because a mistake was taken out.
+            let follows = !rule.clean && (!places.has(&key) || self.findings.concern_below(&key));
+            if !(follows || sinks.is_empty() && is_sink) {
                 self.note(&key, error.message);
             }
         }
@@ -242,4 +229,26 @@ impl<'r> Checks<'r, '_, '_> {
     fn sink_names(&self) -> Vec<&'r str> {
         self.read.sinks.iter().map(|sink| sink.name.as_str()).collect()
     }
+}
+
+/// Where in the file a part of a rule stands. The rules count what could be read, and leave out the
+/// number where that is a single entry.
+fn place_in_file(rule: &Listed<Rule>, key: &[KeyPart], places: &Places) -> KeyPath {
+    let mut path = rule.path.clone();
+    for (place, part) in key.iter().enumerate() {
+        let kept = |list: &KeyPath, number: usize| {
+            let elements = (0..).map(|index| list.element(index));
+            elements.filter(|element| !rule.removed.contains(element)).nth(number)
+        };
+        path = match part {
+            KeyPart::Index(index) => kept(&path, *index).unwrap_or(path),
+            KeyPart::Key(key) => path.key(key),
+        };
+        let is_numbered = matches!(key.get(place + 1), Some(KeyPart::Index(_)));
+        let is_cut = rule.removed.iter().any(|removed| removed.parent().as_ref() == Some(&path));
+        if is_cut && !is_numbered && !matches!(part, KeyPart::Index(_)) {
+            path = kept(&path, 0).filter(|only| places.has(only)).unwrap_or(path);
+        }
+    }
+    path
 }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::num::NonZeroU16;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
@@ -20,7 +19,10 @@ use crate::rules::Rule;
 use crate::sinks::SinkConfig;
 use crate::sources::SourceConfig;
 use crate::telemetry::logging;
-use crate::units::{Duration, OneOrMany};
+use crate::units::{
+    AtLeastOne, Consistent, Contradiction, DAY, Duration, MILLISECOND, OneOrMany, OrNever, SECOND,
+    Within,
+};
 
 /// The sections that are read part by part rather than with the keys of the top level.
 pub(super) const SECTIONS: [&str; 5] = ["sources", "filters", "rules", "sinks", "tests"];
@@ -34,13 +36,14 @@ pub(super) const SECTIONS: [&str; 5] = ["sources", "filters", "rules", "sinks", 
 pub(super) struct File {
     /// How long the daemon, told to stop, waits for its sinks to finish what they have. What is
     /// left then is counted and named in the log. A sink on a hung mount needs all of it; make it
-    /// shorter than what the supervisor waits before it kills (systemd 90s, Docker 10s).
-    #[serde(default = "File::default_grace")]
-    pub(super) grace: Duration,
-    /// How many threads decode and route. As many as there are processors if it is not given;
-    /// a connection keeps to one of them. One is enough for millions of events a second.
+    /// shorter than what the supervisor waits before it kills (systemd 90s, Docker 10s). At most
+    /// 24 h.
     #[serde(default)]
-    pub(super) workers: Option<NonZeroU16>,
+    pub(super) grace: Within<Duration, 0, DAY, { 8 * SECOND }>,
+    /// How many threads decode and route, up to 1024. As many as there are processors if it is not
+    /// given; a connection keeps to one of them. One is enough for millions of events a second.
+    #[serde(default)]
+    pub(super) workers: Option<Workers>,
     /// What becomes of events that match no rule: `"count"` only counts them; else the name of a
     /// sink, or a list of them.
     #[serde(default)]
@@ -50,10 +53,11 @@ pub(super) struct File {
     /// rule asks for are left out.
     #[serde(default)]
     pub(super) before_rules: OneOrMany<String>,
-    /// How often to look whether this file was changed; the daemon then reloads it, once it stays
-    /// the same for so long again. `"0s"` never looks: SIGHUP and `qatime reload` do it then.
-    #[serde(default = "File::default_watch")]
-    pub(super) watch: Duration,
+    /// How often to look whether this file was changed, 10 ms to 24 h; the daemon then reloads it,
+    /// once it stays the same for so long again. `"0s"` never looks: SIGHUP and `qatime reload` do
+    /// it then.
+    #[serde(default)]
+    pub(super) watch: OrNever<{ 10 * MILLISECOND }, DAY, 0>,
     /// Where the daemon says how it is, and is told to reload: `/healthz`, `/readyz`, `/metrics`
     /// and `/status`, over HTTP.
     #[serde(default)]
@@ -98,13 +102,12 @@ pub(super) struct File {
     tests: Section<Vec<Test>>,
 }
 
-impl File {
-    const fn default_watch() -> Duration {
-        Duration::from_secs(0)
-    }
+/// How many threads decode and route.
+pub(super) type Workers = Within<u16, 1, 1024>;
 
-    const fn default_grace() -> Duration {
-        Duration::from_secs(8)
+impl Consistent for File {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        Contradiction::beneath("spool", self.spool.contradictions())
     }
 }
 
@@ -120,7 +123,7 @@ pub enum Unmatched {
 
 impl<'de> Deserialize<'de> for Unmatched {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = OneOrMany::<String>::deserialize(deserializer)?;
+        let names = AtLeastOne::<String>::deserialize(deserializer)?;
         Ok(match names.values() {
             [count] if count == "count" => Self::Count,
             names => Self::Sinks(names.to_vec()),
@@ -151,7 +154,10 @@ impl JsonSchema for Unmatched {
             "anyOf": [
                 { "const": "count", "description": "they are counted" },
                 { "type": "string", "description": "the name of a sink" },
-                { "type": "array", "items": { "type": "string" }, "description": "sinks" }
+                {
+                    "type": "array", "items": { "type": "string" }, "minItems": 1,
+                    "description": "sinks"
+                }
             ]
         })
     }

@@ -1,6 +1,5 @@
 //! From the text of the file to a [`Configuration`].
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -12,15 +11,14 @@ use super::document::{Document, Environment, Node, Places};
 use super::file::{File, Name, SECTIONS};
 use super::parts::{self, Shelf};
 use super::problem::{Findings, KeyPath, Severity};
-use super::reading::{read, read_with};
+use super::reading::{Reading, read, read_with};
+use super::sections::{Entry, Listed, Sections};
 use super::settings::{FilterPlaces, fit_json};
-use super::test::Test;
 use super::trial::TestEntry;
 use super::{Configuration, Named, Problems, checks, document, keys, schema, wording};
 use crate::filters;
-use crate::rules::{Rule, RuleSet};
-use crate::sinks::SinkConfig;
-use crate::sources::SourceConfig;
+use crate::rules::RuleSet;
+use crate::units::Consistent;
 
 /// Reads and checks a configuration. `file` is its name in messages; `environment` looks up a
 /// variable. Nothing outside the text and the environment is looked at: no path is opened, no
@@ -47,36 +45,6 @@ pub fn load(
         }
         None => Err(Problems(problems)),
     }
-}
-
-/// Everything that the file says, as far as it could be read.
-#[derive(Debug)]
-pub(super) struct Sections {
-    pub(super) file: Option<File>,
-    pub(super) sources: Vec<Entry<SourceConfig>>,
-    pub(super) filters: Vec<Entry<filters::Config>>,
-    pub(super) rules: Vec<Listed<Rule>>,
-    pub(super) sinks: Vec<Entry<SinkConfig>>,
-    pub(super) tests: Vec<Listed<Test>>,
-    pub(super) places: Places,
-}
-
-/// A source, a filter or a sink. Its name counts for others even where its table is of no use.
-#[derive(Debug)]
-pub(super) struct Entry<T> {
-    pub(super) name: String,
-    pub(super) path: KeyPath,
-    pub(super) span: Range<usize>,
-    pub(super) config: Option<T>,
-}
-
-/// An element of a list of tables.
-#[derive(Debug)]
-pub(super) struct Listed<T> {
-    pub(super) path: KeyPath,
-    pub(super) value: Option<T>,
-    /// Whether it was read as it stands.
-    pub(super) clean: bool,
 }
 
 impl Sections {
@@ -114,10 +82,10 @@ impl Sections {
         });
         Some(Configuration {
             grace: grace.get(),
-            workers,
+            workers: workers.map(|workers| usize::from(workers.get())),
             unmatched,
             before_rules: before_rules.values().to_vec(),
-            watch: Some(watch.get()).filter(|interval| !interval.is_zero()),
+            watch: watch.get(),
             admin,
             log,
             decoder,
@@ -239,7 +207,7 @@ fn part<T: Shelf>(
 }
 
 /// Reads a list of tables.
-fn list<T: DeserializeOwned + JsonSchema>(
+fn list<T: DeserializeOwned + JsonSchema + Consistent>(
     section: &str,
     value: Option<Node<'_>>,
     places: &Places,
@@ -258,7 +226,8 @@ fn list<T: DeserializeOwned + JsonSchema>(
     let listed = elements.into_iter().enumerate().map(|(index, element)| {
         let path = path.element(index);
         let reading = read_with(&schema, element, &path, places, findings);
-        Listed { path, value: reading.value, clean: reading.clean }
+        let Reading { value, clean, removed } = reading;
+        Listed { path, value, clean, removed }
     });
     listed.collect()
 }

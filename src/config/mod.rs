@@ -21,6 +21,7 @@ mod parts;
 mod problem;
 mod reading;
 mod schema;
+mod sections;
 mod settings;
 mod test;
 pub mod trace;
@@ -28,9 +29,10 @@ mod trial;
 mod wording;
 
 #[cfg(test)]
+mod acceptance;
+#[cfg(test)]
 mod tests;
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +46,7 @@ pub use settings::FilterKey;
 use crate::decoders;
 use crate::filters::{self, Loaded};
 use crate::lane::spool;
-use crate::pipeline::{Filtering, Routing};
-use crate::rules::{Rule, RuleSet, SinkSet};
+use crate::rules::{Rule, RuleSet};
 use crate::sinks::SinkConfig;
 use crate::sources::SourceConfig;
 use crate::telemetry::{logging, printable};
@@ -57,7 +58,7 @@ pub struct Configuration {
     /// How long a daemon that stops waits for its sinks.
     pub grace: Duration,
     /// How many threads decode and route; `None` for as many as there are processors.
-    pub workers: Option<NonZeroU16>,
+    pub workers: Option<usize>,
     /// What becomes of events that match no rule.
     pub unmatched: Unmatched,
     /// The names of the filters that events go through before the rules, in this order.
@@ -137,29 +138,6 @@ impl Configuration {
         let compiled = RuleSet::compile(&self.rules, &names);
         self.rule_set = Arc::new(compiled.expect("the rules were compiled with more sinks"));
         self
-    }
-
-    /// What becomes of events: by the rules, and by filters. These are those of [`Self::filters`],
-    /// in the same order; events pass by what is not among them.
-    #[must_use]
-    pub fn routing(&self, filters: Vec<Arc<Loaded>>) -> Routing {
-        let filter = |name: &String| filters.iter().position(|filter| filter.name == *name);
-        let sink = |name: &String| self.sinks.iter().position(|sink| sink.name == *name);
-        let mut unmatched = SinkSet::NONE;
-        if let Unmatched::Sinks(names) = &self.unmatched {
-            for sink in names.iter().filter_map(sink) {
-                unmatched.insert(sink);
-            }
-        }
-        let letters = |filter: &Arc<Loaded>| filter.config.dead_letter.as_ref().and_then(sink);
-        let of_rule = |rule: &Rule| rule.filters.values().iter().filter_map(filter).collect();
-        let filtering = Filtering {
-            before_rules: self.before_rules.iter().filter_map(filter).collect(),
-            rule_filters: self.rules.iter().map(of_rule).collect(),
-            dead_letters: filters.iter().map(letters).collect(),
-            filters,
-        };
-        Routing::new(Arc::clone(&self.rule_set), unmatched, self.sinks.len(), filtering)
     }
 
     /// An error at a key of a filter's table, for whoever loads its plugin. `filter` counts within

@@ -16,11 +16,12 @@ use super::{keys, schema};
 use crate::component::{ReadPart, VisitKinds};
 use crate::sinks::{SinkConfig, SinkKeys, SinkKind};
 use crate::sources::{SourceConfig, SourceKeys, SourceKind};
+use crate::units::Consistent;
 
 /// A shelf of parts, as the configuration reads it.
 pub(super) trait Shelf: Sized {
     /// The keys that all its parts have.
-    type Keys: DeserializeOwned + JsonSchema;
+    type Keys: DeserializeOwned + JsonSchema + Consistent;
     /// The kinds of parts, each with the keys of its own.
     type Kind;
 
@@ -86,8 +87,8 @@ struct PartReader<'p, 'n, 'f, K> {
     findings: &'p mut Findings<'f>,
 }
 
-impl<K: DeserializeOwned + JsonSchema> ReadPart for PartReader<'_, '_, '_, K> {
-    fn read<T: DeserializeOwned + JsonSchema>(&mut self) -> Option<T> {
+impl<K: DeserializeOwned + JsonSchema + Consistent> ReadPart for PartReader<'_, '_, '_, K> {
+    fn read<T: DeserializeOwned + JsonSchema + Consistent>(&mut self) -> Option<T> {
         let Self { table, keys, path, places, findings } = self;
         let before = findings.len();
         // Known are the keys of both, whichever is asked for.

@@ -158,6 +158,17 @@ impl<'a> Findings<'a> {
         self.problems.iter().any(wrong)
     }
 
+    /// Whether a key, or something below it, was found to be wrong.
+    pub(super) fn concern_below(&self, key: &KeyPath) -> bool {
+        let key = key.to_string();
+        let is_below = |problem: &Problem| {
+            let rest = problem.key.strip_prefix(&key);
+            problem.severity == Severity::Error
+                && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.problems.iter().any(is_below)
+    }
+
     /// How many were found.
     pub(super) fn len(&self) -> usize {
         self.problems.len()
@@ -204,6 +215,15 @@ impl KeyPath {
     #[must_use]
     pub(super) fn element(&self, index: usize) -> Self {
         self.then(Step::Element(index))
+    }
+
+    /// The way on to what a part names in its table: `server.url`, `map[1].from`.
+    #[must_use]
+    pub(super) fn below(&self, names: &str) -> Self {
+        names.split(['.', '[']).fold(self.clone(), |path, name| {
+            let index = name.strip_suffix(']').and_then(|index| index.parse().ok());
+            index.map_or_else(|| path.key(name), |index| path.element(index))
+        })
     }
 
     fn then(&self, step: Step) -> Self {
@@ -265,6 +285,8 @@ mod tests {
         let path = KeyPath::top("rules").element(2).key("when").key("a b");
         assert_eq!(path.to_string(), "rules[2].when.\"a b\"");
         assert_eq!(path.parent().unwrap().to_string(), "rules[2].when");
+        let below = KeyPath::top("sinks").below("map[1].from");
+        assert_eq!(below, KeyPath::top("sinks").key("map").element(1).key("from"));
     }
 
     #[test]

@@ -11,9 +11,10 @@ use toml::de::{DeArray, DeValue, Error, ValueDeserializer};
 
 use super::document::{Node, Places};
 use super::keys;
-use super::problem::{Findings, KeyPath};
+use super::problem::{Findings, KeyPath, Step};
 use super::schema;
 use super::wording::{Complaint, complaint};
+use crate::units::{Consistent, Contradiction};
 
 /// How many mistakes of one table are looked for. Each costs another reading of the table.
 const PROBLEMS_MAX: usize = 100;
@@ -25,13 +26,16 @@ pub(super) struct Reading<T> {
     pub(super) value: Option<T>,
     /// Whether the table was read as it stands.
     pub(super) clean: bool,
+    /// The elements of lists that were taken out: those behind them have lower numbers in the value
+    /// than in the file.
+    pub(super) removed: Vec<KeyPath>,
 }
 
 /// Reads `value`, which stands at `path`.
 ///
 /// Deserialisation ends at the first mistake; so what that mistake is about is noted, taken out,
 /// and the rest is read again, until nothing is wrong or nothing is left.
-pub(super) fn read<T: DeserializeOwned + JsonSchema>(
+pub(super) fn read<T: DeserializeOwned + JsonSchema + Consistent>(
     value: Node<'_>,
     path: &KeyPath,
     places: &Places,
@@ -41,7 +45,7 @@ pub(super) fn read<T: DeserializeOwned + JsonSchema>(
 }
 
 /// Like [`read`], with the schema at hand.
-pub(super) fn read_with<T: DeserializeOwned>(
+pub(super) fn read_with<T: DeserializeOwned + Consistent>(
     schema: &Value,
     mut value: Node<'_>,
     path: &KeyPath,
@@ -54,7 +58,7 @@ pub(super) fn read_with<T: DeserializeOwned>(
 }
 
 /// Like [`read`], where the keys were checked: there were `before` findings before that.
-pub(super) fn read_checked<T: DeserializeOwned>(
+pub(super) fn read_checked<T: DeserializeOwned + Consistent>(
     mut value: Node<'_>,
     path: &KeyPath,
     places: &Places,
@@ -62,9 +66,18 @@ pub(super) fn read_checked<T: DeserializeOwned>(
     before: usize,
 ) -> Reading<T> {
     let mut clean = findings.len() == before;
+    let mut removed = Vec::new();
     loop {
         let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
-            Ok(read) => return Reading { value: Some(read), clean },
+            Ok(read) => {
+                let found = read.contradictions();
+                // Where elements were taken out, the others have other numbers than in the file.
+                let is_told = |found: &Contradiction| clean || !found.key.contains('[');
+                let found: Vec<_> = found.into_iter().filter(is_told).collect();
+                clean &= found.is_empty();
+                note_contradictions(found, path, places, findings);
+                return Reading { value: Some(read), clean, removed };
+            }
             Err(error) => error,
         };
         clean = false;
@@ -74,7 +87,27 @@ pub(super) fn read_checked<T: DeserializeOwned>(
         note(error.message(), &span, &at, places, findings);
         let many = findings.len() - before >= PROBLEMS_MAX;
         if many || at == *path || !remove(&mut value, &span) {
-            return Reading { value: None, clean };
+            return Reading { value: None, clean, removed };
+        }
+        if let Some(Step::Element(_)) = at.steps().last() {
+            removed.push(at);
+        }
+    }
+}
+
+/// Notes what keys of a table say that does not go together. What is wrong by itself was noted
+/// before: nothing is said of what it leads to.
+fn note_contradictions(
+    found: Vec<Contradiction>,
+    path: &KeyPath,
+    places: &Places,
+    findings: &mut Findings<'_>,
+) {
+    for Contradiction { key, with, message } in found {
+        let key = path.below(&key);
+        let is_known = |other: &String| findings.concern(&path.below(other));
+        if !findings.concern(&key) && !with.iter().any(is_known) {
+            findings.error(&places.nearest(&key).value, &key, message);
         }
     }
 }
@@ -212,6 +245,17 @@ mod tests {
         maps: Vec<Map>,
     }
 
+    impl Consistent for Config {
+        fn contradictions(&self) -> Vec<Contradiction> {
+            let most = self.queue.events_max;
+            let tight = u32::from(self.threads.get()) > most && most > 0;
+            let message = format!("must not be more than queue.events_max, which is {most}");
+            let found =
+                tight.then(|| Contradiction::new("threads", &["queue.events_max"], message));
+            found.into_iter().collect()
+        }
+    }
+
     #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     #[expect(dead_code, reason = "only whether it can be read matters here")]
@@ -341,6 +385,16 @@ mod tests {
                 "t:4:1: part.maps[0]: maps a path to itself",
                 "t:7:1: part.maps[1].to: missing key; add for example `to = \"…\"`",
                 "t:9:1: part.maps[2]: maps a path to itself",
+            ],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = 4\nqueue = { events_max = 3 }",
+            &["t:3:11: part.threads: must not be more than queue.events_max, which is 3"],
+        ),
+        (
+            "[part]\nroot = '/r'\nthreads = '4'\nqueue = { events_max = 3 }",
+            &[
+                "t:3:11: part.threads: expected a whole number from 1 to 65535, found the text \"4\"",
             ],
         ),
         (

@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 
 use crate::event::Timestamp;
+use crate::units::Consistent;
 
 /// A line as it could come in, and what is to become of it. What is not said is not tested.
 #[derive(Debug, Clone, serde::Deserialize, JsonSchema)]
@@ -49,6 +50,8 @@ pub(super) struct Test {
     #[serde(default)]
     pub(super) rejected: Option<String>,
 }
+
+impl Consistent for Test {}
 
 impl Test {
     /// Whether it says anything that could fail.

@@ -4,17 +4,42 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Configuration;
+use super::{Configuration, Unmatched};
 use crate::event::{Batch, Column, EventRef, Fields, Flags};
 use crate::filters::{Loaded, OnFault, Ruling, Rulings};
-use crate::pipeline::{self, BEFORE_RULES, Fates, Routed, Router, Routing};
-use crate::rules::{Finding, RuleTrace};
+use crate::pipeline::{self, BEFORE_RULES, Fates, Filtering, Routed, Router, Routing};
+use crate::rules::{Finding, Rule, RuleTrace, SinkSet};
 use crate::telemetry::FaultKind;
 use crate::wasm::Fault;
 
 /// How far apart events are for the breakers of filters: what a filter says of an event does not
 /// depend on how it failed on others.
 const BETWEEN_EVENTS: Duration = Duration::from_secs(2 * 86_400);
+
+/// What becomes of events: by the rules, and by filters. These are those of
+/// [`Configuration::filters`], in the same order; events pass by what is not among them. The daemon
+/// and the explanation of an event ask the same, so that both say the same.
+#[must_use]
+pub fn routing(configuration: &Configuration, filters: Vec<Arc<Loaded>>) -> Routing {
+    let filter = |name: &String| filters.iter().position(|filter| filter.name == *name);
+    let sink = |name: &String| configuration.sinks.iter().position(|sink| sink.name == *name);
+    let mut unmatched = SinkSet::NONE;
+    if let Unmatched::Sinks(names) = &configuration.unmatched {
+        for sink in names.iter().filter_map(sink) {
+            unmatched.insert(sink);
+        }
+    }
+    let letters = |filter: &Arc<Loaded>| filter.config.dead_letter.as_ref().and_then(sink);
+    let of_rule = |rule: &Rule| rule.filters.values().iter().filter_map(filter).collect();
+    let filtering = Filtering {
+        before_rules: configuration.before_rules.iter().filter_map(filter).collect(),
+        rule_filters: configuration.rules.iter().map(of_rule).collect(),
+        dead_letters: filters.iter().map(letters).collect(),
+        filters,
+    };
+    let rules = Arc::clone(&configuration.rule_set);
+    Routing::new(rules, unmatched, configuration.sinks.len(), filtering)
+}
 
 /// Shows events their way through a configuration. Filters keep their state from one event to the
 /// next, as they do in a worker.
@@ -159,7 +184,7 @@ impl<'c> Tracer<'c> {
     /// the same order.
     #[must_use]
     pub fn new(configuration: &'c Configuration, filters: &[Arc<Loaded>]) -> Self {
-        let routing = Arc::new(configuration.routing(filters.to_vec()));
+        let routing = Arc::new(routing(configuration, filters.to_vec()));
         let router = Router::for_trial(Arc::clone(&routing)).keep_steps();
         Self { configuration, routing, router, now: Instant::now() }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::state::spool_plan;
-use crate::config::Configuration;
+use crate::config::{Configuration, trace};
 use crate::decoders::Decoder;
 use crate::pipeline::{Blueprint, BuildSink, Next};
 
@@ -18,7 +18,7 @@ pub(super) fn blueprint(
     sources: Vec<(String, Next)>,
 ) -> Blueprint {
     let configuration = configuration.without_disabled_sinks();
-    let routing = Arc::new(configuration.routing(plugins.filters.clone()));
+    let routing = Arc::new(trace::routing(&configuration, plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, spool, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, config) = (sink.config.keys.queue, sink.config);
@@ -27,10 +27,10 @@ pub(super) fn blueprint(
     });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Blueprint {
-        decoder: Decoder::new(&decoder).expect("the configuration was checked"),
+        decoder: Decoder::new(&decoder),
         year: None,
         routing,
-        workers: workers.map_or(threads, |workers| usize::from(workers.get())),
+        workers: workers.unwrap_or(threads),
         sources,
         sinks: sinks.collect(),
         spool: spool_plan(spool, &|name| std::env::var(name).ok(), is_root()),

@@ -6,7 +6,7 @@
 
 use crate::event::{Flags, FrameEnd, Operation, Protocol, Reason, Record, Side, Span};
 
-use super::{Draft, Message, Options, Stop, body, node, scan};
+use super::{Draft, Message, Options, Stop, node, scan};
 
 /// Reads a body from `at` to the message's end. A `strict` one must be perfect, since nothing else
 /// shows that it is one.
@@ -59,7 +59,7 @@ pub(super) fn read(
     if target.closed {
         record.target = target.unescaped(text, options, side);
     }
-    body::refuse_nul(text, draft)?;
+    draft.refuse_nul(text)?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::event::{
     Column, Flags, NumberColumn, Operation, OperationSet, Protocol, Reason, Side, Span,
 };
 
-use super::{Draft, Message, Stop, body, scan};
+use super::{Draft, Message, Stop, scan};
 
 /// Reads a body from `at` to the message's end.
 pub(super) fn read(message: &Message<'_>, at: usize, draft: &mut Draft<'_>) -> Result<(), Stop> {
@@ -33,7 +33,7 @@ pub(super) fn read(message: &Message<'_>, at: usize, draft: &mut Draft<'_>) -> R
     if !message.wanted.contains(draft.record.operation) {
         return Err(Stop::Unwanted);
     }
-    body::refuse_nul(text, draft)?;
+    draft.refuse_nul(text)?;
     Ok(())
 }
 

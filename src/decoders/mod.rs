@@ -1,12 +1,13 @@
 //! From one frame's bytes to an event: every header and body that the audit stream comes in.
 //!
-//! A frame is first stripped to its header (`header`, with a short cut for the cluster's own form
+//! A frame is first stripped to its header (`forms`, with a short cut for the cluster's own form
 //! in `wire`), which says when and where, and then to its body (`body`): CSV or JSON. The decoder
 //! reads no clock, and gives the same event for the same bytes and [`Times`].
 
 mod body;
 mod cloudwatch;
 mod csv;
+mod forms;
 mod header;
 mod json;
 mod node;
@@ -16,6 +17,7 @@ mod stamp;
 mod tag;
 mod templates;
 mod wire;
+mod wrapping;
 mod zone;
 
 #[cfg(test)]
@@ -29,48 +31,28 @@ use crate::event::{
     Batch, Flags, Frame, FrameEnd, IoSizes, OperationSet, Reason, Record, Side, Span, Timestamp,
 };
 use header::{Header, Stamp};
-use zone::Zone;
+pub use zone::{Zone, ZoneError};
 
 /// The table `[decoder]`: how messages are read where the stream leaves it open.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The time zone of stamps that name none, such as `Jun  6 14:52:28` from a relay: an IANA name
     /// ("Europe/Zurich") or an offset ("+01:00"). The cluster itself always sends UTC. A time that
     /// the clocks skip in spring is read as if they had not; one that comes twice in autumn is the
     /// first of the two. Default "UTC".
-    pub zone: String,
+    #[serde(default)]
+    pub zone: Zone,
     /// Whether `\"` within quotes stands for a quote. The cluster doubles quotes and leaves
     /// backslashes alone, so a path that ends in a backslash is cut wrong when this is on. For
     /// relays that rewrite the body only. Default false.
+    #[serde(default)]
     pub backslash_escapes: bool,
     /// Whether `#011` within quotes of a CSV body stands for the byte with that octal number, as
     /// rsyslog writes control characters (and 8-bit ones, if told to). A file that is really
     /// called `a#011b` is then taken for another. Default false.
+    #[serde(default)]
     pub rsyslog_escapes: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { zone: "UTC".into(), backslash_escapes: false, rsyslog_escapes: false }
-    }
-}
-
-/// Why a [`Config`] cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The zone is neither a name nor an offset.
-    #[error(
-        "zone {zone:?} is not a time zone; give an IANA name such as \"Europe/Zurich\" or an \
-         offset such as \"+01:00\""
-    )]
-    UnknownZone {
-        /// What was given.
-        zone: String,
-        /// What is wrong with it.
-        #[source]
-        cause: jiff::Error,
-    },
 }
 
 /// What a decoder is told of the time, since it reads no clock.
@@ -147,18 +129,30 @@ struct Draft<'a> {
     sizes: IoSizes,
 }
 
+impl Draft<'_> {
+    /// No path holds a NUL byte, so one that does names no file.
+    fn refuse_nul(&self, text: &[u8]) -> Result<(), Reason> {
+        let has_nul = |span: Span| {
+            !span.is_empty() && memchr::memchr(0, self.side.slice(text, span)).is_some()
+        };
+        if has_nul(self.record.path) || has_nul(self.record.target) {
+            Err(Reason::BadPath)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl Decoder {
     /// A decoder as configured.
-    ///
-    /// # Errors
-    /// When the time zone is unknown.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
         let options = Options {
             backslash_escapes: config.backslash_escapes,
             rsyslog_escapes: config.rsyslog_escapes,
             operation_key: Finder::new(b"\"operation\""),
         };
-        Ok(Self { options, zone: Zone::parse(&config.zone)? })
+        Self { options, zone: config.zone.clone() }
     }
 
     /// Reads one frame of the batch's buffer. Only [`Outcome::Event`] adds to the batch.
@@ -178,7 +172,7 @@ impl Decoder {
         let start = frame.offset as usize;
         let (bytes, side) = batch.split();
         let text = &bytes[..start + frame.length as usize];
-        let text = &text[..start + body::without_tail(&text[start..])];
+        let text = &text[..start + wrapping::without_tail(&text[start..])];
         let Frame { end, .. } = frame;
         let message = Message { text, end, options: &self.options, times, wanted };
         let mark = side.mark();
@@ -205,7 +199,7 @@ impl Decoder {
         let header = match wire::header(message.text, start) {
             Some(header) => header,
             None if message.text.len() == start => return Err(Stop::Ignored),
-            None => header::read(message.text, start)?,
+            None => forms::read(message.text, start)?,
         };
         self.rest(message, &header, draft).map_err(|stop| match stop {
             // A broken priority counts where nothing behind it makes sense, either.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::event::Reason;
 
 use super::header::{Header, Stamp};
-use super::{body, scan, tag};
+use super::{scan, tag, wrapping};
 
 /// How long the text of an address can be: an IPv6 one with a zone.
 const ADDRESS_BYTES_MAX: usize = 64;
@@ -64,7 +64,7 @@ pub(super) fn commas(text: &[u8], at: usize, stamp: Stamp) -> Result<Header, Rea
 
 /// Whether a body stands there: an object, or a client's address and a comma.
 pub(super) fn begins_body(text: &[u8], at: usize) -> bool {
-    let at = body::start(text, at);
+    let at = wrapping::start(text, at);
     text.get(at) == Some(&b'{') || begins_csv(text, at)
 }
 

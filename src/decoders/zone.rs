@@ -1,13 +1,19 @@
 //! From a stamp as written to a point in time: the zone and the year that it leaves out.
 
+use std::borrow::Cow;
+use std::str::FromStr;
+
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::event::{Civil, Timestamp};
 
+use super::Times;
 use super::stamp::Moment;
-use super::{ConfigError, Times};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -18,27 +24,79 @@ const AHEAD_NANOS_MAX: i64 = 24 * 3600 * NANOS_PER_SECOND;
 /// How far back the year of a 29 February can lie: from 1904 to 1896, and 2104 to 2096.
 const LEAP_YEARS_APART_MAX: i64 = 8;
 
-/// The zone of stamps that name none.
-#[derive(Debug)]
-pub(super) enum Zone {
+/// The time zone of stamps that name none: `"Europe/Zurich"`, `"+01:00"`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    name: String,
+    offset: Offset,
+}
+
+/// How far a zone is from UTC.
+#[derive(Debug, Clone, PartialEq)]
+enum Offset {
     /// Seconds east of UTC.
     Fixed(i32),
-    /// A zone whose offset changes.
+    /// An offset that changes.
     Region(TimeZone),
 }
 
-impl Zone {
-    /// From an IANA name or an offset.
-    pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
+/// A text that is neither the name of a zone nor an offset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a time zone; give an IANA name such as \"Europe/Zurich\" or an offset such as \
+     \"+01:00\""
+)]
+pub struct ZoneError(String);
+
+impl Default for Zone {
+    /// UTC.
+    fn default() -> Self {
+        Self { name: "UTC".to_owned(), offset: Offset::Fixed(0) }
+    }
+}
+
+impl FromStr for Zone {
+    type Err = ZoneError;
+
+    fn from_str(text: &str) -> Result<Self, ZoneError> {
         let zone = DateTimeParser::new()
             .parse_time_zone(text)
-            .map_err(|cause| ConfigError::UnknownZone { zone: text.to_owned(), cause })?;
-        Ok(match zone.to_fixed_offset() {
-            Ok(offset) => Self::Fixed(offset.seconds()),
-            Err(_changes) => Self::Region(zone),
-        })
+            .map_err(|_unknown| ZoneError(text.to_owned()))?;
+        let offset = match zone.to_fixed_offset() {
+            Ok(offset) => Offset::Fixed(offset.seconds()),
+            Err(_changes) => Offset::Region(zone),
+        };
+        Ok(Self { name: text.to_owned(), offset })
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name)
+    }
+}
+
+impl JsonSchema for Zone {
+    fn inline_schema() -> bool {
+        true
     }
 
+    fn schema_name() -> Cow<'static, str> {
+        "Zone".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+}
+
+impl Zone {
     /// The time of a stamp; `None` where there is no such date or time, or out of range.
     #[inline]
     pub(super) fn resolve(&self, moment: &Moment, times: Times) -> Option<Timestamp> {
@@ -62,9 +120,9 @@ impl Zone {
 
     /// The time of a date and time in this zone.
     fn local(&self, civil: Civil) -> Option<Timestamp> {
-        match self {
-            Self::Fixed(offset) => at_offset(civil, *offset),
-            Self::Region(zone) => in_region(zone, civil),
+        match &self.offset {
+            Offset::Fixed(offset) => at_offset(civil, *offset),
+            Offset::Region(zone) => in_region(zone, civil),
         }
     }
 }
@@ -104,7 +162,7 @@ mod tests {
     use crate::decoders::stamp;
 
     fn time(text: &str) -> Timestamp {
-        Zone::Fixed(0)
+        Zone::default()
             .resolve(&stamp::whole_iso(text.as_bytes(), 0..text.len()).unwrap(), Times::default())
             .unwrap()
     }
@@ -113,7 +171,7 @@ mod tests {
         let reference = time(reference);
         let times = Times { received: reference, stamp_reference: reference, year };
         let (moment, _) = stamp::any(text.as_bytes(), 0).unwrap().unwrap();
-        let time = Zone::parse(zone).unwrap().resolve(&moment, times);
+        let time = zone.parse::<Zone>().unwrap().resolve(&moment, times);
         time.map_or_else(|| "no such time".to_owned(), |time| time.to_string())
     }
 
@@ -181,7 +239,7 @@ mod tests {
     #[test]
     fn an_unknown_zone_is_refused_by_name() {
         for zone in ["Europe/Zürich", "Mars/Olympus", "", "+26:00", "soon"] {
-            let error = Zone::parse(zone).unwrap_err().to_string();
+            let error = zone.parse::<Zone>().unwrap_err().to_string();
             assert!(error.contains(&format!("{zone:?}")), "{error}");
         }
     }

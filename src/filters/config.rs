@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -10,7 +9,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::{Map, Value};
 
-use crate::units::{Duration, Size};
+use crate::units::{
+    Consistent, Contradiction, DAY, Duration, GIB, KIB, MIB, MILLISECOND, MINUTE, SECOND, Size,
+    Within,
+};
 
 /// A filter: a WebAssembly plugin, its settings, and what it may use. It says of each event whether
 /// it goes on, can put other texts in place of its own, and can give it labels.
@@ -20,8 +22,8 @@ pub struct Config {
     /// The plugin. A name such as `"path-exclude"` is that of a file `path-exclude.wasm` in one of
     /// the folders of plugins (`[plugins]`). A text with a `/`, or with `.wasm` at its end, is the
     /// file itself, relative to the configuration file.
-    #[schemars(length(min = 1), example = "path-exclude")]
-    pub plugin: String,
+    #[schemars(example = "path-exclude")]
+    pub plugin: PluginName,
     /// The SHA-256 of the plugin's file: any other file is refused. `qatime plugin inspect` shows
     /// it. Default: any file will do.
     #[serde(default)]
@@ -37,35 +39,103 @@ pub struct Config {
     /// The name of the sink that gets such events; for `on_fault = "dead_letter"` alone.
     #[serde(default)]
     pub dead_letter: Option<String>,
-    /// How much memory an instance of the plugin may have. Each worker has one.
-    #[serde(default = "memory_bytes_max")]
-    pub memory_bytes_max: Size,
-    /// How much processor time the plugin may take for a batch, whatever its size.
-    #[serde(default = "deadline")]
-    pub deadline: Duration,
-    /// How much more it may take for each event of the batch.
-    #[serde(default = "deadline_per_event")]
-    pub deadline_per_event: Duration,
+    /// How much memory an instance of the plugin may have: 64 KiB (one page of a WebAssembly
+    /// module) to 4 GiB. Each worker has one.
+    #[serde(default)]
+    pub memory_bytes_max: Within<Size, { 64 * KIB }, { 4 * GIB }, { 64 * MIB }>,
+    /// How much processor time the plugin may take for a batch, whatever its size: 1 ms to 1 min.
+    #[serde(default)]
+    pub deadline: Within<Duration, MILLISECOND, MINUTE, { 25 * MILLISECOND }>,
+    /// How much more it may take for each event of the batch, up to 1 s.
+    #[serde(default)]
+    pub deadline_per_event: Within<Duration, 0, SECOND, 50>,
     /// How many events the plugin gets at a time, at most; at most 65536.
-    #[serde(default = "batch_events_max")]
-    #[schemars(range(max = 65536))]
-    pub batch_events_max: NonZeroU32,
+    #[serde(default)]
+    pub batch_events_max: Within<u32, 1, 65_536, 1024>,
     /// After how many events an instance is replaced by a fresh one, so that what a plugin leaks
     /// comes to an end. So it is when it has three quarters of `memory_bytes_max`. A plugin that
     /// remembers events forgets them then.
-    #[serde(default = "instance_events_max")]
-    pub instance_events_max: NonZeroU64,
+    #[serde(default)]
+    pub instance_events_max: Within<u64, 1, { u64::MAX }, 1_000_000>,
     /// How many batches of a worker may fail within `breaker_window` before the plugin is left
     /// alone: then events are treated as `on_fault` says, without trying.
-    #[serde(default = "breaker_faults_max")]
-    pub breaker_faults_max: NonZeroU32,
-    /// Within how long they are counted.
-    #[serde(default = "breaker_window")]
-    pub breaker_window: Duration,
-    /// After how long a plugin that is left alone is tried again, with one batch. If that fails it
-    /// is left alone for as long again.
-    #[serde(default = "breaker_retry")]
-    pub breaker_retry: Duration,
+    #[serde(default)]
+    pub breaker_faults_max: Within<u32, 1, { u64::MAX }, 5>,
+    /// Within how long they are counted: 1 ms to 24 h.
+    #[serde(default)]
+    pub breaker_window: Within<Duration, MILLISECOND, DAY, MINUTE>,
+    /// After how long a plugin that is left alone is tried again, with one batch: 1 ms to 24 h. If
+    /// that fails it is left alone for as long again.
+    #[serde(default)]
+    pub breaker_retry: Within<Duration, MILLISECOND, DAY, MINUTE>,
+}
+
+/// How an operator names a plugin: not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginName(String);
+
+/// A text that names no plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "names no plugin: give a name such as \"path-exclude\", or the path of a .wasm file, without \
+     NUL"
+)]
+pub struct PluginNameError;
+
+impl PluginName {
+    /// The name, or the path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PluginName {
+    type Err = PluginNameError;
+
+    fn from_str(text: &str) -> Result<Self, PluginNameError> {
+        if text.trim().is_empty() || text.contains('\0') {
+            return Err(PluginNameError);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for PluginName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for PluginName {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "PluginName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
+}
+
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let message = match (&self.dead_letter, self.on_fault == OnFault::DeadLetter) {
+            (Some(_), false) => {
+                "only on_fault = \"dead_letter\" sends events there: write that, or take this key \
+                 out"
+            }
+            (None, true) => {
+                "missing key: on_fault = \"dead_letter\" needs the name of a sink; add it, for \
+                 example `dead_letter = \"letters\"`"
+            }
+            (Some(_), true) | (None, false) => return Vec::new(),
+        };
+        vec![Contradiction::new("dead_letter", &["on_fault"], message)]
+    }
 }
 
 /// What becomes of an event on which a plugin failed.
@@ -95,49 +165,6 @@ impl OnFault {
             Self::Halt => "halt",
         }
     }
-}
-
-/// The most events that a plugin gets at a time.
-pub const BATCH_EVENTS_MAX: u32 = 65_536;
-
-impl Config {
-    /// How many events the plugin gets at a time, at most.
-    #[must_use]
-    pub fn batch_events(&self) -> usize {
-        self.batch_events_max.get().min(BATCH_EVENTS_MAX) as usize
-    }
-}
-
-fn memory_bytes_max() -> Size {
-    Size::from_mib(64)
-}
-
-fn deadline() -> Duration {
-    Duration::from_millis(25)
-}
-
-fn deadline_per_event() -> Duration {
-    Duration::from_micros(50)
-}
-
-fn batch_events_max() -> NonZeroU32 {
-    NonZeroU32::new(1024).expect("a thousand is not zero")
-}
-
-fn instance_events_max() -> NonZeroU64 {
-    NonZeroU64::new(1_000_000).expect("a million is not zero")
-}
-
-fn breaker_faults_max() -> NonZeroU32 {
-    NonZeroU32::new(5).expect("five is not zero")
-}
-
-fn breaker_window() -> Duration {
-    Duration::from_secs(60)
-}
-
-fn breaker_retry() -> Duration {
-    Duration::from_secs(60)
 }
 
 /// A SHA-256 digest.
@@ -223,8 +250,8 @@ mod tests {
     fn a_plugin_is_all_that_must_be_named() {
         let config: Config = toml::from_str("plugin = 'path-exclude'").unwrap();
         assert_eq!(config.on_fault, OnFault::Keep);
-        assert_eq!(config.memory_bytes_max, Size::from_mib(64));
-        assert_eq!((config.batch_events(), config.breaker_faults_max.get()), (1024, 5));
+        assert_eq!(*config.memory_bytes_max, Size::from_mib(64));
+        assert_eq!((config.batch_events_max.get(), config.breaker_faults_max.get()), (1024, 5));
         assert!(config.settings.is_empty() && config.sha256.is_none());
     }
 
@@ -233,12 +260,13 @@ mod tests {
         let digest = "0123456789abcdefABCDEF0123456789".repeat(2);
         let text = format!(
             "plugin = './x.wasm'\nsha256 = '{digest}'\nsettings = {{ a = [1, {{ b = 'c' }}] }}\n\
-             on_fault = 'dead_letter'\ndead_letter = 'lost'\nbatch_events_max = 1000000"
+             on_fault = 'dead_letter'\ndead_letter = 'lost'\nbatch_events_max = 65536"
         );
         let config: Config = toml::from_str(&text).unwrap();
         assert_eq!(config.sha256.unwrap().to_string(), digest.to_lowercase());
         assert_eq!(serde_json::to_string(&config.settings).unwrap(), r#"{"a":[1,{"b":"c"}]}"#);
-        assert_eq!((config.on_fault.as_str(), config.batch_events()), ("dead_letter", 65_536));
+        assert_eq!(config.on_fault.as_str(), "dead_letter");
+        assert_eq!(config.batch_events_max.get(), 65_536);
     }
 
     #[test]
@@ -247,7 +275,8 @@ mod tests {
             ("plugn = 'x'", "unknown field `plugn`"),
             ("plugin = 'x'\nsha256 = '12'", "\"12\" is not a SHA-256"),
             ("plugin = 'x'\non_fault = 'drop'", "unknown variant `drop`"),
-            ("plugin = 'x'\nbatch_events_max = 0", "nonzero"),
+            ("plugin = 'x'\nbatch_events_max = 0", "a whole number from 1 to 65536"),
+            ("plugin = ' '", "names no plugin"),
         ] {
             let error = toml::from_str::<Config>(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");

@@ -94,7 +94,7 @@ impl Filter {
         self.account.received(events.len() as u64);
         self.answers_bytes = 0;
         let mut rulings = Rulings::default();
-        for chunk in events.chunks(self.loaded.config.batch_events()) {
+        for chunk in events.chunks(self.loaded.config.batch_events_max.get() as usize) {
             match self.breaker.admit(now) {
                 Admission::Bypass => rulings.extend_same(Ruling::Bypassed, chunk.len()),
                 admission => {

@@ -1,38 +1,42 @@
 //! The folders of plugins: where they are looked for, where their compiled code and the files of
 //! their faults are kept.
 
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::units::{FilePath, Within, empty_table};
+
 /// Where plugins are found, and where what belongs to them is kept. Relative paths count from the
 /// folder of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct PluginsConfig {
     /// Folders in which plugins are looked for by their names, in this order. After them come
     /// those of `$QATIME_PLUGINS` (separated by colons), and `../lib/qatime/plugins` beside the
     /// folder of the program.
-    pub directories: Vec<PathBuf>,
+    #[serde(default)]
+    pub directories: Vec<FilePath>,
     /// A folder for compiled plugins, which saves up to a second a plugin at each start. It must
     /// belong to the user of the daemon, who alone may write to it; it is made where it is not
     /// there. Default: `$CACHE_DIRECTORY` (systemd sets it), else `qatime/plugins` in
     /// `$XDG_CACHE_HOME` or `~/.cache`.
-    pub cache: Option<PathBuf>,
+    #[serde(default)]
+    pub cache: Option<FilePath>,
     /// A folder for files of faults: each holds the events on which a plugin failed, and
     /// everything else that `qatime plugin explain FILE` needs to run it on them again. Without
     /// it, none are written.
-    pub faults: Option<PathBuf>,
+    #[serde(default)]
+    pub faults: Option<FilePath>,
     /// How many files of faults are kept; the oldest go first.
-    pub faults_max: NonZeroU32,
+    #[serde(default)]
+    pub faults_max: Within<u32, 1, { u64::MAX }, 20>,
 }
 
 impl Default for PluginsConfig {
     fn default() -> Self {
-        let faults_max = NonZeroU32::new(20).expect("twenty is not zero");
-        Self { directories: Vec::new(), cache: None, faults: None, faults_max }
+        empty_table()
     }
 }
 

@@ -133,7 +133,7 @@ impl Loader {
     /// Where the plugin is not there, is not the one whose `sha256` was given, cannot run here, or
     /// refuses its settings.
     pub fn load(&mut self, name: &str, config: &Config) -> Result<Loaded, LoadError> {
-        let (path, wasm) = self.read(&config.plugin).map_err(LoadError::Plugin)?;
+        let (path, wasm) = self.read(config.plugin.as_str()).map_err(LoadError::Plugin)?;
         let digest = Digest::of(&wasm);
         if let Some(expected) = config.sha256.filter(|expected| *expected != digest) {
             return Err(LoadError::Digest(format!(

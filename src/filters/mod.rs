@@ -24,7 +24,7 @@ mod rulings;
 #[cfg(test)]
 pub(crate) mod samples;
 
-pub use config::{BATCH_EVENTS_MAX, Config, Digest, DigestError, OnFault};
+pub use config::{Config, Digest, DigestError, OnFault, PluginName, PluginNameError};
 pub use fault_file::{FaultFile, FaultFileError, FaultLimits};
 pub use filter::Filter;
 pub use folders::{Folders, PluginsConfig};

@@ -23,6 +23,9 @@ pub enum ListenAddress {
     UnixDatagram(PathBuf),
 }
 
+/// The longest path that the system takes for a socket, in bytes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
 /// A text that names no place to listen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
@@ -32,6 +35,11 @@ pub enum AddressError {
          IPv4, \"tcp://[::]:1514\" for all of IPv6 and IPv4, or \"tcp://127.0.0.1:1514\""
     )]
     Host(String),
+    /// The path is longer than the system takes for a socket.
+    #[error(
+        "{0:?} has too long a path: that of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes"
+    )]
+    Long(String),
     /// The path does not begin with a slash.
     #[error("{0:?} must have an absolute path, such as \"unix:///run/qatime.sock\"")]
     Path(String),
@@ -75,9 +83,12 @@ impl FromStr for ListenAddress {
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| AddressError::Scheme(text.to_owned()))?;
         let host = || rest.parse().map_err(|_| AddressError::Host(text.to_owned()));
-        let path = || {
-            let whole = rest.starts_with('/') && !rest.ends_with('/');
-            whole.then(|| PathBuf::from(rest)).ok_or_else(|| AddressError::Path(text.to_owned()))
+        let path = || match rest.len() {
+            _ if !rest.starts_with('/') || rest.ends_with('/') || rest.contains('\0') => {
+                Err(AddressError::Path(text.to_owned()))
+            }
+            length if length > SOCKET_PATH_BYTES_MAX => Err(AddressError::Long(text.to_owned())),
+            _ => Ok(PathBuf::from(rest)),
         };
         match scheme {
             "tcp" => Ok(Self::Tcp(host()?)),
@@ -173,6 +184,7 @@ mod tests {
             ("tcp://::1:514", "must have an IP address"),
             ("unix://run/x", "must have an absolute path"),
             ("unix:///", "must have an absolute path"),
+            (&format!("unix:///{}", "a".repeat(107)), "at most 107 bytes"),
         ] {
             let error = text.parse::<ListenAddress>().unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(text), "{text}: {error}");

@@ -142,7 +142,9 @@ fn moody(failures: usize, hangs: Arc<AtomicBool>) -> BuildSink {
 }
 
 fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> RunningPipeline {
-    let queue = QueueConfig { events_max: 10, wait_max, ..QueueConfig::default() };
+    let (events_max, wait_max) = (units::Within::preset::<10>(), units::Within::new(wait_max));
+    let wait_max = wait_max.unwrap();
+    let queue = QueueConfig { events_max, wait_max, ..QueueConfig::default() };
     let good = ("good".to_owned(), queue, moody(0, Arc::default()));
     let source = Next::Begin(BuiltSource::new(lines));
     start(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)]))
@@ -165,7 +167,7 @@ fn blueprint(rules: &str, source: Next, sinks: Vec<(String, QueueConfig, BuildSi
     let file: File = toml::from_str(rules).unwrap();
     let names: Vec<String> = sinks.iter().map(|(name, _, _)| name.clone()).collect();
     Blueprint {
-        decoder: Decoder::new(&decoders::Config::default()).unwrap(),
+        decoder: Decoder::new(&decoders::Config::default()),
         year: None,
         routing: Arc::new(Routing::new(
             Arc::new(RuleSet::compile(&file.rules, &names).unwrap()),

@@ -6,7 +6,7 @@ use std::fmt;
 use redis::{TlsCertificates, Value};
 
 use super::commands::{Commands, Slot};
-use super::config::{Address, Config, ConfigError, Topology};
+use super::config::{Address, Config, FileError, Name, Topology};
 use super::error::{Error, ErrorKind, Redirect};
 use super::nodes::{Node, Opener, Slots};
 
@@ -44,9 +44,20 @@ impl fmt::Debug for Client {
     }
 }
 
+impl Config {
+    /// A client that is not connected yet.
+    ///
+    /// # Errors
+    /// Where a file that the table names cannot be read.
+    pub fn client(&self) -> Result<Client, FileError> {
+        self.password()?;
+        Ok(Client::new(self.clone(), self.certificates()?))
+    }
+}
+
 impl Client {
-    pub(super) fn new(config: Config, certificates: TlsCertificates) -> Result<Self, ConfigError> {
-        Ok(Self {
+    fn new(config: Config, certificates: TlsCertificates) -> Self {
+        Self {
             opener: Opener { config, certificates },
             first: 0,
             nodes: Vec::new(),
@@ -54,7 +65,7 @@ impl Client {
             owners: Vec::new(),
             in_flight: VecDeque::new(),
             outgoing: Vec::new(),
-        })
+        }
     }
 
     /// Whether keys may lie on several servers, so that one command cannot name keys of several
@@ -104,7 +115,7 @@ impl Client {
                 Ok(())
             }
             Topology::Sentinel => {
-                let name = self.opener.config.sentinel_master.as_deref().unwrap_or_default();
+                let name = self.opener.config.sentinel_master.as_ref().map_or("", Name::as_str);
                 let master = self.opener.sentinel(address)?.master(name)?;
                 let mut node = self.opener.server(&master)?;
                 if node.is_replica()? {

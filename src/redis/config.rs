@@ -8,11 +8,13 @@ use std::str::FromStr;
 
 use redis::{ClientTlsConfig, TlsCertificates};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::Client;
-use crate::units::{Duration as Span, OneOrMany};
+use crate::units::{
+    AtLeastOne, Consistent, Contradiction, Duration as Span, FilePath, HOUR, MILLISECOND, SECOND,
+    Within,
+};
 
 /// How to reach a Redis: `server = { url = "redis://127.0.0.1:6379", … }`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -22,13 +24,13 @@ pub struct Config {
     /// Where it is: `redis://host:6379`, `rediss://host:6379` with TLS, or `unix:///path/socket`.
     /// One or a list: servers of which the first that answers is taken, some nodes of a cluster
     /// (the others are learnt from them), or sentinels.
-    pub url: OneOrMany<Address>,
+    pub url: AtLeastOne<Address>,
     /// What is there: `"single"` server, a `"cluster"`, or a `"sentinel"` that names the master.
     #[serde(default)]
     pub topology: Topology,
     /// The name by which the sentinels know the master.
     #[serde(default)]
-    pub sentinel_master: Option<String>,
+    pub sentinel_master: Option<Name>,
     /// The user (ACL). Without it the password is that of the default user.
     #[serde(default)]
     pub username: Option<String>,
@@ -37,7 +39,7 @@ pub struct Config {
     pub password: Option<Secret>,
     /// A file that has the password in its first line. Read anew at every connection.
     #[serde(default)]
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<FilePath>,
     /// The user for the sentinels, where they want one.
     #[serde(default)]
     pub sentinel_username: Option<String>,
@@ -50,27 +52,19 @@ pub struct Config {
     /// The certificates (PEM) of the authorities to trust with TLS. Without it those of the
     /// system.
     #[serde(default)]
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<FilePath>,
     /// The certificate (PEM) to show to the server, where it wants to see one.
     #[serde(default)]
-    pub certificate_file: Option<PathBuf>,
+    pub certificate_file: Option<FilePath>,
     /// The key (PEM) of that certificate.
     #[serde(default)]
-    pub key_file: Option<PathBuf>,
-    /// How long a connection may take.
-    #[serde(default = "connect_timeout")]
-    pub connect_timeout: Span,
-    /// How long an answer may take; then the connection is given up, and made anew.
-    #[serde(default = "response_timeout")]
-    pub response_timeout: Span,
-}
-
-fn connect_timeout() -> Span {
-    Span::from_secs(5)
-}
-
-fn response_timeout() -> Span {
-    Span::from_secs(10)
+    pub key_file: Option<FilePath>,
+    /// How long a connection may take: 10 ms to 1 h.
+    #[serde(default)]
+    pub connect_timeout: Within<Span, { 10 * MILLISECOND }, HOUR, { 5 * SECOND }>,
+    /// How long an answer may take, 10 ms to 1 h; then the connection is given up, and made anew.
+    #[serde(default)]
+    pub response_timeout: Within<Span, { 10 * MILLISECOND }, HOUR, { 10 * SECOND }>,
 }
 
 /// What answers at the addresses.
@@ -85,6 +79,85 @@ pub enum Topology {
     /// One server.
     #[default]
     Single,
+}
+
+/// What something is called in a Redis: not empty, at most 512 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name(String);
+
+/// A text that is no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing.
+    #[error("the name is empty; write at least one character")]
+    Empty,
+    /// Too many bytes.
+    #[error("the name has {0} bytes; at most {NAME_BYTES_MAX} are allowed")]
+    Long(usize),
+}
+
+/// The longest name, in bytes.
+const NAME_BYTES_MAX: usize = 512;
+/// The longest path that the system takes for a socket, in bytes.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+impl Name {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// `qatime`: what a stream and its group are called unless they are told otherwise.
+    #[must_use]
+    pub fn qatime() -> Self {
+        Self("qatime".to_owned())
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.len() {
+            0 => Err(NameError::Empty),
+            length if length > NAME_BYTES_MAX => Err(NameError::Long(length)),
+            _ => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl JsonSchema for Name {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RedisName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": NAME_BYTES_MAX })
+    }
 }
 
 /// A password. It is never shown.
@@ -136,6 +209,9 @@ pub enum AddressError {
     /// No host.
     #[error("an address has a host, such as \"redis://redis.example.com:6379\"")]
     Host,
+    /// The path is longer than the system takes for a socket.
+    #[error("the path of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes")]
+    Long,
     /// The path does not begin with a slash.
     #[error("a socket has an absolute path, such as \"unix:///run/redis/redis.sock\"")]
     Path,
@@ -160,7 +236,11 @@ impl FromStr for Address {
             "rediss" | "valkeys" => true,
             "unix" | "redis+unix" => {
                 let whole = rest.starts_with('/') && !rest.ends_with('/');
-                return whole.then(|| Self::Unix(rest.into())).ok_or(AddressError::Path);
+                return match rest.len() {
+                    _ if !whole || rest.contains('\0') => Err(AddressError::Path),
+                    length if length > SOCKET_PATH_BYTES_MAX => Err(AddressError::Long),
+                    _ => Ok(Self::Unix(rest.into())),
+                };
             }
             _ => return Err(AddressError::Scheme),
         };
@@ -224,46 +304,70 @@ impl JsonSchema for Address {
     }
 }
 
-/// Why a server's table makes no client.
+/// A file that a server's table names, and that cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The certificate or its key is missing.
-    #[error("server: certificate_file and key_file belong together; add the other one")]
-    Certificate,
-    /// A database where there is none.
-    #[error("server.database: a cluster has only database 0")]
-    Database,
-    /// A file cannot be read.
-    #[error("server.{key}: {} cannot be read", .path.display())]
-    File {
-        /// The key that names it.
-        key: &'static str,
-        /// Which.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// Sentinels need to be asked for somebody.
-    #[error("server.sentinel_master: name the master, as the sentinels' configuration does")]
-    Master,
-    /// Two passwords.
-    #[error("server: password and password_file exclude each other; remove one")]
-    Passwords,
-    /// Keys of sentinels without sentinels.
-    #[error("server.{0} needs topology = \"sentinel\"")]
-    Sentinel(&'static str),
-    /// A time-out of zero.
-    #[error("server.{0}: a time-out of zero leaves no time for an answer")]
-    Timeout(&'static str),
-    /// Certificates that are none, or do not fit.
-    #[error("server: the certificates cannot be used: {0}")]
-    Tls(String),
-    /// A unix socket where others are to be reached from here.
-    #[error("server.url: a {0} is reached over TCP, not by a unix socket")]
-    Unix(&'static str),
-    /// No address.
-    #[error("server.url names no server; add one such as \"redis://127.0.0.1:6379\"")]
-    Url,
+#[error("server.{key}: {} cannot be read", .path.display())]
+pub struct FileError {
+    /// The key that names it.
+    pub key: &'static str,
+    /// Which.
+    pub path: PathBuf,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let is_told = |secret: &Option<Secret>| given(secret.as_ref()).is_some();
+        let is_sentinel = self.topology == Topology::Sentinel;
+        let of_sentinels = [
+            ("sentinel_master", self.sentinel_master.is_some()),
+            ("sentinel_username", is_given(&self.sentinel_username)),
+            ("sentinel_password", is_told(&self.sentinel_password)),
+        ];
+        let stray = of_sentinels.into_iter().filter(|(_, given)| *given && !is_sentinel);
+        let mut found: Vec<_> = stray
+            .map(|(key, _)| {
+                let message = "needs topology = \"sentinel\"; write that, or remove this key";
+                Contradiction::new(key, &["topology"], message)
+            })
+            .collect();
+        let mut add = |key: &str, with: &[&str], message: &str| {
+            found.push(Contradiction::new(key, with, message));
+        };
+        if is_sentinel && self.sentinel_master.is_none() {
+            let message = "missing key: sentinels must be asked for a master; add the name that \
+                           their configuration has, for example `sentinel_master = \"mymaster\"`";
+            add("sentinel_master", &["topology"], message);
+        }
+        let has_unix = self.url.values().iter().any(|url| matches!(url, Address::Unix(_)));
+        if has_unix && self.topology != Topology::Single {
+            let message = "a cluster and sentinels are reached over TCP, not by a unix socket: \
+                           write redis:// or rediss://";
+            add("url", &["topology"], message);
+        }
+        if self.topology == Topology::Cluster && self.database != 0 {
+            add("database", &["topology"], "a cluster has only database 0; remove this key");
+        }
+        if is_told(&self.password) && self.password_file.is_some() {
+            let message = "password and password_file exclude each other; remove one";
+            add("password_file", &["password"], message);
+        }
+        match (&self.certificate_file, &self.key_file) {
+            (Some(_), None) => {
+                add("certificate_file", &["key_file"], "needs key_file: the key of the certificate")
+            }
+            (None, Some(_)) => add(
+                "key_file",
+                &["certificate_file"],
+                "needs certificate_file: a key alone shows \
+                                                        nothing to the server",
+            ),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        found
+    }
 }
 
 impl Config {
@@ -274,59 +378,18 @@ impl Config {
         addresses.map(|address| format!("{address}/{}", self.database)).collect()
     }
 
-    /// A client that is not connected yet.
-    ///
-    /// # Errors
-    /// Where keys contradict each other, or a file cannot be read.
-    pub fn client(&self) -> Result<Client, ConfigError> {
-        self.check()?;
-        self.password()?;
-        Client::new(self.clone(), self.certificates()?)
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let is_sentinel = self.topology == Topology::Sentinel;
-        let sentinel_only = [
-            ("sentinel_master", self.sentinel_master.is_some()),
-            ("sentinel_username", self.sentinel_username.is_some()),
-            ("sentinel_password", self.sentinel_password.is_some()),
-        ];
-        if let Some((key, _)) = sentinel_only.iter().find(|(_, given)| *given && !is_sentinel) {
-            return Err(ConfigError::Sentinel(key));
-        }
-        let timeouts = [
-            ("connect_timeout", self.connect_timeout),
-            ("response_timeout", self.response_timeout),
-        ];
-        if let Some((key, _)) = timeouts.iter().find(|(_, timeout)| timeout.get().is_zero()) {
-            return Err(ConfigError::Timeout(key));
-        }
-        let has_unix = self.url.values().iter().any(|url| matches!(url, Address::Unix(_)));
-        match self.topology {
-            _ if self.url.values().is_empty() => Err(ConfigError::Url),
-            Topology::Cluster if self.database != 0 => Err(ConfigError::Database),
-            Topology::Cluster if has_unix => Err(ConfigError::Unix("cluster")),
-            Topology::Sentinel if has_unix => Err(ConfigError::Unix("sentinel")),
-            Topology::Sentinel if self.sentinel_master.is_none() => Err(ConfigError::Master),
-            _ if self.password.is_some() && self.password_file.is_some() => {
-                Err(ConfigError::Passwords)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// The password as it is now.
-    pub(super) fn password(&self) -> Result<Option<Secret>, ConfigError> {
+    pub(super) fn password(&self) -> Result<Option<Secret>, FileError> {
         let Some(path) = &self.password_file else { return Ok(given(self.password.as_ref())) };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+        let text = std::fs::read_to_string(path).map_err(|source| FileError {
             key: "password_file",
-            path: path.clone(),
+            path: path.to_path_buf(),
             source,
         })?;
         Ok(given(Some(&Secret(text.lines().next().unwrap_or_default().to_owned()))))
     }
 
-    fn certificates(&self) -> Result<TlsCertificates, ConfigError> {
+    pub(super) fn certificates(&self) -> Result<TlsCertificates, FileError> {
         let root_cert = read("ca_file", self.ca_file.as_deref())?;
         let certificate = read("certificate_file", self.certificate_file.as_deref())?;
         let key = read("key_file", self.key_file.as_deref())?;
@@ -334,8 +397,7 @@ impl Config {
             (Some(client_cert), Some(client_key)) => {
                 Some(ClientTlsConfig { client_cert, client_key })
             }
-            (None, None) => None,
-            _ => return Err(ConfigError::Certificate),
+            _ => None,
         };
         Ok(TlsCertificates { client_tls, root_cert })
     }
@@ -347,13 +409,9 @@ pub(super) fn given(secret: Option<&Secret>) -> Option<Secret> {
 }
 
 /// What is in a file that a key names.
-fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, ConfigError> {
+fn read(key: &'static str, path: Option<&Path>) -> Result<Option<Vec<u8>>, FileError> {
     let Some(path) = path else { return Ok(None) };
-    std::fs::read(path).map(Some).map_err(|source| ConfigError::File {
-        key,
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read(path).map(Some).map_err(|source| FileError { key, path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -386,23 +444,35 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_named() {
+    fn contradictions_are_named_at_their_keys() {
         let url = "url = 'redis://a'\n";
-        for (text, message) in [
-            ("url = []", "server.url names no server"),
-            (&format!("{url}topology = 'cluster'\ndatabase = 1"), "only database 0"),
-            (&format!("{url}topology = 'sentinel'"), "name the master"),
-            (&format!("{url}sentinel_master = 'm'"), "needs topology = \"sentinel\""),
-            (&format!("{url}password = 'a'\npassword_file = '/b'"), "exclude each other"),
-            (&format!("{url}password_file = '/no/such'"), "/no/such cannot be read"),
-            (&format!("{url}key_file = '/dev/null'"), "belong together"),
-            (&format!("{url}response_timeout = '0s'"), "leaves no time"),
-            ("url = 'unix:///a'\ntopology = 'cluster'", "not by a unix socket"),
+        for (text, keys) in [
+            (&format!("{url}topology = 'cluster'\ndatabase = 1"), &["database"][..]),
+            (&format!("{url}topology = 'sentinel'"), &["sentinel_master"]),
+            (
+                &format!("{url}sentinel_master = 'm'\nsentinel_username = 'u'"),
+                &["sentinel_master", "sentinel_username"],
+            ),
+            (&format!("{url}sentinel_username = ''\nsentinel_password = ''"), &[]),
+            (&format!("{url}password = 'a'\npassword_file = '/b'"), &["password_file"]),
+            (&format!("{url}password = ''\npassword_file = '/b'"), &[]),
+            (&format!("{url}key_file = '/dev/null'"), &["key_file"]),
+            (&format!("{url}certificate_file = '/dev/null'"), &["certificate_file"]),
+            (&"url = ['redis://a', 'unix:///a']\ntopology = 'cluster'".to_owned(), &["url"]),
         ] {
             let config: Config = toml::from_str(text).unwrap();
-            let error = config.client().unwrap_err().to_string();
-            assert!(error.contains(message), "{text}: {error}");
+            let contradictions = config.contradictions();
+            let found: Vec<_> = contradictions.iter().map(|found| found.key.as_str()).collect();
+            assert_eq!(found, *keys, "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let config: Config =
+            toml::from_str("url = 'redis://a'\npassword_file = '/no/such'").unwrap();
+        let error = config.client().unwrap_err().to_string();
+        assert_eq!(error, "server.password_file: /no/such cannot be read");
     }
 
     #[test]

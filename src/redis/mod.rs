@@ -17,6 +17,6 @@ pub use redis::Value;
 
 pub use client::Client;
 pub use commands::{Commands, Slot};
-pub use config::{Address, Config, ConfigError, Secret, Topology};
+pub use config::{Address, Config, FileError, Name, NameError, Secret, Topology};
 pub use error::{Error, ErrorKind};
-pub use partition::{partition_of, stream_keys};
+pub use partition::{Partitions, partition_of, stream_keys, untagged};

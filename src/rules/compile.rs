@@ -13,7 +13,7 @@ use super::model::{Asked, Condition, FileId, Patterns, Rule, SizeRange, Text};
 use super::pattern::{Pattern, PatternSet};
 use super::plan::{Plan, PlanKind, Term};
 use super::protocol::ProtocolName;
-use super::route::{SINKS_MAX, SinkSet};
+use super::sink_set::{SINKS_MAX, SinkSet};
 use crate::event::{
     Column, LABEL_KEY_BYTES_MAX, NumberColumn, Operation, OperationSet, is_label_key,
 };

@@ -19,14 +19,15 @@ mod pattern;
 mod plan;
 mod protocol;
 mod route;
-
+mod sink_set;
 mod trie;
 
 pub use error::{KeyPart, RuleError};
 pub use explain::{Failure, Finding, RuleTrace};
 pub use field::Scratch;
 pub use model::{Condition, FileId, Patterns, Rule, SizeRange, Text};
-pub use route::{Routes, RuleSet, SINKS_MAX, SinkSet};
+pub use route::{Routes, RuleSet};
+pub use sink_set::{SINKS_MAX, SinkSet};
 
 #[cfg(test)]
 mod tests;

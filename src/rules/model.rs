@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::event::{Column, NumberColumn, with_fields};
-use crate::units::{OneOrMany, Size};
+use crate::units::{Consistent, OneOrMany, Size, yes};
 
 /// One `[[rules]]` table. Rules are tried in the order of the file; every rule that matches an
 /// event sends it to its sinks, until one that matches is `final`.
@@ -24,7 +24,7 @@ pub struct Rule {
     #[schemars(with = "String")]
     pub description: Option<String>,
     /// `false` keeps the rule in the file, checked, but never applies it. Default: `true`.
-    #[serde(default = "enabled_by_default")]
+    #[serde(default = "yes")]
     pub enabled: bool,
     /// Which events it applies to. Without it: all of them.
     #[serde(default)]
@@ -43,9 +43,7 @@ pub struct Rule {
     pub r#final: bool,
 }
 
-const fn enabled_by_default() -> bool {
-    true
-}
+impl Consistent for Rule {}
 
 /// Makes the conditions of what is declared: a key for each field that rules can ask for.
 macro_rules! conditions {

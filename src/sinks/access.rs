@@ -10,7 +10,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
 use crate::event::{EventRef, Operation, Reason, Timestamp};
-use crate::units::Duration;
+use crate::units::{DAY, Duration, MINUTE, SECOND, Within};
+
+/// How far ahead of this machine's clock an event may be.
+pub(super) type FutureMax = Within<Duration, 0, { 3650 * DAY }, { 5 * MINUTE }>;
+
+/// For how long a rename is kept in mind.
+pub(super) type ReorderWindow = Within<Duration, 0, DAY, { 10 * SECOND }>;
 
 /// What an event asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,8 +127,21 @@ pub struct ClientNetwork(IpNet);
 
 /// A text that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an address such as \"10.1.2.3\" nor a network such as \"10.0.0.0/8\"")]
-pub struct ClientNetworkError(String);
+pub enum ClientNetworkError {
+    /// An address within a network, perhaps; or the mask is too short.
+    #[error("{text:?} has bits set outside of its mask: write \"{network}\", or the address alone")]
+    HostBits {
+        /// What was written.
+        text: String,
+        /// The network that it lies in.
+        network: IpNet,
+    },
+    /// Neither of them.
+    #[error(
+        "{0:?} is neither an address such as \"10.1.2.3\" nor a network such as \"10.0.0.0/8\""
+    )]
+    Unreadable(String),
+}
 
 impl ClientNetwork {
     /// Whether a client is one of them.
@@ -137,10 +156,14 @@ impl FromStr for ClientNetwork {
 
     fn from_str(text: &str) -> Result<Self, ClientNetworkError> {
         let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
-        address
+        let network = address
             .or_else(|_network| text.parse::<IpNet>())
-            .map(Self)
-            .map_err(|_neither| ClientNetworkError(text.to_owned()))
+            .map_err(|_neither| ClientNetworkError::Unreadable(text.to_owned()))?;
+        if network.trunc() != network {
+            let (text, network) = (text.to_owned(), network.trunc());
+            return Err(ClientNetworkError::HostBits { text, network });
+        }
+        Ok(Self(network))
     }
 }
 

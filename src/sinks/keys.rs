@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::lane::QueueLimits;
-use crate::units::{Duration as Span, Enabled, Size};
+use crate::units::{
+    Consistent, DAY, Duration as Span, Enabled, MIB, SECOND, Size, TIB, Within, empty_table,
+};
 
 /// What a table of a sink says, whatever its type is.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -23,24 +25,29 @@ pub struct SinkKeys {
     pub queue: QueueConfig,
 }
 
+impl Consistent for SinkKeys {}
+
 /// The queue in front of a sink: `queue = { events_max = 100000, … }`. With a `[spool]`, what does
 /// not fit into it waits on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct QueueConfig {
     /// How many events wait at most.
-    pub events_max: u32,
+    #[serde(default)]
+    pub events_max: Within<u32, 1, { u64::MAX }, 100_000>,
     /// How much memory the waiting events hold at most.
-    pub bytes_max: Size,
+    #[serde(default)]
+    pub bytes_max: Within<Size, 1, TIB, { 8 * MIB }>,
     /// How long a full queue (with a spool: a full one) holds up a source that cannot wait for ever
     /// (a socket). After that the sink counts as stalled, and its events are rejected as
     /// `queue_full` until it has room again. Files and standard input wait for as long as it takes.
-    pub wait_max: Span,
+    #[serde(default)]
+    pub wait_max: Within<Span, 0, DAY, { 5 * SECOND }>,
 }
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { events_max: 100_000, bytes_max: Size::from_mib(8), wait_max: Span::from_secs(5) }
+        empty_table()
     }
 }
 
@@ -49,8 +56,8 @@ impl QueueConfig {
     #[must_use]
     pub fn limits(&self) -> QueueLimits {
         QueueLimits {
-            events_max: self.events_max.max(1) as usize,
-            bytes_max: self.bytes_max.bytes_usize().max(1),
+            events_max: self.events_max.get() as usize,
+            bytes_max: self.bytes_max.bytes_usize(),
         }
     }
 }

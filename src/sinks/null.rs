@@ -10,12 +10,15 @@ use super::{BuiltSink, DeliverError, Pace, Sink, SinkPart};
 use crate::component::{BuildError, Resource, SinkContext};
 use crate::event::Selection;
 use crate::telemetry::SinkAccount;
+use crate::units::Consistent;
 
 /// Counts events and drops them: to measure what the rest of a daemon can take, or to try rules on
 /// a live stream.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {}
+
+impl Consistent for Config {}
 
 impl SinkPart for Config {
     fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {

@@ -15,6 +15,7 @@ use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Reason, Selection};
 use crate::telemetry::SinkAccount;
+use crate::units::Consistent;
 
 /// People watch: lines are not held back for long.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
@@ -32,6 +33,8 @@ pub struct Config {
     #[serde(default)]
     pub format: Format,
 }
+
+impl Consistent for Config {}
 
 impl SinkPart for Config {
     fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny};
+use serde::de::IgnoredAny;
 
 use self::syslog::Preparation;
 use crate::component::{BuildError, Intake, Resource, shelf};
@@ -22,7 +22,7 @@ use crate::event::Timestamp;
 use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
 use crate::telemetry::PartGauge;
-use crate::units::Size;
+use crate::units::{Consistent, MIB, Size, Within};
 
 shelf! {
     /// The kinds of sources, with the keys of their own.
@@ -51,6 +51,8 @@ pub struct SourceKeys {
     #[schemars(with = "String")]
     pub r#type: IgnoredAny,
 }
+
+impl Consistent for SourceKeys {}
 
 impl SourceConfig {
     /// What its kind does with it.
@@ -146,16 +148,6 @@ fn log_read_error(component: &str, error: &file::ReadError) {
     tracing::error!(component, cause, "{error}");
 }
 
-/// The default of `frame_bytes_max`: twice the longest line that a cluster can send.
-fn frame_bytes_max() -> Size {
-    Size::from_mib(1)
-}
-
-/// Reads `frame_bytes_max`. A header alone takes some 60 bytes.
-fn frame_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Size, D::Error> {
-    let size = Size::deserialize(deserializer)?;
-    if (64..=FRAME_BYTES_LIMIT as u64).contains(&size.bytes()) {
-        return Ok(size);
-    }
-    Err(D::Error::custom(format_args!("{size} is no limit for a message; 64 B to 1 GiB are")))
-}
+/// The longest message that a source accepts: by default twice the longest line that a cluster can
+/// send. A header alone takes some 60 bytes.
+pub type FrameBytesMax = Within<Size, 64, { FRAME_BYTES_LIMIT as u64 }, MIB>;

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use super::file::Reader;
 use super::syslog::Preparation;
 use super::thread::{Feed, feed};
-use super::{BuiltSource, Inherited, Source, SourcePart};
+use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart};
 use crate::component::{BuildError, Intake, Place, Resource};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
-use crate::units::Size;
+use crate::units::Consistent;
 
 /// Reads standard input to its end: `type = "stdin"`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -19,12 +19,14 @@ use crate::units::Size;
 pub struct Config {
     /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
     /// `frame_too_long`.
-    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
-    pub frame_bytes_max: Size,
+    #[serde(default)]
+    pub frame_bytes_max: FrameBytesMax,
     /// Whether a NUL byte ends a message, as LF does.
     #[serde(default)]
     pub nul_separates: bool,
 }
+
+impl Consistent for Config {}
 
 impl SourcePart for Config {
     fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {

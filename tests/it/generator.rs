@@ -7,7 +7,7 @@ use qatime::generator::{Config, Format, Framing, Generator, Meaning, Profile};
 fn check(format: Format, profile: Profile) {
     let config = Config { format, framing: Framing::Datagram, ..Config::new(profile, 9) };
     let mut generator = Generator::new(Config { files: 20_000, ..config });
-    let decoder = Decoder::new(&DecoderConfig::default()).unwrap();
+    let decoder = Decoder::new(&DecoderConfig::default());
     let mut bytes = Vec::new();
     let mut meant = Vec::new();
     for _ in 0..20_000 {

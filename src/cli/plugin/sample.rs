@@ -80,7 +80,7 @@ pub(super) fn lines_of(path: &Path, lines_max: usize) -> Result<Lines, CliError>
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(&decoders::Config::default()).expect("the default zone is UTC")
+    Decoder::new(&decoders::Config::default())
 }
 
 /// What a frame gives, by itself.

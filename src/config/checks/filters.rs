@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use super::Checks;
 use crate::config::problem::KeyPath;
-use crate::filters::{self, OnFault};
+use crate::filters;
 use crate::rules::Rule;
-use crate::units::{Duration, Size};
 
 impl<'r> Checks<'r, '_, '_> {
     pub(super) fn filters(&mut self) {
@@ -26,8 +25,6 @@ impl<'r> Checks<'r, '_, '_> {
         }
         for filter in &self.read.filters {
             if let Some(config) = &filter.config {
-                self.plugin(config, &filter.path);
-                self.limits(config, &filter.path);
                 self.dead_letter(config, &filter.path);
             }
         }
@@ -47,68 +44,9 @@ impl<'r> Checks<'r, '_, '_> {
         }
     }
 
-    fn plugin(&mut self, config: &filters::Config, path: &KeyPath) {
-        if config.plugin.trim().is_empty() {
-            let message = "names no plugin: give a name such as \"path-exclude\", or the path of a \
-                           .wasm file";
-            self.note(&path.key("plugin"), message.to_owned());
-        }
-    }
-
-    /// Limits under which no plugin can work, or that are none.
-    fn limits(&mut self, config: &filters::Config, path: &KeyPath) {
-        let memory = config.memory_bytes_max;
-        let memory_range = [Size::from_kib(64), Size::from_mib(4096)];
-        if !(memory_range[0]..=memory_range[1]).contains(&memory) {
-            let message = format!(
-                "{memory} is out of range: a WebAssembly module has at least {} (one page) and at \
-                 most {}",
-                memory_range[0], memory_range[1]
-            );
-            self.note(&path.key("memory_bytes_max"), message);
-        }
-        let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
-        let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
-        for (key, duration, least, most) in [
-            ("deadline", config.deadline, millisecond, minute),
-            ("deadline_per_event", config.deadline_per_event, Duration::from_secs(0), second),
-            ("breaker_window", config.breaker_window, millisecond, day),
-            ("breaker_retry", config.breaker_retry, millisecond, day),
-        ] {
-            if !(least..=most).contains(&duration) {
-                let message = format!("{duration} is out of range: from {least} to {most}");
-                self.note(&path.key(key), message);
-            }
-        }
-        let (events, most) = (config.batch_events_max.get(), filters::BATCH_EVENTS_MAX);
-        if events > most {
-            let message = format!("{events} is out of range: from 1 to {most}");
-            self.note(&path.key("batch_events_max"), message);
-        }
-    }
-
     fn dead_letter(&mut self, config: &filters::Config, path: &KeyPath) {
-        let key = path.key("dead_letter");
-        match (&config.dead_letter, config.on_fault == OnFault::DeadLetter) {
-            (Some(name), true) => {
-                self.names(std::slice::from_ref(name), &self.sink_names(), "sink", &key);
-            }
-            (Some(_), false) => {
-                let message = "only on_fault = \"dead_letter\" sends events there: write that, or \
-                               take this key out";
-                self.note(&key, message.to_owned());
-            }
-            (None, true) => {
-                let names = self.sink_names();
-                let example = names.first().copied().unwrap_or("…");
-                let message = format!(
-                    "missing key: on_fault = \"dead_letter\" needs the name of a sink; add for \
-                     example `dead_letter = {example:?}`"
-                );
-                self.note(&key, message);
-            }
-            (None, false) => {}
-        }
+        let name = config.dead_letter.as_slice();
+        self.names(name, &self.sink_names(), "sink", &path.key("dead_letter"));
     }
 
     /// A filter that nobody names does nothing; its plugin is loaded all the same.

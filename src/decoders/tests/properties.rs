@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::{RECEIVED, decode};
-use crate::decoders::{Config, Decoder, Outcome, Times, body, header, wire};
+use crate::decoders::{Config, Decoder, Outcome, Times, forms, wire, wrapping};
 use crate::event::{Batch, Column, Frame, FrameEnd, Operation, OperationSet, Reason};
 
 const ENDS: [FrameEnd; 4] =
@@ -99,7 +99,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 fn config() -> impl Strategy<Value = Config> {
     (any::<bool>(), any::<bool>(), select(vec!["UTC", "+05:45", "Europe/Zurich"])).prop_map(
         |(backslash_escapes, rsyslog_escapes, zone)| Config {
-            zone: zone.to_owned(),
+            zone: zone.parse().unwrap(),
             backslash_escapes,
             rsyslog_escapes,
         },
@@ -144,9 +144,9 @@ proptest! {
 
     #[test]
     fn the_short_cut_finds_what_the_general_reader_finds(line in message()) {
-        let text = &line[..body::without_tail(&line)];
+        let text = &line[..wrapping::without_tail(&line)];
         if let Some(short) = wire::header(text, 0) {
-            let general = header::read(text, 0);
+            let general = forms::read(text, 0);
             prop_assert_eq!(format!("{:?}", Ok::<_, Reason>(short)), format!("{general:?}"));
         }
     }
@@ -228,7 +228,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 /// A line cut where its stream ended gives its own path, or no event.
 #[test]
 fn no_cut_of_a_line_leads_to_another_path() {
-    let decoder = Decoder::new(&Config::default()).unwrap();
+    let decoder = Decoder::new(&Config::default());
     let times = Times { received: RECEIVED, stamp_reference: RECEIVED, year: None };
     let path = |line: &[u8], end| {
         let mut batch = Batch::new(line.to_vec());

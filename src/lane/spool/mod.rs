@@ -33,6 +33,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 use self::directory::Home;
 pub use self::numbers::Numbers;
@@ -40,36 +41,62 @@ pub(crate) use self::reader::Reader;
 pub(crate) use self::store::Next;
 pub use self::store::Store;
 use crate::telemetry::SinkAccount;
-use crate::units::Size;
+use crate::units::{
+    Consistent, Contradiction, FilePath, GIB, KIB, MIB, Size, TIB, Within, empty_table,
+};
 
 /// A queue on disk behind the queue of each sink.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The directory in which each sink has a directory of its own. It is created where it does not
     /// exist. One daemon at a time uses it. Default: `spool` in `$STATE_DIRECTORY` (systemd sets
     /// it), else in `/var/lib/qatime` for root, where that can be had. Without a directory, or with
     /// an empty one, what waits in memory is lost when the daemon is killed.
+    #[serde(default, deserialize_with = "directory_or_none")]
     pub directory: Option<PathBuf>,
-    /// How much of the disk each sink may take. Where that is used up, the sink counts as stalled:
+    /// How much of the disk each sink may take, from 128 KiB. Where that is used up, the sink counts as stalled:
     /// what comes for it waits for `queue.wait_max`, and is then rejected as `queue_full`; files
     /// and standard input wait for as long as it takes.
-    pub bytes_max: Size,
+    #[serde(default)]
+    pub bytes_max: Within<Size, { 128 * KIB }, { 1024 * TIB }, GIB>,
     /// How large a file of the spool becomes. Only whole files are deleted. At least 64 KiB, and at
     /// most half of `bytes_max`.
-    pub segment_bytes: Size,
+    #[serde(default)]
+    pub segment_bytes: Within<Size, { 64 * KIB }, TIB, { 16 * MIB }>,
     /// When what was written is forced to the disk.
+    #[serde(default)]
     pub sync: Sync,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            directory: None,
-            bytes_max: Size::from_mib(1024),
-            segment_bytes: Size::from_mib(16),
-            sync: Sync::Never,
+        empty_table()
+    }
+}
+
+/// Reads a path that may be empty: the environment may have none.
+fn directory_or_none<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(Some(PathBuf::new()));
+    }
+    let path: FilePath = text.parse().map_err(D::Error::custom)?;
+    Ok(Some(path.into()))
+}
+
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        if self.segment_bytes.bytes() <= self.bytes_max.bytes() / 2 {
+            return Vec::new();
         }
+        let message = format!(
+            "must not be more than half of bytes_max, which is {}: only whole files are deleted",
+            *self.bytes_max
+        );
+        vec![Contradiction::new("segment_bytes", &["bytes_max"], message)]
     }
 }
 
@@ -141,10 +168,9 @@ impl Spool {
         };
         let lock = lock(directory, config.sync)?;
         warn_of_strangers(directory, sinks);
-        let bytes_max = config.bytes_max.bytes().max(128 << 10);
         let limits = Limits {
-            bytes_max,
-            segment_bytes: config.segment_bytes.bytes().clamp(64 << 10, bytes_max / 2),
+            bytes_max: config.bytes_max.bytes(),
+            segment_bytes: config.segment_bytes.bytes(),
             sync: config.sync,
         };
         Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock) }))

@@ -66,7 +66,7 @@ fn filtered(buffers: u32, keys: &str) -> RunningPipeline {
     let rules = Arc::new(RuleSet::compile(&file.rules, &names).unwrap());
     let queue = QueueConfig::default();
     start(Blueprint {
-        decoder: Decoder::new(&decoders::Config::default()).unwrap(),
+        decoder: Decoder::new(&decoders::Config::default()),
         year: None,
         routing: Arc::new(Routing::new(rules, SinkSet::NONE, names.len(), filtering)),
         workers: 2,

@@ -87,7 +87,8 @@ fn keeper(seen: &Arc<Mutex<Vec<String>>>) -> (String, QueueConfig, BuildSink) {
     let build: BuildSink = Box::new(move |context| {
         Ok(BuiltSink::new(Keeper { account: context.account, held: 0, seen }, Pace::default()))
     });
-    ("keeper".to_owned(), QueueConfig { events_max: 50, ..QueueConfig::default() }, build)
+    let events_max = units::Within::preset::<50>();
+    ("keeper".to_owned(), QueueConfig { events_max, ..QueueConfig::default() }, build)
 }
 
 const KEEP: &str = "[[rules]]\nname = 'all'\nsinks = ['keeper']";

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::num::{NonZeroU16, NonZeroU32};
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -12,8 +10,12 @@ use serde::de::{Deserializer, Error};
 
 use super::{Atime, Planner};
 use crate::component::{BuildError, Place, Resource, SinkContext};
+use crate::sinks::access::{FutureMax, ReorderWindow};
 use crate::sinks::{BuiltSink, ClientNetwork, Preview, SinkPart, WriteMetadata};
-use crate::units::{Duration, OneOrMany, Size};
+use crate::units::{
+    Consistent, Contradiction, DAY, Duration, FilePath, HOUR, KIB, MIB, MILLISECOND, OneOrMany,
+    SECOND, Size, TIB, Within,
+};
 
 /// A sink of type `atime`: sets the access time of the files that events name, beneath `root`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -21,7 +23,7 @@ use crate::units::{Duration, OneOrMany, Size};
 pub struct Config {
     /// The directory beneath which all files lie: the mount point of the cluster's file system.
     /// Nothing outside it is ever touched.
-    pub root: PathBuf,
+    pub root: FilePath,
     /// Refuse to start unless `root` is a mount point. Say `true` for a network mount: without it,
     /// a mount that failed leaves an empty directory, and every file counts as gone.
     #[serde(default)]
@@ -37,31 +39,35 @@ pub struct Config {
     /// with `map` it is tried last.
     #[serde(default)]
     pub strip_prefix: Option<AbsolutePath>,
-    /// How many threads set times. They mostly wait for the file server: more help a distant one.
-    #[serde(default = "threads")]
-    pub threads: NonZeroU16,
+    /// How many threads set times, up to 1024. They mostly wait for the file server: more help a
+    /// distant one.
+    #[serde(default)]
+    pub threads: Within<u16, 1, 1024, 4>,
     /// How many files wait for their update at most. When it is reached, the oldest are written
     /// before their time, and the queue waits for room.
-    #[serde(default = "pending_files_max")]
-    pub pending_files_max: NonZeroU32,
-    /// How many bytes the paths of waiting files have together at most; the same happens then.
-    #[serde(default = "pending_bytes_max")]
-    pub pending_bytes_max: Size,
+    #[serde(default)]
+    pub pending_files_max: Within<u32, 1, { u64::MAX }, 100_000>,
+    /// How many bytes the paths of waiting files have together at most, from 64 KiB; the same
+    /// happens then.
+    #[serde(default)]
+    pub pending_bytes_max: Within<Size, { 64 * KIB }, TIB, { 24 * MIB }>,
     /// How long a file's first event waits for further ones, which then cost nothing: a file is
-    /// written once per interval at most, unless the map is full. `"0s"` writes at once.
-    #[serde(default = "flush_interval")]
-    pub flush_interval: Duration,
+    /// written once per interval at most, unless the map is full. `"0s"` writes at once; `"24h"` is
+    /// the most.
+    #[serde(default)]
+    pub flush_interval: Within<Duration, 0, DAY, { 5 * SECOND }>,
     /// Updates that would move a time forward by less are left out, as `superseded`. `"1h"` saves
     /// most writes and is what many reports need; `"0s"` keeps every access, to the nanosecond.
-    #[serde(default = "granularity")]
-    pub granularity: Duration,
+    #[serde(default)]
+    pub granularity: Within<Duration, 0, { 3650 * DAY }, 0>,
     /// How far ahead of this machine's clock an event may be; a later one is taken as of now.
-    #[serde(default = "future_max")]
-    pub future_max: Duration,
-    /// How far the streams of the cluster's nodes may run apart. For so long a rename is kept in
-    /// mind: accesses of the old name that come late, or whose file is not found, go to the new.
-    #[serde(default = "reorder_window")]
-    pub reorder_window: Duration,
+    #[serde(default)]
+    pub future_max: FutureMax,
+    /// How far the streams of the cluster's nodes may run apart, up to 24 h. For so long a rename
+    /// is kept in mind: accesses of the old name that come late, or whose file is not found, go to
+    /// the new.
+    #[serde(default)]
+    pub reorder_window: ReorderWindow,
     /// Compare the file's number with that of the event, where it fits into 64 bits, and reject
     /// as `other_file` where they differ. Only for file systems that show the cluster's own
     /// numbers; try it on a few files first.
@@ -74,24 +80,24 @@ pub struct Config {
     /// What an `fs_write_metadata` event means. It is also the echo of this sink's own writes.
     #[serde(default)]
     pub write_metadata: WriteMetadata,
-    /// How many directories all threads together keep open at most; a quarter of the limit on
-    /// open files (`ulimit -n`) is the most in any case.
-    #[serde(default = "parents_max")]
-    pub parents_max: NonZeroU32,
-    /// How long a directory is kept open. Renames of directories that come as events are followed
-    /// at once; others are noticed after this time.
-    #[serde(default = "parent_ttl")]
-    pub parent_ttl: Duration,
+    /// How many directories all threads together keep open at most, one at least for each; a
+    /// quarter of the limit on open files (`ulimit -n`) is the most in any case.
+    #[serde(default)]
+    pub parents_max: Within<u32, 1, { u64::MAX }, 4096>,
+    /// How long a directory is kept open, up to 1 h. Renames of directories that come as events
+    /// are followed at once; others are noticed after this time.
+    #[serde(default)]
+    pub parent_ttl: Within<Duration, 0, HOUR, { 5 * SECOND }>,
     /// How often an update is tried again after the storage failed (EIO, a time-out), before it
     /// is rejected as `io_error`; at most 16.
-    #[serde(default = "retry_max")]
-    pub retry_max: u8,
+    #[serde(default)]
+    pub retry_max: Within<u8, 0, 16, 5>,
     /// How long the first repetition waits; each further one waits twice as long.
-    #[serde(default = "retry_delay")]
-    pub retry_delay: Duration,
+    #[serde(default)]
+    pub retry_delay: Within<Duration, MILLISECOND, DAY, SECOND>,
     /// How long a repetition waits at most.
-    #[serde(default = "retry_delay_max")]
-    pub retry_delay_max: Duration,
+    #[serde(default)]
+    pub retry_delay_max: Within<Duration, MILLISECOND, DAY, { 30 * SECOND }>,
 }
 
 /// From a path on the cluster to a path beneath the root.
@@ -104,52 +110,51 @@ pub struct Mapping {
     pub to: AbsolutePath,
 }
 
-fn threads() -> NonZeroU16 {
-    NonZeroU16::new(4).expect("four is not zero")
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        if *self.retry_delay > *self.retry_delay_max {
+            let message = format!(
+                "must not be more than retry_delay_max, which is {}: the first repetition would \
+                 wait longer than any",
+                *self.retry_delay_max
+            );
+            found.push(Contradiction::new("retry_delay", &["retry_delay_max"], message));
+        }
+        if self.parents_max.get() < self.threads.get().into() {
+            let message = format!(
+                "must not be less than threads, which is {}: each keeps one directory at least",
+                self.threads.get()
+            );
+            found.push(Contradiction::new("parents_max", &["threads"], message));
+        }
+        found.extend(self.idle_mappings());
+        found
+    }
 }
 
-fn pending_files_max() -> NonZeroU32 {
-    NonZeroU32::new(100_000).expect("a hundred thousand is not zero")
-}
-
-fn pending_bytes_max() -> Size {
-    Size::from_mib(24)
-}
-
-fn flush_interval() -> Duration {
-    Duration::from_secs(5)
-}
-
-fn granularity() -> Duration {
-    Duration::from_secs(0)
-}
-
-fn future_max() -> Duration {
-    Duration::from_secs(300)
-}
-
-fn reorder_window() -> Duration {
-    Duration::from_secs(10)
-}
-
-fn parents_max() -> NonZeroU32 {
-    NonZeroU32::new(4096).expect("four thousand is not zero")
-}
-
-fn parent_ttl() -> Duration {
-    Duration::from_secs(5)
-}
-
-fn retry_max() -> u8 {
-    5
-}
-
-fn retry_delay() -> Duration {
-    Duration::from_secs(1)
-}
-
-fn retry_delay_max() -> Duration {
-    Duration::from_secs(30)
+impl Config {
+    /// Mappings that no path can reach, because one before them takes all that fits them.
+    fn idle_mappings(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        let takes_all = |before: &[Mapping], from: &AbsolutePath| {
+            before.iter().position(|mapping| from.is_within(&mapping.from))
+        };
+        let idle = |before: usize| {
+            format!("is never reached: map[{before}] stands before it and takes all of its paths")
+        };
+        for (index, mapping) in self.map.iter().enumerate() {
+            if let Some(before) = takes_all(&self.map[..index], &mapping.from) {
+                found.push(Contradiction::new(format!("map[{index}].from"), &[], idle(before)));
+            }
+        }
+        if let Some(prefix) = &self.strip_prefix
+            && let Some(before) = takes_all(&self.map, prefix)
+        {
+            found.push(Contradiction::new("strip_prefix", &["map"], idle(before)));
+        }
+        found
+    }
 }
 
 impl SinkPart for Config {
@@ -158,7 +163,7 @@ impl SinkPart for Config {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![Resource::own("root", Place::Directory(self.root.clone()))]
+        vec![Resource::own("root", Place::Directory(self.root.to_path_buf()))]
     }
 
     fn preview(&self) -> Option<Box<dyn Preview>> {
@@ -185,6 +190,12 @@ pub struct AbsolutePath(String);
 pub struct AbsolutePathError(String);
 
 impl AbsolutePath {
+    /// Whether it is `directory`, or lies in it.
+    fn is_within(&self, directory: &Self) -> bool {
+        let rest = self.0.strip_prefix(&directory.0);
+        rest.is_some_and(|rest| directory.0.is_empty() || rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Without slashes at its ends; empty for `/`.
     #[must_use]
     pub fn trimmed(&self) -> &str {
@@ -253,17 +264,41 @@ mod tests {
     #[test]
     fn mistakes_point_at_their_value() {
         for (text, expected) in [
-            ("threads = 0", "nonzero"),
+            ("threads = 0", "a whole number from 1 to 1024"),
+            ("retry_max = 200", "a whole number from 0 to 16"),
             ("map = [{ from = 'ifs', to = '/' }]", "\"ifs\" is not an absolute path"),
             ("map = [{ from = '/a/../b', to = '/' }]", "not an absolute path"),
             ("strip_prefix = '/a//b'", "not an absolute path"),
             ("ignore_clients = '10.0.0'", "neither an address"),
+            ("ignore_clients = '10.0.0.7/8'", "write \"10.0.0.0/8\", or the address alone"),
             ("granularity = 'hourly'", "is not a duration"),
             ("write_metadata = 'yes'", "unknown variant"),
             ("thread = 3", "unknown field `thread`"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains("line 2"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_named_at_their_keys() {
+        for (text, keys) in [
+            ("", &[][..]),
+            ("retry_delay = '1m'", &["retry_delay"]),
+            ("threads = 100\nparents_max = 99", &["parents_max"]),
+            ("map = [{ from = '/a', to = '/' }, { from = '/b', to = '/' }]", &[]),
+            ("map = [{ from = '/a', to = '/' }, { from = '/ab', to = '/' }]", &[]),
+            ("map = [{ from = '/a/b', to = '/' }, { from = '/a', to = '/' }]", &[]),
+            (
+                "map = [{ from = '/a', to = '/' }, { from = '/a/', to = '/b' },\n\
+                 { from = '/a/c', to = '/' }]",
+                &["map[1].from", "map[2].from"],
+            ),
+            ("map = [{ from = '/', to = '/' }]\nstrip_prefix = '/a'", &["strip_prefix"]),
+        ] {
+            let contradictions = parse(text).unwrap().contradictions();
+            let found: Vec<_> = contradictions.iter().map(|found| found.key.as_str()).collect();
+            assert_eq!(found, *keys, "{text}");
         }
     }
 

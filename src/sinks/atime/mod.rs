@@ -53,8 +53,6 @@ const TICK_MIN: Duration = Duration::from_millis(10);
 /// So long [`Sink::settle`] waits at most: what a hung server or a failing disk keeps for longer
 /// must not keep the other files.
 const SETTLE_WAIT_MAX: Duration = Duration::from_secs(1);
-/// More repetitions than this are not made.
-const RETRY_MAX: u8 = 16;
 
 /// The sink: what its lane drives. Its threads end soon after it is dropped.
 #[derive(Debug)]
@@ -81,7 +79,7 @@ impl Atime {
     /// # Errors
     /// Where the root is not there, is no directory, or is not mounted though it must be.
     pub fn new(config: &Config, context: &SinkContext) -> Result<Self, BuildError> {
-        let root = Root { path: config.root.clone(), require_mount: config.require_mount };
+        let root = Root { path: config.root.to_path_buf(), require_mount: config.require_mount };
         drop(root.open().map_err(|cause| context.error(cause))?);
         let threads = usize::from(config.threads.get());
         let parents = walker::parents_limit(config.parents_max.get(), walker::open_files_max());
@@ -204,7 +202,7 @@ impl Atime {
 fn retry_delays(config: &Config) -> Vec<Duration> {
     let longest = config.retry_delay_max.get();
     let delay = |attempt| config.retry_delay.get().saturating_mul(1_u32 << attempt).min(longest);
-    (0..config.retry_max.min(RETRY_MAX)).map(delay).collect()
+    (0..config.retry_max.get()).map(delay).collect()
 }
 
 #[async_trait]

@@ -154,12 +154,12 @@ impl Planner {
             routes.push(route("", ""));
         }
         Self {
-            root: config.root.clone(),
+            root: config.root.to_path_buf(),
             routes,
             policy: Policy {
                 ignored: config.ignore_clients.values().to_vec(),
                 write_metadata: config.write_metadata,
-                future_max: config.future_max,
+                future_max: *config.future_max,
             },
         }
     }

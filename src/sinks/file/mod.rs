@@ -17,8 +17,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -31,7 +31,9 @@ use super::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink, SinkPart};
 use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::encoders::{Encoder, Format, Lines};
 use crate::event::{Selection, Timestamp};
-use crate::units::Duration as Span;
+use crate::units::{
+    Consistent, Contradiction, Duration as Span, FilePath, HOUR, MILLISECOND, Within,
+};
 
 /// Writes events to a file.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -39,7 +41,8 @@ use crate::units::Duration as Span;
 pub struct Config {
     /// The file. New events go behind what stands there. It may be a device or a FIFO; without
     /// rotation then.
-    pub path: PathBuf,
+    #[serde(deserialize_with = "file_path")]
+    pub path: FilePath,
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
     /// came), `"text"`, or `{ template = "{time} {operation} {path}\n" }`.
     #[serde(default)]
@@ -60,13 +63,34 @@ pub struct Config {
     pub create_dirs: bool,
     /// How long a line waits at most before it is written. Lines are written at once while
     /// nothing else comes; under load they are written together. At least 1 ms.
-    #[serde(default = "default_flush_interval")]
-    pub flush_interval: Span,
+    #[serde(default)]
+    pub flush_interval: Within<Span, MILLISECOND, HOUR, { 200 * MILLISECOND }>,
 }
 
-const fn default_flush_interval() -> Span {
-    Span::from_millis(200)
+fn file_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FilePath, D::Error> {
+    let path = FilePath::deserialize(deserializer)?;
+    if path.can_be_file() {
+        return Ok(path);
+    }
+    Err(D::Error::custom(format_args!("{} is a directory; name a file in it", path.display())))
 }
+
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let name = self.path.file_name().unwrap_or_default();
+        if self.rotate.is_none() || name.len() <= NAME_BYTES_MAX {
+            return Vec::new();
+        }
+        let message = format!(
+            "the name leaves no room for a time of rotation behind it; use one of at most \
+             {NAME_BYTES_MAX} bytes"
+        );
+        vec![Contradiction::new("path", &["rotate"], message)]
+    }
+}
+
+/// The longest name of a file that is rotated, in bytes.
+const NAME_BYTES_MAX: usize = 255 - rotation::ENDING_BYTES_MAX;
 
 /// When written events are forced to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -98,11 +122,12 @@ impl<'de> Deserialize<'de> for Mode {
         let text = String::deserialize(deserializer)?;
         u32::from_str_radix(&text, 8)
             .ok()
-            .filter(|mode| (3..=4).contains(&text.len()) && *mode <= 0o777)
+            .filter(|mode| (3..=4).contains(&text.len()) && *mode <= 0o777 && mode & 0o200 != 0)
             .map(Self)
             .ok_or_else(|| {
                 D::Error::custom(format_args!(
-                    "{text:?} is not a file mode in octal such as \"0640\""
+                    "{text:?} is not a file mode in octal such as \"0640\", with which the owner \
+                     can write"
                 ))
             })
     }
@@ -127,12 +152,12 @@ impl SinkPart for Config {
     fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         place::check(self).map_err(|problem| context.error(problem))?;
         let clock = Box::new(|| Timestamp::from_system(SystemTime::now()));
-        let interval = self.flush_interval.get().max(Duration::from_millis(1));
+        let interval = self.flush_interval.get();
         Ok(BuiltSink::new(self.sink(context, clock), Pace::every(interval)))
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![Resource::own("path", Place::File(self.path.clone()))]
+        vec![Resource::own("path", Place::File(self.path.to_path_buf()))]
     }
 }
 
@@ -140,7 +165,7 @@ impl Config {
     fn sink(&self, context: SinkContext, clock: writer::Clock) -> File {
         let encoder = self.format.encoder(false);
         let settings = Settings {
-            path: self.path.clone(),
+            path: self.path.to_path_buf(),
             mode: self.mode.0,
             create_dirs: self.create_dirs,
             sync: self.sync,

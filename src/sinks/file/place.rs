@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, FsWord, PROC_SUPER_MAGIC};
 
-use super::rotation::ENDING_BYTES_MAX;
 use super::{Config, directory_of};
 
 /// So many links that lead to links are followed.
 const LINKS_MAX: usize = 8;
-/// The longest name of a file that file systems know.
-const NAME_BYTES_MAX: usize = 255;
 
 /// What `statfs` says of `/sys`, whose files are the kernel's own.
 const SYSFS: FsWord = 0x6265_6572;
@@ -28,11 +25,6 @@ pub(super) enum PlaceError {
     IsDirectory(PathBuf),
     #[error("path: {} is a socket, which cannot be written to as a file; name a file", .0.display())]
     IsSocket(PathBuf),
-    #[error(
-        "path: the name of {} leaves no room for a time of rotation behind it; use a shorter one",
-        .0.display()
-    )]
-    LongName(PathBuf),
     #[error(
         "path: the directory {} does not exist; create it, or set create_dirs = true",
         .0.display()
@@ -59,11 +51,7 @@ pub(super) fn check(config: &Config) -> Result<(), PlaceError> {
         return Ok(());
     }
     if present.is_some_and(|metadata| !metadata.is_file()) {
-        return Err(PlaceError::NotRegular(config.path.clone()));
-    }
-    let name = config.path.file_name().unwrap_or_default();
-    if name.len() > NAME_BYTES_MAX - ENDING_BYTES_MAX {
-        return Err(PlaceError::LongName(config.path.clone()));
+        return Err(PlaceError::NotRegular(config.path.to_path_buf()));
     }
     let directory = directory_of(&config.path);
     if config.create_dirs && !directory.exists() {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::directory_of;
 use crate::event::{Civil, Timestamp};
-use crate::units::{Duration, Size};
+use crate::units::{DAY, Duration, KIB, SECOND, Size, TIB, Within, yes};
 
 /// When a file is put aside, and how many are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -32,11 +32,11 @@ pub struct Rotate {
 struct RotateConfig {
     /// The file is put aside before it would be longer than this; at least 1 KiB.
     #[serde(default)]
-    size: Option<Size>,
+    size: Option<Within<Size, KIB, { 1024 * TIB }>>,
     /// The file is put aside at every full interval in UTC: `"1h"` at each full hour, `"1d"` at
     /// midnight; at least 1 s. An empty file stays.
     #[serde(default)]
-    every: Option<Duration>,
+    every: Option<Within<Duration, SECOND, { 3650 * DAY }>>,
     /// How many files are kept beside the one being written; older ones are deleted. Without it
     /// nothing is ever deleted.
     #[serde(default)]
@@ -46,40 +46,25 @@ struct RotateConfig {
     compress: bool,
 }
 
-const fn yes() -> bool {
-    true
-}
-
-/// Why a rotation cannot be.
+/// A rotation that is never due.
 #[derive(Debug, thiserror::Error)]
-enum RotateError {
-    #[error("rotate needs size, every or both, such as {{ size = \"100 MiB\", every = \"1d\" }}")]
-    Nothing,
-    #[error("every = \"{0}\" is too short: use at least \"1s\"")]
-    TooOften(Duration),
-    #[error("size = \"{0}\" is too small: use at least \"1 KiB\"")]
-    TooSmall(Size),
-}
+#[error("rotate needs size, every or both, such as {{ size = \"100 MiB\", every = \"1d\" }}")]
+struct NeverDue;
 
 impl TryFrom<RotateConfig> for Rotate {
-    type Error = RotateError;
+    type Error = NeverDue;
 
-    fn try_from(config: RotateConfig) -> Result<Self, RotateError> {
-        match config {
-            RotateConfig { size: None, every: None, .. } => Err(RotateError::Nothing),
-            RotateConfig { size: Some(size), .. } if size < Size::from_kib(1) => {
-                Err(RotateError::TooSmall(size))
-            }
-            RotateConfig { every: Some(every), .. } if every < Duration::from_secs(1) => {
-                Err(RotateError::TooOften(every))
-            }
-            RotateConfig { size, every, keep, compress } => Ok(Self {
-                bytes_max: size.map(Size::bytes),
-                every_nanos: every.map(Duration::nanos),
-                keep,
-                compress,
-            }),
+    fn try_from(config: RotateConfig) -> Result<Self, NeverDue> {
+        let RotateConfig { size, every, keep, compress } = config;
+        if size.is_none() && every.is_none() {
+            return Err(NeverDue);
         }
+        Ok(Self {
+            bytes_max: size.map(|size| size.bytes()),
+            every_nanos: every.map(|every| every.nanos()),
+            keep,
+            compress,
+        })
     }
 }
 
@@ -252,8 +237,8 @@ mod tests {
     fn mistakes_are_explained() {
         for (text, message) in [
             ("keep = 3", "rotate needs size, every or both"),
-            ("size = '10 B'", "size = \"10 B\" is too small"),
-            ("every = '10ms'", "every = \"10ms\" is too short"),
+            ("size = '10 B'", "10 B is out of range: from 1 KiB"),
+            ("every = '10ms'", "10ms is out of range: from 1s"),
             ("size = '1 MiB'\nkeep = 0", "expected a nonzero u32"),
             ("sise = '1 MiB'", "unknown field `sise`"),
         ] {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink, SinkPart};
 use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::redis::{Config as Server, Error, ErrorKind};
-use crate::units::Size;
+use crate::units::{Consistent, Contradiction, GIB, MIB, Size, Within};
 
 use self::index::Index;
 pub use self::index::{Found, IndexConfig, ReadError, Reader};
@@ -38,19 +38,11 @@ pub struct Config {
     #[serde(default)]
     pub index: Option<IndexConfig>,
     /// How many commands are on their way at most, before Redis has answered them.
-    #[serde(default = "pipeline_commands_max")]
-    pub pipeline_commands_max: u32,
+    #[serde(default)]
+    pub pipeline_commands_max: Within<u32, 1, 1_000_000, 1000>,
     /// How many bytes the commands that are on their way have at most.
-    #[serde(default = "pipeline_bytes_max")]
-    pub pipeline_bytes_max: Size,
-}
-
-fn pipeline_commands_max() -> u32 {
-    1000
-}
-
-fn pipeline_bytes_max() -> Size {
-    Size::from_mib(1)
+    #[serde(default)]
+    pub pipeline_bytes_max: Within<Size, 1, GIB, MIB>,
 }
 
 /// What a Redis holds.
@@ -64,22 +56,41 @@ pub enum Mode {
     Stream,
 }
 
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Contradiction::beneath("server", self.server.contradictions());
+        let stray = match self.mode {
+            Mode::Index => self.stream.as_ref().map(|_stray| ("stream", "index")),
+            Mode::Stream => self.index.as_ref().map(|_stray| ("index", "stream")),
+        };
+        if let Some((table, mode)) = stray {
+            let message = format!(
+                "belongs to mode = \"{table}\", and the mode is \"{mode}\"; remove this table, or \
+                 change the mode"
+            );
+            found.push(Contradiction::new(table, &["mode"], message));
+        }
+        if let Some(stream) = &self.stream {
+            found.extend(Contradiction::beneath("stream", stream.contradictions()));
+        }
+        found
+    }
+}
+
 impl SinkPart for Config {
     fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
         let client = self.server.client().map_err(|error| context.error(error))?;
         let limits = Limits {
-            commands_max: (self.pipeline_commands_max as usize).max(1),
-            bytes_max: self.pipeline_bytes_max.bytes_usize().max(1),
+            commands_max: self.pipeline_commands_max.get() as usize,
+            bytes_max: self.pipeline_bytes_max.bytes_usize(),
         };
         match self.mode {
             Mode::Index => {
                 let index = self.index.clone().unwrap_or_default();
-                index.check().map_err(|error| context.error(error))?;
                 Ok(BuiltSink::new(Index::new(&index, client, context.account), Pace::default()))
             }
             Mode::Stream => {
                 let stream = self.stream.clone().unwrap_or_default();
-                stream.check().map_err(|error| context.error(error))?;
                 let pipeline = Pipeline::new(client, limits, stream::is_entry);
                 Ok(BuiltSink::new(Stream::new(&stream, pipeline, context.account), Pace::default()))
             }
@@ -88,11 +99,14 @@ impl SinkPart for Config {
 
     fn resources(&self) -> Vec<Resource> {
         let (name, key) = match self.mode {
-            Mode::Index => ("index", self.index.clone().unwrap_or_default().prefix),
-            Mode::Stream => ("stream", self.stream.clone().unwrap_or_default().key),
+            Mode::Index => {
+                let index = self.index.clone().unwrap_or_default();
+                ("index.prefix", index.prefix.to_string())
+            }
+            Mode::Stream => ("stream.key", self.stream.clone().unwrap_or_default().key.to_string()),
         };
-        // Many may write to one stream or index, from one machine or several.
-        vec![Resource::shared(name, Place::RedisKey { servers: self.server.names(), key })]
+        // Others may write to it from elsewhere; two sinks here would write each event twice.
+        vec![Resource::own(name, Place::RedisKey { servers: self.server.names(), key })]
     }
 }
 

@@ -5,80 +5,76 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::entry::EntryWriter;
 use super::pipeline::Pipeline;
 use super::{DeliverError, Settle, Settled, Sink};
 use crate::event::Selection;
-use crate::redis::{Commands, Slot, Value, partition_of, stream_keys};
+use crate::redis::{Commands, Name, Partitions, Slot, Value, partition_of, stream_keys, untagged};
 use crate::telemetry::SinkAccount;
-use crate::units::Duration as Span;
+use crate::units::{Consistent, Contradiction, DAY, Duration as Span, SECOND, Within, empty_table};
 
 /// The stream that events go to: `stream = { key = "qatime", partitions = 4 }`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schemars(rename = "RedisStream")]
 pub struct StreamConfig {
     /// Its key. With several partitions they are `<key>:{0}`, `<key>:{1}` and so on.
-    pub key: String,
-    /// Over how many keys the events are spread, so that the nodes of a cluster share them. All
-    /// events of a path go to the same one, in order: FNV-1a (64 bits) of the path, modulo.
-    /// Sinks and sources of a stream need the same number.
-    pub partitions: u16,
+    #[serde(default = "Name::qatime")]
+    pub key: Name,
+    /// Over how many keys the events are spread, up to 1024, so that the nodes of a cluster share
+    /// them. All events of a path go to the same one, in order: FNV-1a (64 bits) of the path,
+    /// modulo. Sinks and sources of a stream need the same number.
+    #[serde(default)]
+    pub partitions: Partitions<1>,
     /// How much of it Redis keeps, in each partition: `{ entries_max = 1000000 }`,
     /// `{ age_max = "7d" }`, or `"never"` trims it. What no worker has read by then is lost.
+    #[serde(default)]
     pub trim: Trim,
     /// Whether the limit is exact. Otherwise Redis trims whole nodes of its tree, at much less
     /// expense, and keeps some hundred entries more.
+    #[serde(default)]
     pub trim_exactly: bool,
     /// Whether an entry also has the message as it came, as `raw`.
+    #[serde(default)]
     pub raw: bool,
 }
 
 impl Default for StreamConfig {
     fn default() -> Self {
-        Self {
-            key: "qatime".to_owned(),
-            partitions: 1,
-            trim: Trim::EntriesMax(1_000_000),
-            trim_exactly: false,
-            raw: false,
-        }
+        empty_table()
     }
 }
 
 /// How much of a stream is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "RedisTrim")]
 pub enum Trim {
-    /// Entries that are younger, by the server's clock against this machine's.
-    AgeMax(Span),
+    /// Entries that are younger, by the server's clock against this machine's: 1 s to 10 years.
+    AgeMax(Within<Span, SECOND, { 3650 * DAY }>),
     /// The last so many entries.
-    EntriesMax(u64),
+    EntriesMax(Within<u64, 1, { u64::MAX }>),
     /// Everything. Somebody else trims it, or Redis runs full.
     Never,
 }
 
-/// Why a stream's table is of no use.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StreamError {
-    #[error("stream.key: the key of a stream is not empty")]
-    Key,
-    #[error("stream.partitions: {0} is no number of partitions; 1 to 1024 are")]
-    Partitions(u16),
+impl Default for Trim {
+    fn default() -> Self {
+        Self::EntriesMax(Within::preset::<1_000_000>())
+    }
 }
 
-impl StreamConfig {
-    pub(super) fn check(&self) -> Result<(), StreamError> {
-        if self.key.is_empty() {
-            return Err(StreamError::Key);
+impl Consistent for StreamConfig {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found: Vec<_> =
+            untagged(["key", "partitions"], &self.key, self.partitions).into_iter().collect();
+        if self.trim == Trim::Never && self.trim_exactly {
+            let message = "does not go with trim = \"never\": nothing is trimmed; remove one";
+            found.push(Contradiction::new("trim_exactly", &["trim"], message));
         }
-        if !(1..=1024).contains(&self.partitions) {
-            return Err(StreamError::Partitions(self.partitions));
-        }
-        Ok(())
+        found
     }
 }
 
@@ -204,7 +200,7 @@ impl Trimming {
                 self.encoded = Commands::encoded(&[b"*"]);
                 return;
             }
-            Trim::EntriesMax(entries) => (&b"MAXLEN"[..], entries.to_string()),
+            Trim::EntriesMax(entries) => (&b"MAXLEN"[..], entries.get().to_string()),
             Trim::AgeMax(age) => {
                 (&b"MINID"[..], now.saturating_sub(age.get()).as_millis().to_string())
             }

@@ -164,9 +164,7 @@ impl Follower {
         let start = std::mem::replace(&mut self.start, Start::Beginning);
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         for index in 0..self.patterns.len() {
-            // Patterns were checked before anything ran.
-            let paths = expand(&self.patterns[index]).unwrap_or_default();
-            for path in paths {
+            for path in expand(&self.patterns[index]) {
                 if let Err(error) = self.take_up(&path, start)
                     && error.kind() != io::ErrorKind::NotFound
                     && let Some(suppressed) = self.trouble.pass()

@@ -11,11 +11,14 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 pub use reader::{Chunk, Progress, ReadError, Reader};
 
@@ -23,11 +26,14 @@ use self::follow::{Follower, Start};
 use self::positions::Positions;
 use super::syslog::Preparation;
 use super::thread::{Feed, feed};
-use super::{BuiltSource, Inherited, Source, SourcePart, log_read_error};
+use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart, log_read_error};
 use crate::component::{BuildError, Closed, Intake, Place, Resource};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
-use crate::units::{Duration as Span, OneOrMany, Size};
+use crate::units::{
+    AtLeastOne, Consistent, Contradiction, Duration as Span, FilePath, FilePathError, HOUR,
+    MILLISECOND, Within, yes,
+};
 
 /// Reads files: `type = "file"`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -35,7 +41,7 @@ use crate::units::{Duration as Span, OneOrMany, Size};
 pub struct Config {
     /// Which files, one or a list: paths, or patterns with `*`, `?`, `[…]` and `**`. A name that
     /// exists as it stands is no pattern; names that are not UTF-8 match none.
-    pub paths: OneOrMany<String>,
+    pub paths: AtLeastOne<PathPattern>,
     /// Whether to go on reading as the files grow. Otherwise each is read once to its end (gzip
     /// or plain, told by its content), in the order of their names, and then the source ends.
     #[serde(default)]
@@ -43,31 +49,97 @@ pub struct Config {
     /// Where to begin, when following, in files that exist already and have no position yet: at
     /// their beginning, so that nothing is lost (an access time set twice does no harm), or at
     /// their end. Later files are always read from their beginning.
-    #[serde(default = "from_start")]
+    #[serde(default = "yes")]
     pub from_start: bool,
     /// The file in which to remember, when following, how far each file was read, so that a
     /// restart goes on from there. It is written every few seconds and at the end; after a crash
     /// some events come twice. Without it every start begins as `from_start` says.
     #[serde(default)]
-    pub positions: Option<PathBuf>,
-    /// How often to look for what is new, when following.
-    #[serde(default = "poll_interval")]
-    pub poll_interval: Span,
+    pub positions: Option<FilePath>,
+    /// How often to look for what is new, when following: 1 ms to 1 h.
+    #[serde(default)]
+    pub poll_interval: Within<Span, MILLISECOND, HOUR, { 250 * MILLISECOND }>,
     /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
     /// `frame_too_long`.
-    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
-    pub frame_bytes_max: Size,
+    #[serde(default)]
+    pub frame_bytes_max: FrameBytesMax,
     /// Whether a NUL byte ends a message, as LF does.
     #[serde(default)]
     pub nul_separates: bool,
 }
 
-fn from_start() -> bool {
-    true
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        if self.follow {
+            return Vec::new();
+        }
+        let positions = self.positions.as_ref().map(|_idle| {
+            let message = "needs follow = true: a file that is read once is always read whole";
+            Contradiction::new("positions", &["follow"], message)
+        });
+        let from_start = (!self.from_start).then(|| {
+            let message = "from_start = false needs follow = true: a file that is read once is \
+                           always read whole";
+            Contradiction::new("from_start", &["follow"], message)
+        });
+        positions.into_iter().chain(from_start).collect()
+    }
 }
 
-fn poll_interval() -> Span {
-    Span::from_millis(250)
+/// A path, or a pattern that stands for several: `/var/log/audit-*.log`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern(String);
+
+/// A text that is neither a path nor a pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathPatternError {
+    /// The system would not take it as a path.
+    #[error(transparent)]
+    Path(#[from] FilePathError),
+    /// Wildcards that make no sense.
+    #[error("{pattern:?} is not a pattern: {cause} at character {position}")]
+    Pattern {
+        /// What was written.
+        pattern: String,
+        /// Which character, from 1.
+        position: usize,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
+}
+
+impl FromStr for PathPattern {
+    type Err = PathPatternError;
+
+    fn from_str(text: &str) -> Result<Self, PathPatternError> {
+        let _path: FilePath = text.parse()?;
+        glob::Pattern::new(text).map_err(|error| PathPatternError::Pattern {
+            pattern: text.to_owned(),
+            position: error.pos + 1,
+            cause: error.msg,
+        })?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<'de> Deserialize<'de> for PathPattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for PathPattern {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "PathPattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1 })
+    }
 }
 
 /// Why a file source cannot be built, and what to do.
@@ -79,23 +151,9 @@ pub enum FileError {
     /// There is no such file, and it is not waited for.
     #[error("there is no file {0}; correct the path, or set follow = true to wait for it")]
     Missing(String),
-    /// The list is empty.
-    #[error("paths names no file; add one such as \"/var/log/audit.log\"")]
-    NoPaths,
     /// A pattern that nothing matches, where nothing is waited for.
     #[error("no file matches {0}; correct the pattern, or set follow = true to wait for one")]
     NoMatch(String),
-    /// A pattern that is none.
-    #[error("{pattern:?} is no pattern")]
-    Pattern {
-        /// Which.
-        pattern: String,
-        /// What is wrong with it.
-        source: glob::PatternError,
-    },
-    /// Positions are of no use to a file that is read once.
-    #[error("positions needs follow = true: a file that is read once is always read whole")]
-    PositionsWithoutFollow,
     /// The positions cannot be read or written.
     #[error("positions cannot be kept in {path}; choose a file in a directory that can be written")]
     Positions {
@@ -118,20 +176,18 @@ impl SourcePart for Config {
 
     fn resources(&self) -> Vec<Resource> {
         let positions = self.positions.iter();
-        positions.map(|file| Resource::own("positions", Place::File(file.clone()))).collect()
+        positions.map(|file| Resource::own("positions", Place::File(file.to_path_buf()))).collect()
     }
 }
 
 impl Config {
     fn plan(&self, component: String) -> Result<Files, FileError> {
-        let patterns = self.paths.values().to_vec();
-        if patterns.is_empty() {
-            return Err(FileError::NoPaths);
-        }
+        let patterns: Vec<String> =
+            self.paths.values().iter().map(|pattern| pattern.0.clone()).collect();
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
         let limits = limits.with_nul_separates(self.nul_separates);
         for pattern in &patterns {
-            let found = expand(pattern)?;
+            let found = expand(pattern);
             if !self.follow && found.is_empty() {
                 let error =
                     if is_pattern(pattern) { FileError::NoMatch } else { FileError::Missing };
@@ -145,12 +201,10 @@ impl Config {
             let positions = self.positions.as_deref().map(Positions::open).transpose()?;
             let start = if self.from_start { Start::Beginning } else { Start::End };
             Some(Follower::new(component.clone(), patterns.clone(), limits, start, positions))
-        } else if self.positions.is_some() {
-            return Err(FileError::PositionsWithoutFollow);
         } else {
             None
         };
-        Ok(Files { component, patterns, limits, follower, poll_interval: self.poll_interval })
+        Ok(Files { component, patterns, limits, follower, poll_interval: *self.poll_interval })
     }
 }
 
@@ -161,12 +215,11 @@ fn is_pattern(path: &str) -> bool {
 
 /// The files that a path or pattern stands for now, in the order of their names. Directories are
 /// left out.
-fn expand(path: &str) -> Result<Vec<PathBuf>, FileError> {
+fn expand(path: &str) -> Vec<PathBuf> {
     if !is_pattern(path) {
-        return Ok(if Path::new(path).exists() { vec![path.into()] } else { Vec::new() });
+        return if Path::new(path).exists() { vec![path.into()] } else { Vec::new() };
     }
-    let paths = glob::glob(path)
-        .map_err(|source| FileError::Pattern { pattern: path.to_owned(), source })?;
+    let paths = glob::glob(path).expect("a pattern is checked when it is read");
     let readable = paths.filter_map(|found| match found {
         Ok(path) => Some(path),
         Err(error) => {
@@ -174,7 +227,7 @@ fn expand(path: &str) -> Result<Vec<PathBuf>, FileError> {
             None
         }
     });
-    Ok(readable.filter(|path| !path.is_dir()).collect())
+    readable.filter(|path| !path.is_dir()).collect()
 }
 
 /// A file source whose paths were checked.
@@ -224,10 +277,10 @@ fn read_once(
     patterns: &[String],
     limits: Limits,
 ) -> Result<(), Closed> {
-    // The patterns were checked before; files that have gone since are reported when opened.
+    // Files that have gone since they were looked for are reported when opened.
     let expanded = patterns.iter().flat_map(|pattern| match expand(pattern) {
-        Ok(paths) if !paths.is_empty() => paths,
-        Ok(_) | Err(_) => vec![pattern.into()],
+        paths if paths.is_empty() => vec![pattern.into()],
+        paths => paths,
     });
     for path in expanded {
         if feed.stop.is_ordered() {

@@ -387,13 +387,10 @@ fn what_cannot_be_read_is_refused_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path().display();
     for (text, part) in [
-        ("paths = []".to_owned(), "paths names no file"),
         (format!("paths = \"{here}/none\""), "set follow = true to wait for it"),
         (format!("paths = \"{here}/no*\""), "set follow = true to wait for one"),
         (format!("paths = \"{here}\""), "is a directory; name the files in it"),
-        (format!("paths = \"{here}/a[\"\nfollow = true"), "is no pattern"),
         (format!("paths = \"{here}/a\"\nfollow = true\npositions = \"{here}/no/p\""), "directory"),
-        (format!("paths = \"/proc/version\"\npositions = \"{here}/p\""), "needs follow = true"),
     ] {
         let error = config(&text)
             .build("tested", &mut Sockets::default().prepare())
@@ -401,5 +398,29 @@ fn what_cannot_be_read_is_refused_with_what_to_do() {
             .expect(part)
             .to_string();
         assert!(error.starts_with("sources.tested: ") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_when_it_is_read() {
+    for (text, part) in [
+        ("paths = []", "an empty list; name one at least"),
+        ("paths = ''", "the path is empty"),
+        ("paths = ['/a', '/b/a[']", "\"/b/a[\" is not a pattern: invalid range pattern"),
+        ("paths = '/a***'", "is not a pattern"),
+        ("paths = '/a'\npositions = ''", "the path is empty"),
+        ("paths = '/a'\npoll_interval = '0s'", "0s is out of range: from 1ms to 1h"),
+    ] {
+        let error = toml::from_str::<Config>(&format!("type = 'file'\n{text}")).unwrap_err();
+        assert!(error.to_string().contains(part), "{text}: {error}");
+    }
+    for (text, keys) in [
+        ("", &[][..]),
+        ("positions = '/p'\nfrom_start = false\nfollow = true", &[]),
+        ("positions = '/p'\nfrom_start = false", &["positions", "from_start"]),
+    ] {
+        let contradictions = config(&format!("paths = '/a'\n{text}")).contradictions();
+        let found: Vec<_> = contradictions.iter().map(|found| found.key.as_str()).collect();
+        assert_eq!(found, *keys, "{text}");
     }
 }

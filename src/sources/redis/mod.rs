@@ -25,9 +25,11 @@ use super::syslog::Preparation;
 use super::thread::run_until;
 use super::{BuiltSource, Inherited, Source, SourcePart};
 use crate::component::{BuildError, Intake, Place, Resource};
-use crate::redis::{Client, Config as Server, ConfigError, stream_keys};
+use crate::redis::{Client, Config as Server, FileError, Name, Partitions, stream_keys, untagged};
 use crate::shutdown::Shutdown;
-use crate::units::Duration as Span;
+use crate::units::{
+    Consistent, Contradiction, DAY, Duration as Span, HOUR, MILLISECOND, MINUTE, Within, yes,
+};
 
 /// How long a server waits for the first entry at most, before the reader looks at other things.
 const BLOCK_MAX: Duration = Duration::from_millis(500);
@@ -39,79 +41,51 @@ pub struct Config {
     /// Where the Redis is.
     pub server: Server,
     /// The key of the stream. With several partitions they are `<key>:{0}`, `<key>:{1}` and so on.
-    #[serde(default = "qatime")]
-    pub key: String,
-    /// How many keys the stream has: the same number as the sinks that fill it.
-    #[serde(default = "partitions")]
-    pub partitions: u16,
+    #[serde(default = "Name::qatime")]
+    pub key: Name,
+    /// How many keys the stream has, up to 1024: the same number as the sinks that fill it.
+    #[serde(default)]
+    pub partitions: Partitions<1>,
     /// The consumer group. All workers of the same name share the stream; other groups get every
     /// entry, too. It is made where it does not exist.
-    #[serde(default = "qatime")]
-    pub group: String,
+    #[serde(default = "Name::qatime")]
+    pub group: Name,
     /// The name of this worker in the group, which no other may have. Without it that is the name
     /// of the machine and the number of the process.
     #[serde(default)]
-    pub consumer: Option<String>,
+    pub consumer: Option<Name>,
     /// Where a new group begins: at the beginning of the stream, or at its end.
-    #[serde(default = "from_start")]
+    #[serde(default = "yes")]
     pub from_start: bool,
     /// How many entries are asked for at a time at most, of each key. Large ones are asked for in
     /// smaller numbers; one of more than 4 MiB is rejected as `frame_too_long`.
-    #[serde(default = "read_events_max")]
-    pub read_events_max: u32,
+    #[serde(default)]
+    pub read_events_max: Within<u32, 1, { u64::MAX }, 500>,
     /// How many entries this worker has at most that it has not acknowledged. Then it reads no
     /// more until the sinks have settled some.
-    #[serde(default = "unacknowledged_max")]
-    pub unacknowledged_max: u32,
-    /// Entries whose worker gave no sign of life for so long are taken over. A worker gives a sign
-    /// three times as often.
-    #[serde(default = "claim_idle")]
-    pub claim_idle: Span,
+    #[serde(default)]
+    pub unacknowledged_max: Within<u32, 1, { u64::MAX }, 20_000>,
+    /// Entries whose worker gave no sign of life for so long are taken over: 100 ms to 24 h. A
+    /// worker gives a sign three times as often.
+    #[serde(default)]
+    pub claim_idle: Within<Span, { 100 * MILLISECOND }, DAY, MINUTE>,
     /// Workers that have nothing to do and gave no sign of life for so long are taken out of the
     /// group. At least a minute.
-    #[serde(default = "consumer_idle_max")]
-    pub consumer_idle_max: Span,
+    #[serde(default)]
+    pub consumer_idle_max: Within<Span, MINUTE, { 3650 * DAY }, { 24 * HOUR }>,
 }
 
-fn qatime() -> String {
-    "qatime".to_owned()
-}
-
-fn partitions() -> u16 {
-    1
-}
-
-fn from_start() -> bool {
-    true
-}
-
-fn read_events_max() -> u32 {
-    500
-}
-
-fn unacknowledged_max() -> u32 {
-    20_000
-}
-
-fn claim_idle() -> Span {
-    Span::from_secs(60)
-}
-
-fn consumer_idle_max() -> Span {
-    Span::from_secs(24 * 60 * 60)
-}
-
-/// Why a source of this type cannot be built.
-#[derive(Debug, thiserror::Error)]
-enum RedisError {
-    #[error("{0}: a name is not empty")]
-    Empty(&'static str),
-    #[error("partitions: {0} is no number of partitions; 1 to 1024 are")]
-    Partitions(u16),
-    #[error(transparent)]
-    Server(#[from] ConfigError),
-    #[error("{0} is too short; choose {1} or more")]
-    Short(&'static str, &'static str),
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Contradiction::beneath("server", self.server.contradictions());
+        found.extend(untagged(["key", "partitions"], &self.key, self.partitions));
+        if *self.consumer_idle_max < *self.claim_idle {
+            let message = "must not be less than claim_idle: a worker is taken out of the group \
+                           only when its entries were taken over";
+            found.push(Contradiction::new("consumer_idle_max", &["claim_idle"], message));
+        }
+        found
+    }
 }
 
 impl SourcePart for Config {
@@ -124,32 +98,16 @@ impl SourcePart for Config {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        let (servers, key) = (self.server.names(), self.key.clone());
+        let (servers, key) = (self.server.names(), self.key.to_string());
         vec![Resource::shared("key", Place::RedisKey { servers, key })]
     }
 }
 
 impl Config {
-    fn plan(&self, component: String) -> Result<Redis, RedisError> {
-        let names = [("key", Some(&self.key)), ("group", Some(&self.group))];
-        let names = names.into_iter().chain([("consumer", self.consumer.as_ref())]);
-        for (key, name) in names {
-            if name.is_some_and(String::is_empty) {
-                return Err(RedisError::Empty(key));
-            }
-        }
-        if !(1..=1024).contains(&self.partitions) {
-            return Err(RedisError::Partitions(self.partitions));
-        }
-        if self.claim_idle < Span::from_millis(100) {
-            return Err(RedisError::Short("claim_idle", "100ms"));
-        }
-        if self.consumer_idle_max < Span::from_secs(60) {
-            return Err(RedisError::Short("consumer_idle_max", "1m"));
-        }
+    fn plan(&self, component: String) -> Result<Redis, FileError> {
         let settings = Settings {
-            read_events_max: (self.read_events_max as usize).max(1),
-            unacknowledged_max: (self.unacknowledged_max as usize).max(1),
+            read_events_max: self.read_events_max.get() as usize,
+            unacknowledged_max: self.unacknowledged_max.get() as usize,
             claim_idle: self.claim_idle.get(),
             consumer_idle_max: self.consumer_idle_max.get(),
             start: if self.from_start { "0" } else { "$" },
@@ -157,8 +115,8 @@ impl Config {
         };
         let names = Names {
             keys: stream_keys(&self.key, self.partitions),
-            group: self.group.clone(),
-            consumer: self.consumer.clone().unwrap_or_else(consumer),
+            group: self.group.to_string(),
+            consumer: self.consumer.as_ref().map_or_else(consumer, Name::to_string),
         };
         Ok(Redis { component, client: self.server.client()?, names, settings })
     }

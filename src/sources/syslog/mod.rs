@@ -42,12 +42,15 @@ use self::accept::{Accepting, report_panic};
 use self::budget::Budget;
 use self::datagram::{Datagrams, Receiving};
 use self::state::{State, Throttles};
-use super::{BuiltSource, Inherited, Source, SourcePart};
+use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart};
 use crate::component::{BuildError, Intake, Resource};
 use crate::framing::Limits;
 use crate::net::{Acceptor, ListenAddress, Socket, SocketOptions};
 use crate::shutdown::Shutdown;
-use crate::units::{Duration as Span, OneOrMany, Size};
+use crate::units::{
+    AtLeastOne, Consistent, Contradiction, DAY, GIB, HOUR, KIB, MIB, MILLISECOND, MINUTE, OrNever,
+    SECOND, Size, TIB, Within,
+};
 
 /// Listens for syslog messages: `type = "syslog"`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -56,34 +59,35 @@ pub struct Config {
     /// Where to listen, one address or a list: `tcp://0.0.0.0:1514` (all of IPv4),
     /// `tcp://[::]:1514` (all of IPv6 and IPv4), `udp://…`, `unix:///run/qatime.sock` (stream),
     /// `unix-dgram:///run/qatime.sock`.
-    pub listen: OneOrMany<ListenAddress>,
+    pub listen: AtLeastOne<ListenAddress>,
     /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
     /// `frame_too_long`. The longest line that a cluster can send is about half of the default.
-    #[serde(default = "super::frame_bytes_max", deserialize_with = "super::frame_bytes")]
-    pub frame_bytes_max: Size,
+    #[serde(default)]
+    pub frame_bytes_max: FrameBytesMax,
     /// How many connections may be open at a time; more are refused. A cluster opens one for
     /// each node. Each takes a file descriptor.
-    #[serde(default = "connections_max", deserialize_with = "at_least_one")]
-    #[schemars(range(min = 1))]
-    pub connections_max: u32,
+    #[serde(default)]
+    pub connections_max: Within<u32, 1, 1_000_000, 1024>,
     /// A connection on which nothing comes for so long is closed; `0` keeps it for ever. What a
     /// quiet sender writes next can be lost then, so choose it longer than any pause. Peers that
     /// are gone are found by `keepalive`.
-    #[serde(default = "idle_timeout")]
-    pub idle_timeout: Span,
-    /// After so long without traffic the system asks a TCP peer every 10 seconds whether it is
-    /// still there, and closes the connection after six questions without answer; `0` never asks.
-    #[serde(default = "keepalive")]
-    pub keepalive: Span,
-    /// How much memory the unfinished messages of all connections may hold together. The
-    /// connection that wants more is closed, and its message rejected as `buffer_full`.
-    #[serde(default = "frames_pending_bytes_max")]
-    pub frames_pending_bytes_max: Size,
-    /// The system's buffer for each UDP socket. Where the system allows less (sysctl
-    /// `net.core.rmem_max`), the log says so, and also when datagrams were dropped because the
-    /// buffer was full.
-    #[serde(default = "udp_buffer_bytes")]
-    pub udp_buffer_bytes: Size,
+    #[serde(default)]
+    pub idle_timeout: OrNever<{ 10 * MILLISECOND }, { 3650 * DAY }, DAY>,
+    /// After so long without traffic, 1 s to 9 h, the system asks a TCP peer every 10 seconds
+    /// whether it is still there, and closes the connection after six questions without answer;
+    /// `0` never asks.
+    #[serde(default)]
+    pub keepalive: OrNever<SECOND, { 9 * HOUR }, MINUTE>,
+    /// How much memory the unfinished messages of all connections may hold together, no less than
+    /// `frame_bytes_max`. The connection that wants more is closed, and its message rejected as
+    /// `buffer_full`.
+    #[serde(default)]
+    pub frames_pending_bytes_max: Within<Size, 64, TIB, { 32 * MIB }>,
+    /// The system's buffer for each UDP socket, 1 KiB to 1 GiB. Where the system allows less
+    /// (sysctl `net.core.rmem_max`), the log says so, and also when datagrams were dropped because
+    /// the buffer was full.
+    #[serde(default)]
+    pub udp_buffer_bytes: Within<Size, KIB, GIB, { 4 * MIB }>,
     /// The permissions of sockets in the file system, such as `0o660`; who may write may send.
     /// Without it they are what the umask leaves.
     #[serde(default, deserialize_with = "socket_mode")]
@@ -95,30 +99,17 @@ pub struct Config {
     pub nul_separates: bool,
 }
 
-fn connections_max() -> u32 {
-    1024
-}
-
-fn idle_timeout() -> Span {
-    Span::from_secs(24 * 3600)
-}
-
-fn keepalive() -> Span {
-    Span::from_secs(60)
-}
-
-fn frames_pending_bytes_max() -> Size {
-    Size::from_mib(32)
-}
-
-fn udp_buffer_bytes() -> Size {
-    Size::from_mib(4)
-}
-
-fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    match u32::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("at least 1 connection must be allowed")),
-        count => Ok(count),
+impl Consistent for Config {
+    fn contradictions(&self) -> Vec<Contradiction> {
+        if *self.frames_pending_bytes_max >= *self.frame_bytes_max {
+            return Vec::new();
+        }
+        let message = format!(
+            "must not be less than frame_bytes_max, which is {}: a message of that length would \
+             never fit",
+            *self.frame_bytes_max
+        );
+        vec![Contradiction::new("frames_pending_bytes_max", &["frame_bytes_max"], message)]
     }
 }
 
@@ -150,10 +141,6 @@ impl Config {
 
     fn prepare(&self, name: &str, preparation: &mut Preparation) -> Result<Syslog, BuildError> {
         let component = || format!("sources.{name}");
-        if self.listen.values().is_empty() {
-            let cause = "listen names no address; add one such as \"tcp://0.0.0.0:1514\"".into();
-            return Err(BuildError { component: component(), cause });
-        }
         let options = SocketOptions {
             udp_buffer_bytes: self.udp_buffer_bytes.bytes_usize(),
             socket_mode: self.socket_mode,
@@ -165,15 +152,14 @@ impl Config {
     }
 
     fn with_sockets(&self, name: &str, sockets: Vec<Claimed>) -> Syslog {
-        let positive = |span: Span| Some(span.get()).filter(|span| !span.is_zero());
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
         let state = State {
             component: format!("sources.{name}"),
             limits: limits.with_nul_separates(self.nul_separates),
             budget: Budget::new(self.frames_pending_bytes_max.bytes_usize()),
-            connections_max: self.connections_max.into(),
-            idle_timeout: positive(self.idle_timeout),
-            keepalive: positive(self.keepalive),
+            connections_max: self.connections_max.get().into(),
+            idle_timeout: self.idle_timeout.get(),
+            keepalive: self.keepalive.get(),
             connections: Arc::default(),
             throttles: Throttles::default(),
         };

@@ -47,13 +47,15 @@ pub const LEVEL_VARIABLE: &str = "QATIME_LOG";
 
 /// What the daemon says of itself on standard error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Whether lines are text for people or JSON objects.
+    #[serde(default)]
     pub format: Format,
     /// The least grave messages that are shown: `off`, `error`, `warn`, `info`, `debug` or
     /// `trace`; for a part of the program its own: `"info,qatime::sinks=debug"`. The environment
     /// variable `QATIME_LOG` wins over it.
+    #[serde(default)]
     pub level: Level,
 }
 
@@ -138,8 +140,10 @@ impl FromStr for Level {
     fn from_str(text: &str) -> Result<Self, LevelError> {
         let refuse = || LevelError(text.to_owned());
         let mut targets = Targets::new();
+        let mut has_default = false;
         for part in text.split(',').map(str::trim) {
             targets = match part.split_once('=') {
+                None if std::mem::replace(&mut has_default, true) => return Err(refuse()),
                 None => targets.with_default(parse_level(part).ok_or_else(refuse)?),
                 Some((target, level)) if !target.trim().is_empty() => {
                     let level = parse_level(level.trim()).ok_or_else(refuse)?;

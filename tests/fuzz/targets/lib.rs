@@ -20,11 +20,11 @@ const ENDS: [FrameEnd; 4] =
 static DECODERS: LazyLock<Vec<Decoder>> = LazyLock::new(|| {
     let zones = ["UTC", "Europe/Zurich", "-11:30", "America/St_Johns"];
     let configs = (0..4).map(|choice| Config {
-        zone: zones[choice].to_owned(),
+        zone: zones[choice].parse().expect("the zones exist"),
         backslash_escapes: choice & 1 == 1,
         rsyslog_escapes: choice & 2 == 2,
     });
-    configs.map(|config| Decoder::new(&config).expect("the zones exist")).collect()
+    configs.map(|config| Decoder::new(&config)).collect()
 });
 
 /// Decodes a message in each configuration and with each kind of end, and asserts that

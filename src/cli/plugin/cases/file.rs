@@ -152,7 +152,7 @@ fn events(
     let lines = texts.iter().filter_map(|case| case.get_ref().line.as_ref());
     let bytes: Vec<u8> = lines.flat_map(|line| line.bytes()).collect();
     let mut batch = Batch::with_room(bytes, texts.len());
-    let decoder = Decoder::new(&decoders::Config::default()).expect("the default zone is UTC");
+    let decoder = Decoder::new(&decoders::Config::default());
     let mut offset = 0;
     let mut cases = Vec::with_capacity(texts.len());
     for text in texts {

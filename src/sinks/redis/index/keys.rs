@@ -70,7 +70,7 @@ impl Layout {
         let scripts = Script::ALL.map(|(_, text)| Commands::encoded(&[b"EVAL", text.as_bytes()]));
         Self {
             prefix: prefix.to_owned(),
-            partitions: (0..partitions.max(1)).map(partition).collect(),
+            partitions: (0..partitions).map(partition).collect(),
             names,
             scripts: scripts.into(),
         }

@@ -20,13 +20,16 @@ mod reader;
 mod segment;
 mod tree;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::reader::{Found, ReadError, Reader};
 
@@ -35,80 +38,114 @@ use self::segment::{Segment, Taken};
 use self::tree::Tree;
 use super::{DeliverError, Settle, Settled, Sink};
 use crate::event::{EventRef, Reason, Selection, Timestamp};
-use crate::redis::Client;
-use crate::sinks::access::{Policy, Request, check_components, is_within};
+use crate::redis::{Client, Name, Partitions};
+use crate::sinks::access::{
+    FutureMax, Policy, ReorderWindow, Request, check_components, is_within,
+};
 use crate::sinks::changes::{Changes, Event, Moment, Whereabouts};
 use crate::sinks::{ClientNetwork, WriteMetadata};
 use crate::telemetry::SinkAccount;
-use crate::units::{Duration as Span, OneOrMany};
+use crate::units::{OneOrMany, Within, empty_table, yes};
 
 /// So many bytes of paths are gathered at most before they are sent.
 const SEGMENT_BYTES_MAX: usize = 1 << 20;
 
 /// The index of mode `index`: `index = { prefix = "qatime:index", partitions = 16 }`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schemars(rename = "RedisIndex")]
 pub struct IndexConfig {
     /// What its keys begin with: `{<prefix>:0}:time` and so on.
-    pub prefix: String,
-    /// Over how many sets of keys the paths are spread, so that the nodes of a cluster share
-    /// them. It cannot be changed later: all who write and read an index need the same number.
-    pub partitions: u16,
+    #[serde(default)]
+    pub prefix: Prefix,
+    /// Over how many sets of keys the paths are spread, up to 1024, so that the nodes of a cluster
+    /// share them. It cannot be changed later: all who write and read an index need the same
+    /// number.
+    #[serde(default)]
+    pub partitions: Partitions<16>,
     /// Whether the paths are kept in the order of their names, too. Without it Redis needs half
     /// the memory, but looks at all paths for the rename or removal of a directory.
+    #[serde(default = "yes")]
     pub names: bool,
     /// How many paths are gathered at most, to be written together. Several accesses of a path
     /// among them cost nothing.
-    pub batch_paths_max: u32,
+    #[serde(default)]
+    pub batch_paths_max: Within<u32, 1, 1_000_000, 4096>,
     /// How far ahead of this machine's clock an event may be; a later one is taken as of now.
-    pub future_max: Span,
-    /// How far the streams of the cluster's nodes may run apart. For so long renames and removals
-    /// are kept in mind: accesses that come late go to the new name, or are superseded.
-    pub reorder_window: Span,
+    #[serde(default)]
+    pub future_max: FutureMax,
+    /// How far the streams of the cluster's nodes may run apart, up to 24 h. For so long renames
+    /// and removals are kept in mind: accesses that come late go to the new name, or are
+    /// superseded.
+    #[serde(default)]
+    pub reorder_window: ReorderWindow,
     /// Addresses, or networks such as `10.0.0.0/8`, whose accesses do not count.
+    #[serde(default)]
     pub ignore_clients: OneOrMany<ClientNetwork>,
     /// What an `fs_write_metadata` event means.
+    #[serde(default)]
     pub write_metadata: WriteMetadata,
 }
 
 impl Default for IndexConfig {
     fn default() -> Self {
-        Self {
-            prefix: "qatime:index".to_owned(),
-            partitions: 16,
-            names: true,
-            batch_paths_max: 4096,
-            future_max: Span::from_secs(300),
-            reorder_window: Span::from_secs(10),
-            ignore_clients: OneOrMany::default(),
-            write_metadata: WriteMetadata::default(),
-        }
+        empty_table()
     }
 }
 
-/// Why an index's table is of no use.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum IndexError {
-    #[error("index.partitions: {0} is no number of partitions; 1 to 1024 are")]
-    Partitions(u16),
-    #[error("index.prefix: {0:?} is no prefix; it is not empty, and has no braces")]
-    Prefix(String),
+/// What the keys of an index begin with: not empty, and without braces, which would decide where in
+/// a cluster they lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix(Name);
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("qatime:index".parse().expect("a prefix that is no name does not pass the tests"))
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Name::deserialize(deserializer)?;
+        if name.as_str().contains(['{', '}']) {
+            return Err(D::Error::custom(
+                "a prefix must not have braces: the index puts them around the number of a \
+                 partition",
+            ));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl Serialize for Prefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Prefix {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RedisIndexPrefix".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[^{}]+$" })
+    }
 }
 
 impl IndexConfig {
-    pub(super) fn check(&self) -> Result<(), IndexError> {
-        if self.prefix.is_empty() || self.prefix.contains(['{', '}']) {
-            return Err(IndexError::Prefix(self.prefix.clone()));
-        }
-        if !(1..=1024).contains(&self.partitions) {
-            return Err(IndexError::Partitions(self.partitions));
-        }
-        Ok(())
-    }
-
     fn layout(&self) -> Layout {
-        Layout::new(&self.prefix, self.partitions, self.names)
+        Layout::new(self.prefix.0.as_str(), self.partitions.get(), self.names)
     }
 }
 
@@ -174,11 +211,11 @@ impl Index {
             policy: Policy {
                 ignored: config.ignore_clients.values().to_vec(),
                 write_metadata: config.write_metadata,
-                future_max: config.future_max,
+                future_max: *config.future_max,
             },
             changes: Changes::new(config.reorder_window.get()),
             account,
-            paths_max: (config.batch_paths_max as usize).max(1),
+            paths_max: config.batch_paths_max.get() as usize,
             steps: VecDeque::new(),
             filling: Segment::default(),
         }

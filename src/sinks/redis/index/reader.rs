@@ -7,7 +7,7 @@ use super::super::Config;
 use super::apply::{run, senseless};
 use super::keys::{Layout, Micros, Script};
 use crate::event::Timestamp;
-use crate::redis::{Client, Commands, ConfigError, Value};
+use crate::redis::{Client, Commands, FileError, Value};
 use crate::sinks::DeliverError;
 
 /// So many paths a script looks at, at a time.
@@ -27,7 +27,7 @@ pub struct Found {
 pub enum ReadError {
     /// The way to Redis is not configured soundly.
     #[error("the server of the index is not configured soundly")]
-    Config(#[from] ConfigError),
+    Config(#[from] FileError),
     /// Redis cannot be asked.
     #[error(transparent)]
     Redis(#[from] DeliverError),

@@ -63,7 +63,23 @@ impl Daemon {
         (daemon, pipe)
     }
 
+    /// As [`Self::start_in`], with `state` in its directory as the state directory.
+    pub(crate) fn start_with_state(directory: TempDir, config: &str, ports: &[u16]) -> Self {
+        let state = directory.path().join("state");
+        let mut daemon = Self::spawn_with(directory, config, Stdio::null(), &state);
+        for &port in ports {
+            daemon.wait_for_port(port, config);
+        }
+        daemon
+    }
+
     fn spawn_in(directory: TempDir, config: &str, stdin: Stdio) -> Self {
+        // The usual place of the spool is one for all daemons of this machine: only a test that
+        // names a spool has one.
+        Self::spawn_with(directory, config, stdin, Path::new("/dev/null"))
+    }
+
+    fn spawn_with(directory: TempDir, config: &str, stdin: Stdio, state: &Path) -> Self {
         let config = config.replace("{dir}", directory.path().to_str().unwrap());
         let file = directory.path().join("qatime.toml");
         fs::write(&file, &config).unwrap();
@@ -75,9 +91,7 @@ impl Daemon {
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             // Its admin socket is its own. The port is that of whichever test comes first.
             .env("RUNTIME_DIRECTORY", directory.path().join("run"))
-            // The usual place of the spool is one for all daemons of this machine: only a test that
-            // names a spool has one.
-            .env("STATE_DIRECTORY", "/dev/null")
+            .env("STATE_DIRECTORY", state)
             .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

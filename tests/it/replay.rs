@@ -4,8 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -234,4 +237,53 @@ fn the_demonstration_can_be_kept() {
         .arg(kept.join("qatime.toml"))
         .output();
     assert_eq!(check.unwrap().status.code(), Some(0));
+}
+
+/// Starts a replay into a FIFO that nobody reads, sends it a signal once its files are read, and
+/// gives how it ended and how long that took.
+fn stopped_replay(signals: &[Signal], grace: &str) -> (ExitStatus, Duration, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    mknodat(CWD, path("hung"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let _full = fs::OpenOptions::new().read(true).write(true).open(path("hung")).unwrap();
+    let config = format!(
+        "grace = '{grace}'\n[[rules]]\nname = 'all'\nsinks = 'hung'\n\
+         [sinks.hung]\ntype = 'file'\npath = '{}'\n",
+        path("hung").display()
+    );
+    fs::write(path("qatime.toml"), config).unwrap();
+    let lines: Vec<String> =
+        (0..5_000).map(|number| read("2026-01-27T14:12:24Z", &format!("/{number}"))).collect();
+    fs::write(path("audit.log"), lines.join("\n") + "\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
+    command.args(["replay", "--config"]).arg(path("qatime.toml")).arg(path("audit.log"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(child.try_wait().unwrap().is_none(), "it waits for its sink");
+    let signalled = Instant::now();
+    for signal in signals {
+        kill_process(Pid::from_child(&child), *signal).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    while child.try_wait().unwrap().is_none() && signalled.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let took = signalled.elapsed();
+    // It has ended, or it never will.
+    let _gone = child.kill();
+    let ended = child.wait_with_output().unwrap();
+    (ended.status, took, String::from_utf8_lossy(&ended.stderr).into_owned())
+}
+
+#[test]
+fn a_replay_whose_sink_hangs_can_be_interrupted() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (status, took, said) = stopped_replay(&[signal], "1s");
+        assert_eq!(status.code(), Some(1), "{said}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    // Who cannot wait says so twice.
+    let (status, took, said) = stopped_replay(&[Signal::INT, Signal::INT], "10m");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }

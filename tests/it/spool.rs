@@ -291,3 +291,60 @@ fn events_of_a_sink_that_is_no_more_are_left_alone() {
     wait_for_all(&daemon, 0..10);
     daemon.stop().assert_settled();
 }
+
+/// A configuration without a word on the spool, whose sink is a FIFO that nobody reads.
+fn unnamed(port: u16, top: &str) -> String {
+    format!(
+        "grace = '1s'\n{top}\n[sources.in]\ntype = 'syslog'\nlisten = 'tcp://127.0.0.1:{port}'\n\
+         [[rules]]\nname = 'all'\nsinks = ['out', 'probe']\n\
+         [sinks.out]\ntype = 'file'\npath = '{{dir}}/out'\nformat = {{ template = \"{{path}}\\n\" }}\n\
+         [sinks.probe]\ntype = 'file'\npath = '{{dir}}/probe'\n\
+         format = {{ template = \"{{path}}\\n\" }}\n"
+    )
+}
+
+#[test]
+fn events_wait_on_disk_where_there_is_a_state_directory_and_nobody_says_otherwise() {
+    let port = free_port();
+    let config = unnamed(port, "");
+    let directory = tempfile::tempdir().unwrap();
+    fifo(&directory.path().join("out"));
+    let line = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - 10.0.0.1,\"u\",nfs3,fs_read_data,ok,1,\"/kept\",\"\"\n";
+    let daemon = Daemon::start_with_state(directory, &config, &[port]);
+    send(port, line.as_bytes());
+    daemon.wait_for_lines("probe", 1);
+    let directory = daemon.kill();
+    assert!(directory.path().join("state/spool/out").is_dir());
+    fs::remove_file(directory.path().join("out")).unwrap();
+    let daemon = Daemon::start_with_state(directory, &config, &[port]);
+    assert_eq!(daemon.wait_for_lines("out", 1), ["/kept"]);
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert!(!ended.log.contains("events wait in memory only"), "{}", ended.log);
+}
+
+#[test]
+fn a_daemon_without_a_spool_says_once_what_a_kill_would_cost() {
+    let port = free_port();
+    for (top, why) in [
+        ("", "cannot be used"),
+        ("spool.directory = ''", "no directory is named for it, or it is switched off"),
+    ] {
+        let ended = Daemon::start(&unnamed(port, top), &[port]).stop();
+        let told = ended.log.lines().filter(|line| line.contains("events wait in memory only"));
+        let told: Vec<_> = told.collect();
+        assert!(told.len() == 1 && told[0].contains(why), "{}", ended.log);
+    }
+}
+
+#[test]
+fn a_second_daemon_with_the_same_state_directory_runs_without_a_spool() {
+    let (first, second) = (free_port(), free_port());
+    let one = Daemon::start_with_state(tempfile::tempdir().unwrap(), &unnamed(first, ""), &[first]);
+    let state = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(one.path("state"), state.path().join("state")).unwrap();
+    let other = Daemon::start_with_state(state, &unnamed(second, ""), &[second]);
+    let ended = other.stop();
+    assert!(ended.log.contains("is used by another daemon"), "{}", ended.log);
+    one.stop().assert_settled();
+}

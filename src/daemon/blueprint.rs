@@ -6,7 +6,7 @@ use super::plugins::Plugins;
 use super::state::spool_plan;
 use crate::config::{Configuration, trace};
 use crate::decoders::Decoder;
-use crate::pipeline::{Blueprint, BuildSink, Next};
+use crate::pipeline::{Blueprint, BuildSink, Next, SinkPlan};
 
 /// The blueprint of a configuration, with these sources.
 ///
@@ -22,8 +22,9 @@ pub(super) fn blueprint(
     let Configuration { decoder, sinks, workers, spool, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, config) = (sink.config.keys.queue, sink.config);
+        let resources = config.part().resources();
         let build: BuildSink = Box::new(move |context| config.part().build(context));
-        (sink.name, queue, build)
+        SinkPlan { name: sink.name, queue, resources, build }
     });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Blueprint {

@@ -53,6 +53,8 @@ struct State {
     closed: Option<Reason>,
     /// The daemon stops, or the lane retires: nobody waits for room any more.
     waits_have_ended: bool,
+    /// How many consumers there have been: one takes over where the one before hangs.
+    terms: u64,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,8 @@ pub struct Consumer {
     receipts: Receipts,
     /// The number of the last receipt.
     last_number: u64,
+    /// Which consumer of the queue it is: the last one counts.
+    term: u64,
 }
 
 /// A view of a queue for gauges and for sources that wait for room.
@@ -113,6 +117,7 @@ pub fn queue(limits: QueueLimits, mut spool: Option<Store>) -> (Producer, Consum
             producers: 1,
             closed: None,
             waits_have_ended: false,
+            terms: 0,
         }),
         spool,
         room: Condvar::new(),
@@ -312,12 +317,18 @@ enum Step {
 
 impl Consumer {
     fn new(shared: Arc<Shared>) -> Self {
+        let term = {
+            let mut state = shared.lock();
+            state.terms += 1;
+            state.terms
+        };
         Self {
             shared,
             reader: Reader::default(),
             taken: Receipt::default(),
             receipts: Receipts::default(),
             last_number: 0,
+            term,
         }
     }
 
@@ -512,7 +523,9 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        self.shared.close(Reason::SinkGone);
+        if self.shared.lock().terms == self.term {
+            self.shared.close(Reason::SinkGone);
+        }
     }
 }
 
@@ -538,6 +551,13 @@ impl Gauge {
     /// producer.
     pub fn end_input(&self) {
         self.0.close(Reason::ShutDown);
+    }
+
+    /// Another consumer, where the one before hangs with whoever has it: what that one has taken
+    /// stays with it, and it takes nothing more.
+    #[must_use]
+    pub fn take_over(&self) -> Consumer {
+        Consumer::new(Arc::clone(&self.0))
     }
 
     /// What tells whether the queue is still there.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::routing::Routing;
-use crate::component::{BuildError, SinkContext};
+use crate::component::{BuildError, Resource, SinkContext};
 use crate::decoders::Decoder;
 use crate::lane::spool::{self, Spool, SpoolError};
 use crate::sinks::{BuiltSink, QueueConfig};
@@ -31,6 +31,30 @@ impl fmt::Debug for Next {
     }
 }
 
+/// A checked plan of a sink.
+pub struct SinkPlan {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its queue.
+    pub queue: QueueConfig,
+    /// What it uses: whoever uses the same waits for it.
+    pub resources: Vec<Resource>,
+    /// What builds it.
+    pub build: BuildSink,
+}
+
+impl fmt::Debug for SinkPlan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, queue, resources, .. } = self;
+        formatter
+            .debug_struct("SinkPlan")
+            .field("name", name)
+            .field("queue", queue)
+            .field("resources", resources)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A checked plan of a generation: nothing of it was built.
 pub struct Blueprint {
     /// Reads frames.
@@ -43,8 +67,8 @@ pub struct Blueprint {
     pub workers: usize,
     /// Each source with its name.
     pub sources: Vec<(String, Next)>,
-    /// Each sink: its name, its queue, and what builds it.
-    pub sinks: Vec<(String, QueueConfig, BuildSink)>,
+    /// The sinks.
+    pub sinks: Vec<SinkPlan>,
     /// What keeps their events on disk. It is opened by the first generation and stays.
     pub spool: SpoolPlan,
 }
@@ -97,12 +121,11 @@ fn one_line(error: &dyn Error) -> String {
 impl fmt::Debug for Blueprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources: Vec<_> = self.sources.iter().map(|(name, _)| name).collect();
-        let sinks: Vec<_> = self.sinks.iter().map(|(name, queue, _)| (name, queue)).collect();
         formatter
             .debug_struct("Blueprint")
             .field("workers", &self.workers)
             .field("sources", &sources)
-            .field("sinks", &sinks)
+            .field("sinks", &self.sinks)
             .finish_non_exhaustive()
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::lanes::{Lane, Order, Orders, Turn};
+use super::lanes::{Beginning, Handover, Lane, Order, Orders};
 use crate::event::{Reason, Selection};
-use crate::lane::Consumer;
+use crate::lane::{Consumer, Gauge};
 use crate::sinks::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink};
 use crate::telemetry::SinkAccount;
 
@@ -31,7 +31,7 @@ const SETTLE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Delivery {
     sink: Box<dyn Sink>,
     pace: Pace,
-    turn: Turn,
+    queue: Gauge,
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
     orders: Orders,
@@ -47,6 +47,16 @@ pub(super) struct Delivery {
     settled_before: u64,
 }
 
+/// Where a delivery begins.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) beginning: Beginning,
+    /// Tell when sinks have ended that use the same as this one.
+    pub(super) ends: Vec<watch::Receiver<()>>,
+    /// How long to wait for those, and for the delivery before.
+    pub(super) patience: Duration,
+}
+
 /// The sink was given up.
 #[derive(Debug)]
 struct GivenUp;
@@ -57,7 +67,7 @@ impl Delivery {
         Self {
             sink,
             pace,
-            turn: Arc::clone(&lane.turn),
+            queue: lane.gauge.clone(),
             account: Arc::clone(&lane.account),
             reopen,
             orders: lane.orders(),
@@ -71,23 +81,79 @@ impl Delivery {
 
     /// Delivers until the queue ends, or another delivery takes over. On a thread of its own, so
     /// that the sink may block.
-    pub(super) async fn run(mut self) {
-        let turn = Arc::clone(&self.turn);
-        let mut consumer = tokio::select! {
-            biased;
-            // The successor waits for the same turn.
-            () = self.orders.hand_over() => return,
-            consumer = turn.lock() => consumer,
+    pub(super) async fn run(mut self, start: Start) {
+        let Start { beginning: Beginning { from, leave, at_work }, ends, patience } = start;
+        let deadline = Instant::now() + patience;
+        let taken = self.take(from, deadline).await;
+        let left = match taken {
+            Handover::Awaited(_) => taken,
+            Handover::Ready(mut consumer) => {
+                if self.wait_for(ends, deadline).await {
+                    self.deliver_all(&mut consumer).await;
+                }
+                Handover::Ready(consumer)
+            }
         };
+        // Nobody may come after it.
+        let _unwanted = leave.send(left);
+        drop(at_work);
+    }
+
+    /// The end of the queue. Where the delivery before does not hand it over in time, it hangs with
+    /// its sink, and is left with what it has in hand. Where another delivery is to take over
+    /// meanwhile, that one has to wait in the place of this one.
+    async fn take(&mut self, mut from: Handover, deadline: Instant) -> Handover {
+        loop {
+            let Handover::Awaited(mut before) = from else { return from };
+            from = tokio::select! {
+                biased;
+                next = &mut before => match next {
+                    Ok(next) => next,
+                    Err(_panicked) => self.take_over(),
+                },
+                () = self.orders.hand_over() => return Handover::Awaited(before),
+                () = tokio::time::sleep_until(deadline) => self.take_over(),
+            };
+        }
+    }
+
+    fn take_over(&self) -> Handover {
+        tracing::error!(
+            component = self.account.name(),
+            "the sink hangs that was replaced: the new one goes on without what that one has in hand"
+        );
+        Handover::Ready(Box::new(self.queue.take_over()))
+    }
+
+    /// Waits for sinks that use the same as this one, and are gone from the configuration. Returns
+    /// whether to go on: not where another delivery is to take over.
+    async fn wait_for(&mut self, ends: Vec<watch::Receiver<()>>, deadline: Instant) -> bool {
+        for mut end in ends {
+            tokio::select! {
+                biased;
+                // Nothing is ever sent: it is the end of the delivery.
+                _ended = end.changed() => {}
+                () = self.orders.hand_over() => return false,
+                () = tokio::time::sleep_until(deadline) => tracing::error!(
+                    component = self.account.name(),
+                    "a sink that was taken out of the configuration uses the same place, and hangs; \
+                     this one begins without waiting for it any longer"
+                ),
+            }
+        }
+        true
+    }
+
+    async fn deliver_all(&mut self, consumer: &mut Consumer) {
         self.settled_before = self.account.settled();
-        let served = self.serve(&mut consumer).await;
+        let served = self.serve(consumer).await;
         let closed = match served {
             Ok(()) => self.insist(Step::Close).await,
             Err(GivenUp) => Err(GivenUp),
         };
         match closed {
-            Ok(_) => self.finish(&mut consumer),
-            Err(GivenUp) => self.abandon(&mut consumer),
+            Ok(_) => self.finish(consumer),
+            Err(GivenUp) => self.abandon(consumer),
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::blueprint::{Blueprint, Next, spool_error};
-use super::delivery::Delivery;
+use super::blueprint::{Blueprint, Next, SinkPlan, spool_error};
+use super::delivery::{self, Delivery};
 use super::halt::Halting;
 use super::lanes::{Lane, Order, RetiringLane};
 use super::parked::Parked;
@@ -43,7 +43,7 @@ struct PreparedLane {
     limits: QueueLimits,
     wait_max: Duration,
     delivery: Delivery,
-    thread: Parked<Delivery>,
+    thread: Parked<(Delivery, delivery::Start)>,
 }
 
 /// What a generation is prepared beside.
@@ -84,12 +84,13 @@ impl Generation {
     ) -> Result<(Self, Vec<(String, Next)>), BuildError> {
         let Blueprint { decoder, year, routing, workers, sources, sinks, .. } = blueprint;
         let mut lanes = Vec::with_capacity(sinks.len());
-        for (name, config, build) in sinks {
+        for SinkPlan { name, queue: config, resources, build } in sinks {
             let (limits, wait_max) = (config.limits(), config.wait_max.get());
             let account = surroundings.ledger.draft_sink(&name);
             let context = SinkContext { name, account };
             let mut lane = surroundings.lane(&context, limits)?;
             let sink = build(context)?;
+            lane.resources = resources.into();
             lane.gauges = sink.gauges.iter().cloned().collect();
             let delivery = Delivery::new(&lane, sink, surroundings.reopened.clone());
             let thread = delivery_thread(&lane)?;
@@ -101,10 +102,10 @@ impl Generation {
     }
 
     /// Puts the lanes to work, whose deliveries begin once those of `before` have handed over.
-    pub(super) fn start(self, place: Place<'_>) -> Started {
-        let Place { ledger, before, retiring, halting, patience } = place;
+    pub(super) fn start(self, place: Transition<'_>) -> Started {
+        let Transition { ledger, mut before, retiring, halting, patience } = place;
         let Self { decoding, routing, workers, lanes: prepared } = self;
-        for lane in before {
+        for lane in &before {
             let goes_on = prepared.iter().any(|next| next.lane.name == lane.name);
             if goes_on {
                 lane.order(Order::HandOver(patience));
@@ -119,7 +120,11 @@ impl Generation {
             ledger.enter_sink(&lane.account);
             lane.producer().set_limits(limits);
             inputs.push(LaneInput::new(&mut lane, wait_max));
-            deliveries.push(thread.begin(delivery));
+            let predecessor = before.iter_mut().find(|before| before.name == lane.name);
+            let beginning = lane.begin(predecessor);
+            let ends = retiring.iter().filter_map(|old| old.end_if_it_uses(&lane.resources));
+            let place = delivery::Start { beginning, ends: ends.collect(), patience };
+            deliveries.push(thread.begin((delivery, place)));
             lanes.push(lane);
         }
         let rules = routing.rules();
@@ -143,10 +148,10 @@ impl Generation {
 }
 
 /// Where a generation begins.
-pub(super) struct Place<'a> {
+pub(super) struct Transition<'a> {
     pub(super) ledger: &'a Ledger,
     /// The lanes of the generation before.
-    pub(super) before: &'a [Lane],
+    pub(super) before: Vec<Lane>,
     /// Takes those of them that are gone from the configuration.
     pub(super) retiring: &'a mut Vec<RetiringLane>,
     pub(super) halting: Halting,
@@ -176,10 +181,12 @@ impl ReadyWorker {
 
 /// A thread of its own for each sink, so that the sink may block. It uses the runtime's timers and
 /// sockets.
-fn delivery_thread(lane: &Lane) -> Result<Parked<Delivery>, BuildError> {
+fn delivery_thread(lane: &Lane) -> Result<Parked<(Delivery, delivery::Start)>, BuildError> {
     let runtime = Handle::current();
     let component = lane.account.name();
-    let run = move |delivery: Delivery| runtime.block_on(delivery.run());
+    let run = move |(delivery, place): (Delivery, delivery::Start)| {
+        runtime.block_on(delivery.run(place));
+    };
     Parked::spawn(component, run).map_err(|error| no_thread(component, error))
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::monitor::LaneView;
+use crate::component::Resource;
 use crate::lane::spool::Store;
 use crate::lane::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
 use crate::telemetry::{PartGauge, SinkAccount};
@@ -27,8 +28,13 @@ pub(super) enum Order {
     Stop(Instant),
 }
 
-/// The end of a queue from which one delivery at a time takes, in the order in which they came.
-pub(super) type Turn = Arc<Mutex<Consumer>>;
+/// From where a delivery gets the end of the queue from which it takes.
+#[derive(Debug)]
+pub(super) enum Handover {
+    /// The delivery before hands it over when it ends.
+    Awaited(oneshot::Receiver<Handover>),
+    Ready(Box<Consumer>),
+}
 
 /// A sink's queue, and the way to whoever delivers from it now.
 #[derive(Debug)]
@@ -40,10 +46,17 @@ pub(super) struct Lane {
     pub(super) account: Arc<SinkAccount>,
     /// Whether the queue was full for `wait_max`: nothing waits for it until half of it is free.
     pub(super) stalled: Arc<AtomicBool>,
-    pub(super) turn: Turn,
+    /// What the delivery of this lane gets; only a new lane has it.
+    consumer: Option<Box<Consumer>>,
+    /// What the delivery of this lane hands over when it ends; only a lane at work has it.
+    handed_over: Option<oneshot::Receiver<Handover>>,
+    /// What its sink uses.
+    pub(super) resources: Arc<[Resource]>,
     /// What its sink shows of itself.
     pub(super) gauges: Arc<[PartGauge]>,
     orders: Arc<watch::Sender<Order>>,
+    /// Closed once the delivery of this lane has ended; only a lane at work has it.
+    is_at_work: Option<watch::Receiver<()>>,
 }
 
 impl Lane {
@@ -60,7 +73,10 @@ impl Lane {
             producer: Some(producer),
             account,
             stalled: Arc::default(),
-            turn: Arc::new(Mutex::new(consumer)),
+            consumer: Some(Box::new(consumer)),
+            handed_over: None,
+            resources: Arc::default(),
+            is_at_work: None,
             gauges: Arc::default(),
             orders: Arc::new(watch::Sender::new(Order::Deliver)),
         }
@@ -70,7 +86,21 @@ impl Lane {
     /// [`Self::producer`] is asked for.
     pub(super) fn again(&self) -> Self {
         let orders = Arc::new(watch::Sender::new(Order::Deliver));
-        Self { orders, ..self.detached() }
+        Self { orders, is_at_work: None, ..self.detached() }
+    }
+
+    /// What its delivery begins with: in the place of the lane before, or on its own.
+    pub(super) fn begin(&mut self, before: Option<&mut Self>) -> Beginning {
+        let (leave, handed_over) = oneshot::channel();
+        let (at_work, is_at_work) = watch::channel(());
+        self.handed_over = Some(handed_over);
+        self.is_at_work = Some(is_at_work);
+        let awaited = before.and_then(|before| before.handed_over.take()).map(Handover::Awaited);
+        let ready = self.consumer.take().map(Handover::Ready);
+        let from = ready.or(awaited);
+        // Nobody is there from whom to get it: the queue is whose who comes.
+        let from = from.unwrap_or_else(|| Handover::Ready(Box::new(self.gauge.take_over())));
+        Beginning { from, leave, at_work }
     }
 
     /// The same lane, which does not keep the queue open.
@@ -81,7 +111,10 @@ impl Lane {
             producer: None,
             account: Arc::clone(&self.account),
             stalled: Arc::clone(&self.stalled),
-            turn: Arc::clone(&self.turn),
+            consumer: None,
+            handed_over: None,
+            resources: Arc::clone(&self.resources),
+            is_at_work: self.is_at_work.clone(),
             gauges: Arc::clone(&self.gauges),
             orders: Arc::clone(&self.orders),
         }
@@ -106,7 +139,13 @@ impl Lane {
         self.order(Order::Finish(patience));
         self.stop_waiting();
         let queue = self.gauge.trace();
-        RetiringLane { name: self.name.clone(), queue, orders: Arc::clone(&self.orders) }
+        RetiringLane {
+            name: self.name.clone(),
+            queue,
+            orders: Arc::clone(&self.orders),
+            resources: Arc::clone(&self.resources),
+            is_at_work: self.is_at_work.clone(),
+        }
     }
 
     /// From now on nobody waits for room in it.
@@ -133,15 +172,33 @@ impl Lane {
     }
 }
 
+/// What a delivery begins with.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    pub(super) from: Handover,
+    /// Where it hands over, or leaves, the end of the queue.
+    pub(super) leave: oneshot::Sender<Handover>,
+    /// Dropped when it has ended.
+    pub(super) at_work: watch::Sender<()>,
+}
+
 /// A lane that is gone from the configuration, and may not have ended.
 #[derive(Debug, Clone)]
 pub(super) struct RetiringLane {
     name: String,
     queue: Trace,
     orders: Arc<watch::Sender<Order>>,
+    resources: Arc<[Resource]>,
+    is_at_work: Option<watch::Receiver<()>>,
 }
 
 impl RetiringLane {
+    /// What tells when it has ended, if it uses anything of what is named here.
+    pub(super) fn end_if_it_uses(&self, resources: &[Resource]) -> Option<watch::Receiver<()>> {
+        let uses = |own: &Resource| resources.iter().any(|other| own.overlaps(other));
+        self.resources.iter().any(uses).then(|| self.is_at_work.clone()).flatten()
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }

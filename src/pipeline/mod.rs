@@ -22,7 +22,7 @@ mod stopping;
 mod tests;
 mod worker;
 
-pub use blueprint::{Blueprint, BuildSink, Next, SpoolPlan};
+pub use blueprint::{Blueprint, BuildSink, Next, SinkPlan, SpoolPlan};
 pub use halt::Halt;
 pub use monitor::{LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, View};
 pub use routing::{BEFORE_RULES, Fates, Filtering, Routed, Router, Routing, Step};

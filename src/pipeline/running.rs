@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task;
 
 use super::blueprint::{Blueprint, Next};
-use super::generation::{Generation, Place, Started, Surroundings};
+use super::generation::{Generation, Started, Surroundings, Transition};
 use super::halt::{Halt, Halting, halt};
 use super::lanes::{Lane, RetiringLane};
 use super::monitor::View;
@@ -87,7 +87,7 @@ impl Groundwork {
     /// the system does not give. The generation at work has not noticed.
     pub fn build(mut self, blueprint: Blueprint) -> Result<Successor, BuildError> {
         if self.is_first {
-            let sinks: Vec<&str> = blueprint.sinks.iter().map(|(name, ..)| name.as_str()).collect();
+            let sinks: Vec<&str> = blueprint.sinks.iter().map(|sink| sink.name.as_str()).collect();
             self.surroundings.spool = blueprint.spool.open(&sinks)?;
         }
         let (generation, sources) = Generation::prepare(blueprint, &self.surroundings)?;
@@ -135,9 +135,9 @@ impl RunningPipeline {
         let Successor { generation, sources, spool } = next;
         self.spool.get_or_insert(spool);
         self.retiring.retain(RetiringLane::is_there);
-        let place = Place {
+        let place = Transition {
             ledger: &self.ledger,
-            before: &self.lanes,
+            before: std::mem::take(&mut self.lanes),
             retiring: &mut self.retiring,
             halting: self.halting.clone(),
             patience,

@@ -145,9 +145,14 @@ fn pipeline(lines: Lines, bad: BuildSink, wait_max: units::Duration) -> RunningP
     let (events_max, wait_max) = (units::Within::preset::<10>(), units::Within::new(wait_max));
     let wait_max = wait_max.unwrap();
     let queue = QueueConfig { events_max, wait_max, ..QueueConfig::default() };
-    let good = ("good".to_owned(), queue, moody(0, Arc::default()));
+    let good = plan("good", queue, moody(0, Arc::default()));
     let source = Next::Begin(BuiltSource::new(lines));
-    start(blueprint(RULES, source, vec![good, ("bad".to_owned(), queue, bad)]))
+    start(blueprint(RULES, source, vec![good, plan("bad", queue, bad)]))
+}
+
+/// The plan of a sink that uses nothing.
+fn plan(name: &str, queue: QueueConfig, build: BuildSink) -> SinkPlan {
+    SinkPlan { name: name.to_owned(), queue, resources: Vec::new(), build }
 }
 
 /// A pipeline at work by this blueprint.
@@ -159,13 +164,13 @@ fn start(blueprint: Blueprint) -> RunningPipeline {
 }
 
 /// A blueprint of two workers with these rules and sinks, and one source.
-fn blueprint(rules: &str, source: Next, sinks: Vec<(String, QueueConfig, BuildSink)>) -> Blueprint {
+fn blueprint(rules: &str, source: Next, sinks: Vec<SinkPlan>) -> Blueprint {
     #[derive(serde::Deserialize)]
     struct File {
         rules: Vec<Rule>,
     }
     let file: File = toml::from_str(rules).unwrap();
-    let names: Vec<String> = sinks.iter().map(|(name, _, _)| name.clone()).collect();
+    let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
     Blueprint {
         decoder: Decoder::new(&decoders::Config::default()),
         year: None,
@@ -349,7 +354,7 @@ async fn a_fault_in_a_worker_costs_no_connection_its_worker() {
     let source = Next::Begin(BuiltSource::new(Poisoned));
     let queue = QueueConfig::default();
     let rules = "[[rules]]\nname = 'nobody'\nwhen.operation = 'fs_delete'\nsinks = ['good']";
-    let sinks = vec![("good".to_owned(), queue, moody(0, Arc::default()))];
+    let sinks = vec![plan("good", queue, moody(0, Arc::default()))];
     let report = play(start(blueprint(rules, source, sinks)), GRACE).await;
     assert!(report.is_settled(), "{report:?}");
     let source = &report.sources[0];

@@ -154,6 +154,31 @@ fn a_reload_does_not_wait_for_the_patience_of_a_full_queue() {
     daemon.stop().assert_balanced();
 }
 
+#[test]
+fn a_sink_that_takes_the_place_of_a_hung_one_goes_on_with_its_queue() {
+    let setup = Setup::new();
+    fifo(&setup.path("hung"));
+    let _full = fs::OpenOptions::new().read(true).write(true).open(setup.path("hung")).unwrap();
+    let queue = "queue = { events_max = 100000, bytes_max = '64 MiB' }";
+    let with = setup.config("grace = '2s'", "'hung'", &sink("hung", queue));
+    let mended = with.replace("'{dir}/hung'", "'{dir}/mended'");
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &with, &[port]);
+    send(port, reads(0..20_000).as_bytes());
+    daemon.wait_for_lines("healthy", 20_000);
+    assert!(reload(&daemon, &mended).status.success());
+    send(port, reads(20_000..21_000).as_bytes());
+    // What the hung sink has in its hands stays there; all else goes to the new one, in order.
+    daemon.wait_until("the last event", || {
+        lines(&daemon.path("mended")).last().is_some_and(|last| last == "/20999")
+    });
+    let written = numbers(&daemon.path("mended"));
+    assert!(written.windows(2).all(|pair| pair[0] + 1 == pair[1]), "in order, each once");
+    // A FIFO holds 64 KiB, a write of the sink as much.
+    assert!(written[0] < 20_000 && written.len() > 1_000, "{:?}", written[0]);
+    daemon.stop().assert_balanced();
+}
+
 /// Files beneath a root, all of which are last read in 2001.
 fn tree(root: &Path, files: u32) {
     fs::create_dir(root).unwrap();

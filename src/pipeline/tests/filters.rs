@@ -73,8 +73,8 @@ fn filtered(buffers: u32, keys: &str) -> RunningPipeline {
         sources: vec![("reads".to_owned(), Next::Begin(BuiltSource::new(Reads { buffers })))],
         spool: SpoolPlan::None,
         sinks: vec![
-            ("good".to_owned(), queue, moody(0, Arc::default())),
-            ("bad".to_owned(), queue, moody(0, Arc::default())),
+            plan("good", queue, moody(0, Arc::default())),
+            plan("bad", queue, moody(0, Arc::default())),
         ],
     })
 }

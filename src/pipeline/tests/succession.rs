@@ -82,13 +82,13 @@ impl Sink for Keeper {
     }
 }
 
-fn keeper(seen: &Arc<Mutex<Vec<String>>>) -> (String, QueueConfig, BuildSink) {
+fn keeper(seen: &Arc<Mutex<Vec<String>>>) -> SinkPlan {
     let seen = Arc::clone(seen);
     let build: BuildSink = Box::new(move |context| {
         Ok(BuiltSink::new(Keeper { account: context.account, held: 0, seen }, Pace::default()))
     });
     let events_max = units::Within::preset::<50>();
-    ("keeper".to_owned(), QueueConfig { events_max, ..QueueConfig::default() }, build)
+    plan("keeper", QueueConfig { events_max, ..QueueConfig::default() }, build)
 }
 
 const KEEP: &str = "[[rules]]\nname = 'all'\nsinks = ['keeper']";
@@ -147,11 +147,11 @@ impl Sink for Failing {
     }
 }
 
-fn failing(name: &str, takes: usize) -> (String, QueueConfig, BuildSink) {
+fn failing(name: &str, takes: usize) -> SinkPlan {
     let build: BuildSink = Box::new(move |context| {
         Ok(BuiltSink::new(Failing { account: context.account, takes }, Pace::default()))
     });
-    (name.to_owned(), QueueConfig::default(), build)
+    plan(name, QueueConfig::default(), build)
 }
 
 async fn until(running: &RunningPipeline, condition: impl Fn(&LedgerReport) -> bool) {
@@ -200,7 +200,7 @@ async fn a_generation_that_cannot_be_built_changes_nothing() {
     let running = start(blueprint(RULES, source, sinks));
     let broken: BuildSink = Box::new(|context| Err(context.error("no such root")));
     let rules = RULES.replace(r#""good", "bad""#, r#""broken""#);
-    let sinks = vec![("broken".to_owned(), QueueConfig::default(), broken)];
+    let sinks = vec![plan("broken", QueueConfig::default(), broken)];
     let refused = running.groundwork().build(blueprint(&rules, Next::Keep, sinks)).unwrap_err();
     assert_eq!(refused.to_string(), "sinks.broken: no such root");
     let report = play(running, GRACE).await;

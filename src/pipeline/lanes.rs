@@ -142,7 +142,7 @@ impl Lane {
         RetiringLane {
             name: self.name.clone(),
             queue,
-            orders: Arc::clone(&self.orders),
+            _orders: Arc::clone(&self.orders),
             resources: Arc::clone(&self.resources),
             is_at_work: self.is_at_work.clone(),
         }
@@ -187,7 +187,8 @@ pub(super) struct Beginning {
 pub(super) struct RetiringLane {
     name: String,
     queue: Trace,
-    orders: Arc<watch::Sender<Order>>,
+    /// Without them, the delivery would take it that the daemon stops.
+    _orders: Arc<watch::Sender<Order>>,
     resources: Arc<[Resource]>,
     is_at_work: Option<watch::Receiver<()>>,
 }
@@ -206,11 +207,6 @@ impl RetiringLane {
     /// Whether anybody still has its queue.
     pub(super) fn is_there(&self) -> bool {
         self.queue.is_there()
-    }
-
-    /// The daemon stops: what the lane has is to be delivered by then.
-    pub(super) fn stop(&self, end: Instant) {
-        self.orders.send_replace(Order::Stop(end));
     }
 }
 

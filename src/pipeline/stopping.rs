@@ -25,7 +25,8 @@ pub struct Stopping {
     switch: Switch,
     sources: RunningSources,
     lanes: Vec<Lane>,
-    retiring: Vec<RetiringLane>,
+    /// They end by themselves, at the latest with their own patience.
+    _retiring: Vec<RetiringLane>,
     /// What has not ended.
     workers: Phase,
     deliveries: Phase,
@@ -68,7 +69,7 @@ impl Stopping {
             switch,
             sources,
             lanes,
-            retiring,
+            _retiring: retiring,
             workers: Phase(Some(workers)),
             deliveries: Phase(Some(task::spawn(join(deliveries)))),
         }
@@ -84,7 +85,6 @@ impl Stopping {
         let now = Instant::now();
         let end = now + grace;
         self.lanes.iter().for_each(|lane| lane.stop(end));
-        self.retiring.iter().for_each(|lane| lane.stop(end));
         if timeout_at(now + grace / SOURCES_PART, self.sources.exhausted()).await.is_err() {
             self.sources.abandon();
         }

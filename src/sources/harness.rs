@@ -53,6 +53,18 @@ impl Harness {
         Self::run_until(source, trigger, shutdown)
     }
 
+    /// Gives up the source where it waits; what is known of it then.
+    pub(super) async fn give_up(self) -> SourceReport {
+        self.running.abort();
+        let _aborted = self.running.await;
+        self.ledger.report().sources.remove(0)
+    }
+
+    /// Orders the source to stop, and takes nothing more.
+    pub(super) fn order_to_stop(&self) {
+        self.trigger.stop();
+    }
+
     /// Tells the source to retire; gives its end. What it still hands on is dropped.
     pub(super) fn retire(mut self) -> JoinHandle<()> {
         self.trigger.retire();

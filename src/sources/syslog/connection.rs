@@ -192,35 +192,10 @@ impl Connection {
     /// Reads what was sent before the peer could know that the connection ends.
     async fn drain(&mut self) -> End {
         let Self { stream, reader, intake, .. } = self;
-        stream.half_close();
-        let deadline = Instant::now() + DRAIN_MAX;
-        // Once the time is over, only what has arrived by then: a peer that sends all the time
-        // must not hold up the end. Waiting for the worker takes nothing from the peer's time.
-        let mut left = None;
-        loop {
-            let Ok(room) = intake.reserve().await else { return End::WorkersGone };
-            if left.is_none() && Instant::now() >= deadline {
-                left = Some(stream.unread_bytes());
-            }
-            if left == Some(0) {
-                return End::ShutDown;
-            }
-            match stream.read_now(reader.buffer(intake.spares())) {
-                Ok(0) => return End::Finished,
-                Ok(bytes) if reader.hand_on(bytes, intake, room) => {
-                    left = left.map(|left| left.saturating_sub(bytes as u64));
-                    continue;
-                }
-                Ok(_) => return End::BufferFull,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return End::Broken(error),
-            }
-            match timeout(QUIET, stream.wait_readable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return End::Broken(error),
-                Err(_quiet) => return End::ShutDown,
-            }
-        }
+        let mut unread = Unread { stream, intake, rest_bytes: 0, is_over: false };
+        let end = reader.drain(stream, intake, &mut unread.rest_bytes).await;
+        unread.is_over = true;
+        end
     }
 
     /// Hands on, or rejects, the message that is not finished.
@@ -248,7 +223,60 @@ impl Connection {
     }
 }
 
+/// What the sender of a connection takes for sent. It is counted where the connection is given up
+/// before all of it was read: the grace period is over.
+struct Unread<'a> {
+    stream: &'a Stream,
+    intake: &'a Intake,
+    /// The bytes of the unfinished message.
+    rest_bytes: u64,
+    is_over: bool,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        let bytes = self.stream.unread_bytes() + self.rest_bytes;
+        if !self.is_over && bytes > 0 {
+            self.intake.reject(Reason::Truncated, bytes, b"");
+        }
+    }
+}
+
 impl Reader {
+    /// Reads until nothing comes any more; `rest_bytes` follows the unfinished message.
+    async fn drain(&mut self, stream: &Stream, intake: &Intake, rest_bytes: &mut u64) -> End {
+        stream.half_close();
+        let deadline = Instant::now() + DRAIN_MAX;
+        // Once the time is over, only what has arrived by then: a peer that sends all the time
+        // must not hold up the end. Waiting for the worker takes nothing from the peer's time.
+        let mut left = None;
+        loop {
+            *rest_bytes = self.framer.unfinished_bytes();
+            let Ok(room) = intake.reserve().await else { return End::WorkersGone };
+            if left.is_none() && Instant::now() >= deadline {
+                left = Some(stream.unread_bytes());
+            }
+            if left == Some(0) {
+                return End::ShutDown;
+            }
+            match stream.read_now(self.buffer(intake.spares())) {
+                Ok(0) => return End::Finished,
+                Ok(bytes) if self.hand_on(bytes, intake, room) => {
+                    left = left.map(|left| left.saturating_sub(bytes as u64));
+                    continue;
+                }
+                Ok(_) => return End::BufferFull,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return End::Broken(error),
+            }
+            match timeout(QUIET, stream.wait_readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return End::Broken(error),
+                Err(_quiet) => return End::ShutDown,
+            }
+        }
+    }
+
     fn buffer(&mut self, spares: &Spares) -> &mut Vec<u8> {
         // A message that comes in many reads stays where it is.
         if self.read_bytes >= SPARE_BYTES_MIN && self.framer.rest_bytes() <= SPARE_SLACK {

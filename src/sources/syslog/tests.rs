@@ -543,3 +543,28 @@ fn a_free_port_stays_with_its_source() {
     let both = [build("two", "", &mut preparation), build("one", "", &mut preparation)];
     assert_eq!(both, [two, one]);
 }
+
+#[tokio::test]
+async fn what_is_not_read_at_the_end_of_the_grace_period_is_counted() {
+    let (source, address) = tcp("");
+    let harness = run(source);
+    // The worker takes nothing, and its channel is full before all of it is read.
+    let mut client = TcpStream::connect(address).unwrap();
+    let (mut sent, mut waits) = (0, 0);
+    client.set_nonblocking(true).unwrap();
+    while waits < 20 {
+        match client.write(b"<14>a line of a client that nobody has the time for\n") {
+            Ok(bytes) => sent += bytes as u64,
+            Err(_full) => {
+                waits += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+    harness.order_to_stop();
+    client.set_nonblocking(false).unwrap();
+    closed(client).await;
+    let report = harness.give_up().await;
+    assert_eq!(report.rejected.of(Reason::Truncated), 1, "of {sent} bytes: {report:?}");
+    assert!(report.bytes > sent / 4, "{} of {sent} bytes are known", report.bytes);
+}

@@ -19,7 +19,8 @@ pub enum BindError {
     Twice(ListenAddress),
     /// A socket of the other kind is at the path, and in use by this daemon.
     #[error(
-        "{asked} cannot take the place of {held} while that is in use; choose another path, or          reload once without either"
+        "{asked} cannot take the place of {held} while that is in use; choose another path, or \
+         reload once without either"
     )]
     OtherKind {
         /// What is asked for.

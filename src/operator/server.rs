@@ -25,6 +25,7 @@ use crate::component::BuildError;
 use crate::config::{AdminAddress, AdminConfig};
 use crate::net::{BindError, ListenAddress, Listener, Socket, SocketFile, SocketOptions};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
+use crate::units::Backoff;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,8 +35,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How long to wait after an error of the listening socket (no descriptors left, say).
-const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How long to wait after an error of the listening socket (no descriptors left, say): at first,
+/// and at most.
+const ACCEPT_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How long the end of the listener may take. What hangs is left alone: the process ends with it.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Who may use the unix socket: the daemon's own user.
@@ -187,6 +189,7 @@ impl Acceptor {
 async fn serve(acceptor: Acceptor, connections_max: usize, pages: Pages, mut order: Shutdown) {
     let mut open = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    let mut backoff = Backoff::new(ACCEPT_WAITS[0], ACCEPT_WAITS[1]);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -196,11 +199,15 @@ async fn serve(acceptor: Acceptor, connections_max: usize, pages: Pages, mut ord
         while open.try_join_next().is_some() {}
         by_age.retain(|task| !task.is_finished());
         match accepted {
-            Ok(task) => by_age.push_back(task),
+            Ok(task) => {
+                backoff.reset();
+                by_age.push_back(task);
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(component = "admin", %error, "cannot accept connections");
-                tokio::time::sleep(ACCEPT_RETRY_AFTER).await;
+                let wait = backoff.next_wait();
+                let _elapsed = tokio::time::timeout(wait, order.ordered()).await;
             }
         }
         if by_age.len() > connections_max

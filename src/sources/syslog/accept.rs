@@ -13,9 +13,11 @@ use super::state::State;
 use crate::component::Intake;
 use crate::net::{Acceptor, BACKLOG, Listener, Stream};
 use crate::shutdown::Shutdown;
+use crate::units::Backoff;
 
-/// How long to wait after an error of the listening socket (no descriptors left, say).
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How long to wait after an error of the listening socket (no descriptors left, say): at first,
+/// and at most.
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How long those who wait at the end of an address wait for a descriptor.
 const DESCRIPTOR_MAX: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,7 @@ impl Accepting {
     pub(super) async fn run(mut self) {
         let mut open = JoinSet::new();
         let mut order = self.shutdown.clone();
+        let mut backoff = backoff();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -52,14 +55,19 @@ impl Accepting {
                 accepted = self.acceptor.accept() => accepted,
             };
             match accepted {
-                Ok(stream) => self.serve(stream, &mut open),
+                Ok(stream) => {
+                    backoff.reset();
+                    self.serve(stream, &mut open);
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     if let Some(suppressed) = self.state.throttles.trouble.pass() {
                         let component = &self.state.component;
                         tracing::warn!(component, suppressed, %error, "cannot accept connections");
                     }
-                    tokio::time::sleep(RETRY_AFTER).await;
+                    // An order ends the wait.
+                    let wait = backoff.next_wait();
+                    let _elapsed = tokio::time::timeout(wait, order.retired()).await;
                 }
             }
         }
@@ -92,19 +100,21 @@ impl Accepting {
     /// Accepts who waits in the system's queue. Each has sent already, as far as it can tell.
     async fn accept_waiting(&mut self, open: &mut JoinSet<()>) {
         let started = Instant::now();
+        let mut backoff = backoff();
         // Who comes all the time must not hold up the end.
         let mut left = u32::from(BACKLOG) + 1;
         while left > 0 {
             match self.acceptor.accept_now() {
                 Ok(stream) => {
                     left -= 1;
+                    backoff.reset();
                     self.serve(stream, open);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Connections that end give theirs back.
                 Err(_) if started.elapsed() < DESCRIPTOR_MAX => {
-                    tokio::time::sleep(RETRY_AFTER).await;
+                    tokio::time::sleep(backoff.next_wait()).await;
                 }
                 Err(_) => return self.turn_away_waiting(left),
             }
@@ -141,6 +151,10 @@ impl Accepting {
         let connection = connection.go_on(&self.intake, state, claim);
         open.spawn(connection.run(self.shutdown.clone()));
     }
+}
+
+const fn backoff() -> Backoff {
+    Backoff::new(WAITS[0], WAITS[1])
 }
 
 pub(super) fn report_panic(state: &State, ended: Result<(), JoinError>) {

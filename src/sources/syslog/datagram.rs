@@ -18,6 +18,7 @@ use crate::framing::{Cut, Limits};
 use crate::net::{self, ListenAddress};
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
+use crate::units::Backoff;
 
 /// How much is received at a time, in bytes.
 const RECEIVE_BYTES: usize = 128 << 10;
@@ -25,8 +26,8 @@ const RECEIVE_BYTES: usize = 128 << 10;
 const UDP_BYTES_MAX: usize = 1 << 16;
 /// Delimiters that may stand behind the longest payload.
 const TRAILER_BYTES: usize = 64;
-/// How long to wait after an error of the socket itself.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How long to wait after an error of the socket itself: at first, and at most.
+const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// How often to look for datagrams that the system dropped.
 const DROPS_INTERVAL: Duration = Duration::from_secs(10);
@@ -145,6 +146,7 @@ impl Receiving {
         let Self { socket, intake, state, .. } = &self;
         let mut order = self.shutdown.clone();
         let mut drops = Drops::new(socket);
+        let mut backoff = Backoff::new(WAITS[0], WAITS[1]);
         let mut look = tokio::time::interval(DROPS_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -161,6 +163,7 @@ impl Receiving {
             let Ok(room) = room else { break };
             match readable.and_then(|()| socket.try_receive(state.limits)) {
                 Ok(cut) => {
+                    backoff.reset();
                     let frames = accepted(cut, intake);
                     if !frames.frames.is_empty() {
                         room.send(frames);
@@ -171,7 +174,9 @@ impl Receiving {
                         let component = &state.component;
                         tracing::warn!(component, suppressed, %error, "cannot receive datagrams");
                     }
-                    tokio::time::sleep(RETRY_AFTER).await;
+                    // An order ends the wait.
+                    let wait = backoff.next_wait();
+                    let _elapsed = tokio::time::timeout(wait, order.retired()).await;
                 }
             }
         }

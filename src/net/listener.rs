@@ -72,12 +72,12 @@ impl Listener {
                 let socket = new_socket(family(*at), stream).map_err(system)?;
                 // A port whose last connections are just closed can be had at once.
                 sockopt::set_socket_reuseaddr(&socket, true).map_err(|e| system(e.into()))?;
-                bind_ip(&socket, *at, beside(address, released)).map_err(system)?;
+                bind_ip(&socket, *at, &beside(address, released)).map_err(system)?;
                 Self::new(address, Socket::Tcp(socket.into()), None)
             }
             ListenAddress::Udp(at) => {
                 let socket = new_socket(family(*at), SocketType::DGRAM).map_err(system)?;
-                bind_ip(&socket, *at, beside(address, released)).map_err(system)?;
+                bind_ip(&socket, *at, &beside(address, released)).map_err(system)?;
                 Self::new(address, Socket::Udp(socket.into()), None)
             }
             ListenAddress::Unix(path) => {
@@ -240,12 +240,12 @@ fn beside<'a>(address: &ListenAddress, released: &'a [Arc<Listener>]) -> Vec<&'a
     released.iter().map(Arc::as_ref).filter(|other| other.address.excludes(address)).collect()
 }
 
-fn bind_ip(socket: &OwnedFd, at: SocketAddr, beside: Vec<&Listener>) -> io::Result<()> {
+fn bind_ip(socket: &OwnedFd, at: SocketAddr, beside: &[&Listener]) -> io::Result<()> {
     if at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         // All of IPv4 as well, whatever the sysctl `net.ipv6.bindv6only` says.
         sockopt::set_ipv6_v6only(socket, false)?;
     }
-    Ok(share_port(socket, &beside, || rustix::net::bind(socket, &at))?)
+    Ok(share_port(socket, beside, || rustix::net::bind(socket, &at))?)
 }
 
 /// Does what binds a port beside others of this process that have it. The port is shared only for

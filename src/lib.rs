@@ -36,8 +36,9 @@ pub mod pipeline;
 pub mod config;
 pub mod operator;
 
-// 6: composition.
+// 6: composition, and what is made of parts beside the daemon.
 pub mod daemon;
+pub mod plugin_kit;
 
 // 7: the command line.
 pub mod cli;

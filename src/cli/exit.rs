@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use super::cold::ColdError;
 use super::configuration::ConfigurationFile;
-use super::plugin::PluginError;
 use crate::component::BuildError;
 use crate::config::Problems;
 use crate::daemon::PrepareError;
 use crate::operator::{AskError, TargetError};
+use crate::plugin_kit::PluginError;
 use crate::sources::file::ReadError;
 
 /// The exit codes; those above 1 are of `sysexits.h`.
@@ -126,7 +126,7 @@ impl CliError {
             | Self::Prepare(_)
             | Self::ReadConfiguration { .. } => Exit::Configuration,
             Self::Cold(error) => error.exit(),
-            Self::Plugin(error) => error.exit(),
+            Self::Plugin(PluginError::Settings { .. }) => Exit::Usage,
             Self::Variable(..) => Exit::Usage,
             Self::Answer(_)
             | Self::Ask(_)
@@ -136,6 +136,7 @@ impl CliError {
             | Self::Io { .. }
             | Self::NoAdmin
             | Self::Output(_)
+            | Self::Plugin(_)
             | Self::Reload(_)
             | Self::Strange(_) => Exit::Failure,
         }

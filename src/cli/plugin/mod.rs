@@ -1,27 +1,19 @@
 //! `qatime plugin`: what authors and operators of plugins need. One file a verb.
 
 mod bench;
-mod cases;
 mod check;
 mod explain;
 mod inspect;
-mod locate;
-mod measure;
 mod new;
-mod sample;
-mod schema;
 mod settings;
 mod test;
 
 use std::io;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::exit::{CliError, Exit};
-use crate::filters::FaultFileError;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE, Log};
-use crate::wasm::{EngineError, LoadError};
 
 /// Make, test and look into plugins: filters as WebAssembly
 ///
@@ -76,64 +68,4 @@ fn start_log() -> Result<Log, CliError> {
     let config = logging::Config { format: logging::Format::Text, ..logging::Config::default() };
     logging::start(&config, level.as_deref())
         .map_err(|error| CliError::io("start the log")(io::Error::other(error)))
-}
-
-/// Why something cannot be done with a plugin.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PluginError {
-    /// The file of cases is wrong.
-    #[error(transparent)]
-    Cases(#[from] cases::CaseFileError),
-    /// Compiled plugins cannot be run here.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A new project's place is taken.
-    #[error("{} is there already; give another name, or --into another directory", .0.display())]
-    Exists(PathBuf),
-    /// It is no file of a fault.
-    #[error("{} tells of no fault", path.display())]
-    FaultFile { path: PathBuf, source: FaultFileError },
-    /// It is no plugin that can be used.
-    #[error("{} is refused", path.display())]
-    Load { path: PathBuf, source: LoadError },
-    /// No such plugin.
-    #[error("there is no plugin {plugin:?}; looked for {}", listed(searched))]
-    NotFound { plugin: String, searched: Vec<PathBuf> },
-    /// A project that was not built yet.
-    #[error("{} is not built: {advice}; looked for {}", directory.display(), listed(searched))]
-    NotBuilt { directory: PathBuf, advice: &'static str, searched: Vec<PathBuf> },
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    /// A file of lines gives no event.
-    #[error("{0} has no audit line; `qatime decode` shows what is wrong with its lines")]
-    Sample(String),
-    /// The settings are none.
-    #[error("{source_name} is not usable as settings: {message}")]
-    Settings { source_name: String, message: String },
-    /// The plugin does not start, or does not run.
-    #[error("{name} does not run: {message}")]
-    Start { name: String, message: String },
-    /// A file cannot be written.
-    #[error("cannot write {}", path.display())]
-    Write { path: PathBuf, source: io::Error },
-}
-
-impl PluginError {
-    /// How the program ends with it.
-    pub(super) fn exit(&self) -> Exit {
-        match self {
-            Self::Settings { .. } => Exit::Usage,
-            _ => Exit::Failure,
-        }
-    }
-}
-
-fn listed(paths: &[PathBuf]) -> String {
-    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    if shown.is_empty() {
-        "nothing: $QATIME_PLUGINS is not set".to_owned()
-    } else {
-        shown.join(", ")
-    }
 }

@@ -9,8 +9,9 @@ mod steadiness;
 mod table;
 mod trial;
 
-pub(super) use self::file::{CaseFile, CaseFileError, Expectation};
-pub(super) use self::report::Group;
+pub use self::file::CaseFileError;
+pub(super) use self::file::{CaseFile, Expectation};
+pub use self::report::Group;
 pub(super) use self::steadiness::State;
 pub(super) use self::table::event_table;
 pub(super) use self::trial::{Subject, fault_text, plain};

@@ -141,7 +141,7 @@ pub(super) fn short_batch() -> Arc<Batch> {
 
 impl Subject {
     /// Runs hostile events of each kind: whatever the plugin says of them, it may not fail.
-    pub(in crate::cli::plugin) fn try_hostile(&self, settings: &str) -> Group {
+    pub(in crate::plugin_kit) fn try_hostile(&self, settings: &str) -> Group {
         let mut group = Group::new(titled("hostile events", settings));
         let kinds = kinds();
         for kind in &kinds {

@@ -15,9 +15,9 @@ const LOG_NAME: &str = "plugin";
 
 /// A plugin under test, and what an instance of it may take.
 #[derive(Debug)]
-pub(in crate::cli::plugin) struct Subject {
-    pub(in crate::cli::plugin) plugin: Plugin,
-    pub(in crate::cli::plugin) limits: Limits,
+pub(in crate::plugin_kit) struct Subject {
+    pub(in crate::plugin_kit) plugin: Plugin,
+    pub(in crate::plugin_kit) limits: Limits,
 }
 
 /// A fault, and in which events of the batch it was.
@@ -56,7 +56,7 @@ impl Subject {
     }
 
     /// Tries all cases of a file.
-    pub(in crate::cli::plugin) fn try_cases(&self, file: &CaseFile) -> Group {
+    pub(in crate::plugin_kit) fn try_cases(&self, file: &CaseFile) -> Group {
         let shown = file.path.strip_prefix(".").unwrap_or(&file.path);
         let mut group = Group::new(shown.display().to_string());
         match &file.expectation {
@@ -172,12 +172,12 @@ pub(super) fn indices(batch: &Batch) -> Vec<u32> {
 }
 
 /// A fault as it is told: its kind and its words.
-pub(in crate::cli::plugin) fn fault_text(fault: &Fault) -> String {
+pub(in crate::plugin_kit) fn fault_text(fault: &Fault) -> String {
     format!("fault ({}): {}", fault.kind.as_str(), plain(&fault.message))
 }
 
 /// A plugin's words on one line, fit for a terminal.
-pub(in crate::cli::plugin) fn plain(text: &str) -> String {
+pub(in crate::plugin_kit) fn plain(text: &str) -> String {
     let mut shown = Vec::new();
     printable::push(text.as_bytes(), Backslash::Keep, &mut shown);
     String::from_utf8_lossy(&shown).into_owned()

@@ -8,14 +8,14 @@ use super::difference::Difference;
 
 /// Tests that belong together: those of a file, or of a kind.
 #[derive(Debug)]
-pub(in crate::cli::plugin) struct Group {
+pub struct Group {
     name: String,
     outcomes: Vec<Outcome>,
 }
 
 /// A test, and what came of it.
 #[derive(Debug)]
-pub(in crate::cli::plugin) struct Outcome {
+pub(in crate::plugin_kit) struct Outcome {
     pub(super) name: String,
     /// Where it stands in the file that the group is named after, from 1.
     pub(super) line: Option<usize>,
@@ -23,7 +23,7 @@ pub(in crate::cli::plugin) struct Outcome {
 }
 
 #[derive(Debug)]
-pub(in crate::cli::plugin) enum Finding {
+pub(in crate::plugin_kit) enum Finding {
     Passed,
     /// The event was judged otherwise than expected; `alone`: in a batch of its own.
     Differs {
@@ -62,13 +62,13 @@ impl Group {
     }
 
     /// How many passed, and how many did not.
-    pub(in crate::cli::plugin) fn counts(&self) -> (usize, usize) {
+    pub(in crate::plugin_kit) fn counts(&self) -> (usize, usize) {
         let passed = self.outcomes.iter().filter(|outcome| !outcome.is_failed()).count();
         (passed, self.outcomes.len() - passed)
     }
 
     /// A heading, and a line for each test; what differs stands below it.
-    pub(in crate::cli::plugin) fn to_text(&self) -> String {
+    pub(in crate::plugin_kit) fn to_text(&self) -> String {
         let mut text = format!("\n{}\n", self.name);
         for outcome in &self.outcomes {
             let mark = if matches!(outcome.finding, Finding::Passed) { "ok  " } else { "FAIL" };
@@ -97,7 +97,7 @@ impl Group {
     }
 
     /// An object for each test: `group`, `name`, `line`, `ok`, and what is wrong.
-    pub(in crate::cli::plugin) fn to_json(&self) -> Vec<Value> {
+    pub(in crate::plugin_kit) fn to_json(&self) -> Vec<Value> {
         let object = |outcome: &Outcome| {
             let mut value = json!({
                 "group": self.name,

@@ -5,7 +5,7 @@ use crate::event::EventRef;
 
 /// The fields of an event, as a case file has them under `event`; what is not UTF-8 only in
 /// base64.
-pub(in crate::cli::plugin) fn event_table(event: EventRef<'_>) -> toml::Value {
+pub(in crate::plugin_kit) fn event_table(event: EventRef<'_>) -> toml::Value {
     let mut text = Vec::new();
     json::write(event, json::Options::default(), &mut text);
     let object: serde_json::Map<String, serde_json::Value> =

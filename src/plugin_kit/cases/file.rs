@@ -9,9 +9,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::judgement::{Judgement, VERDICTS, word};
-use crate::cli::plugin::settings::json_of;
 use crate::decoders::{self, Decoder, Outcome, Times};
 use crate::event::{Batch, Fields, Frame, FrameEnd, OperationSet, Texts, Timestamp};
+use crate::plugin_kit::settings::json_of;
 use crate::wasm::Verdict;
 
 /// When the lines of all cases came in: midnight of 1 January 2026, UTC, so that a case says the
@@ -20,15 +20,15 @@ const RECEIVED: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
 
 /// A case file that was read: settings, and what is to come of them.
 #[derive(Debug)]
-pub(in crate::cli::plugin) struct CaseFile {
-    pub(in crate::cli::plugin) path: PathBuf,
+pub(in crate::plugin_kit) struct CaseFile {
+    pub(in crate::plugin_kit) path: PathBuf,
     /// The settings as JSON.
-    pub(in crate::cli::plugin) settings: String,
-    pub(in crate::cli::plugin) expectation: Expectation,
+    pub(in crate::plugin_kit) settings: String,
+    pub(in crate::plugin_kit) expectation: Expectation,
 }
 
 #[derive(Debug)]
-pub(in crate::cli::plugin) enum Expectation {
+pub(in crate::plugin_kit) enum Expectation {
     /// What is to be said of each event of a batch.
     Events { batch: Arc<Batch>, cases: Vec<Case> },
     /// The settings are refused with these errors.
@@ -37,30 +37,44 @@ pub(in crate::cli::plugin) enum Expectation {
 
 /// What is to be said of one event.
 #[derive(Debug)]
-pub(in crate::cli::plugin) struct Case {
-    pub(in crate::cli::plugin) name: String,
+pub(in crate::plugin_kit) struct Case {
+    pub(in crate::plugin_kit) name: String,
     /// Where it stands in the file, from 1.
-    pub(in crate::cli::plugin) line: usize,
-    pub(in crate::cli::plugin) expected: Judgement,
+    pub(in crate::plugin_kit) line: usize,
+    pub(in crate::plugin_kit) expected: Judgement,
 }
 
 /// A mistake in the settings that the plugin is to find.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::cli::plugin) struct ExpectedError {
+pub(in crate::plugin_kit) struct ExpectedError {
     /// Where, as a JSON pointer.
-    pub(in crate::cli::plugin) pointer: String,
+    pub(in crate::plugin_kit) pointer: String,
     /// A part of the message.
-    pub(in crate::cli::plugin) message: String,
+    pub(in crate::plugin_kit) message: String,
 }
 
 /// Why a case file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum CaseFileError {
+pub enum CaseFileError {
+    /// It, or its directory, cannot be read.
     #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It says something that is not a case.
     #[error("{}:{line}: {message}", path.display())]
-    Wrong { path: PathBuf, line: usize, message: String },
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what to do.
+        message: String,
+    },
 }
 
 /// A case file as it is written.
@@ -90,7 +104,7 @@ struct CaseText {
 impl CaseFile {
     /// Reads the files of a directory whose name ends in `.toml`, in the order of their names;
     /// none where there is no such directory.
-    pub(in crate::cli::plugin) fn read_all(directory: &Path) -> Result<Vec<Self>, CaseFileError> {
+    pub(in crate::plugin_kit) fn read_all(directory: &Path) -> Result<Vec<Self>, CaseFileError> {
         let failed = |source| CaseFileError::Read { path: directory.to_owned(), source };
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
@@ -115,7 +129,7 @@ impl CaseFile {
         }
     }
 
-    pub(in crate::cli::plugin) fn parse(path: PathBuf, text: &str) -> Result<Self, CaseFileError> {
+    pub(in crate::plugin_kit) fn parse(path: PathBuf, text: &str) -> Result<Self, CaseFileError> {
         let line_of = |at: usize| text[..at].bytes().filter(|byte| *byte == b'\n').count() + 1;
         let read = toml::from_str::<Text>(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));

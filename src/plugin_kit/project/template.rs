@@ -38,7 +38,7 @@ impl TemplateFile {
 /// Embeds files of the repository: where in the project, and where in the repository.
 macro_rules! embed {
     ($($path:literal = $source:literal;)*) => {
-        &[$(($path, include_str!(concat!("../../../../", $source)))),*]
+        &[$(($path, include_str!(concat!("../../../", $source)))),*]
     };
 }
 

@@ -1,4 +1,4 @@
-//! `qatime plugin new`: a project that builds, with the author's own lines as its tests.
+//! A project that builds, with the author's own lines as its tests.
 
 mod cases;
 mod template;
@@ -10,61 +10,105 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
-
 use self::cases::sample_cases;
 use self::template::TemplateFile;
 use super::PluginError;
-use crate::cli::exit::{CliError, Exit};
-use crate::cli::output::Output;
 
-/// Make a project for a new plugin
-///
-/// It builds as it stands, and drops temporary files (whose path ends in `.tmp`): a place to begin.
-/// The lines of --sample become its tests in cases/sample.toml, each with what this filter says of
-/// it; change that to what you want, and then the filter. Without --sample, lines are generated.
-///
-/// In Rust, cargo alone builds it, from the directory `sdk` in it and a few crates. In C, clang
-/// does, in Python componentize-py: `build` in the project says what is missing.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
-Examples:
-  qatime plugin new tidy-paths
-  qatime plugin new tidy-paths --sample /var/log/audit.log.gz
-  qatime plugin new tidy-paths --lang c --into ~/src")]
-pub(super) struct New {
-    /// Its name: a-z, 0-9 and -, with a letter first
-    name: PluginName,
-
-    /// The language it is written in
-    #[arg(long, value_enum, default_value_t = Language::Rust)]
-    lang: Language,
-
-    /// Lines of the audit stream to test it with, plain or gzip; the first hundred are taken
-    #[arg(long, value_name = "FILE")]
-    sample: Option<PathBuf>,
-
-    /// Where to make the directory of the project
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    into: PathBuf,
+/// A project that is to be made.
+#[derive(Debug)]
+pub struct NewProject {
+    /// The name of the plugin.
+    pub name: PluginName,
+    /// What it is written in.
+    pub language: Language,
+    /// A file of lines to test it with, plain or gzip; `None` for generated ones.
+    pub sample: Option<PathBuf>,
+    /// Where its directory is made.
+    pub into: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Language {
+/// A project that was made. Its text says how to go on.
+#[derive(Debug)]
+pub struct MadeProject {
+    directory: PathBuf,
+    language: Language,
+    /// How many lines its tests have.
+    lines: usize,
+    /// How many lines of the sample give no event.
+    rejected: usize,
+}
+
+impl NewProject {
+    /// Writes its files.
+    ///
+    /// # Errors
+    /// The directory is there already or cannot be written, or the sample gives no event.
+    pub fn make(self) -> Result<MadeProject, PluginError> {
+        let Self { name: PluginName(name), language, sample, into } = self;
+        let cases = sample_cases(sample.as_deref())?;
+        let directory = into.join(&name);
+        make_directory(&directory)?;
+        for file in template::files(language) {
+            write(&directory, &file.with_name(&name))?;
+        }
+        let sample = TemplateFile::text("cases/sample.toml", cases.toml);
+        write(&directory, &sample)?;
+        Ok(MadeProject { directory, language, lines: cases.lines, rejected: cases.rejected })
+    }
+}
+
+impl fmt::Display for MadeProject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.directory.display();
+        writeln!(formatter, "{place}: a plugin with {} lines as its tests", self.lines)?;
+        if self.rejected > 0 {
+            writeln!(formatter, "({} lines give no event and were left out)", self.rejected)?;
+        }
+        let build = match self.language {
+            Language::Rust => "cargo build --release --target wasm32-unknown-unknown",
+            Language::C | Language::Python => "./build",
+        };
+        writeln!(formatter, "\n  cd {place}\n  {build}\n  qatime plugin test .")
+    }
+}
+
+/// What a plugin is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Built by clang.
     C,
+    /// Built by componentize-py.
     Python,
+    /// Built by cargo alone.
     Rust,
+}
+
+impl Language {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::C, Self::Python, Self::Rust];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::C => "c",
+            Self::Python => "python",
+            Self::Rust => "rust",
+        }
+    }
 }
 
 /// The name of a plugin and of the crate that it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct PluginName(String);
+pub struct PluginName(String);
 
 /// A text that can be no such name.
 #[derive(Debug, thiserror::Error)]
-enum NameError {
+pub enum NameError {
+    /// It has other characters than crates have, or too many.
     #[error("write it with a-z, 0-9 and -, a letter first, at most {NAME_BYTES_MAX} of them")]
     Characters,
+    /// It means something else already.
     #[error("the name is taken, by Rust or by a crate that plugins are made of")]
     Taken,
 }
@@ -153,32 +197,6 @@ impl FromStr for PluginName {
 impl fmt::Display for PluginName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
-    }
-}
-
-impl New {
-    pub(super) fn run(self) -> Result<Exit, CliError> {
-        let cases = sample_cases(self.sample.as_deref())?;
-        let directory = self.into.join(&self.name.0);
-        make_directory(&directory)?;
-        for file in template::files(self.lang) {
-            write(&directory, &file.with_name(&self.name.0))?;
-        }
-        let sample = TemplateFile::text("cases/sample.toml", cases.toml);
-        write(&directory, &sample)?;
-        let mut output = Output::default();
-        let place = directory.display();
-        output.push(&format!("{place}: a plugin with {} lines as its tests\n", cases.lines));
-        if cases.rejected > 0 {
-            output.push(&format!("({} lines give no event and were left out)\n", cases.rejected));
-        }
-        let build = match self.lang {
-            Language::Rust => "cargo build --release --target wasm32-unknown-unknown",
-            Language::C | Language::Python => "./build",
-        };
-        output.push(&format!("\n  cd {place}\n  {build}\n  qatime plugin test .\n"));
-        output.flush()?;
-        Ok(Exit::Success)
     }
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::cli::exit::CliError;
-use crate::cli::plugin::cases::{event_table, plain};
-use crate::cli::plugin::sample;
+use crate::plugin_kit::cases::{event_table, plain};
+use crate::plugin_kit::{PluginError, sample};
 
 /// So many lines of a file are taken.
 const LINES_MAX: usize = 100;
@@ -29,7 +28,7 @@ pub(super) struct SampleCases {
 }
 
 /// The lines of a file, or generated ones, each with what the filter of a new project says of it.
-pub(super) fn sample_cases(file: Option<&Path>) -> Result<SampleCases, CliError> {
+pub(super) fn sample_cases(file: Option<&Path>) -> Result<SampleCases, PluginError> {
     let (lines, rejected, origin) = match file {
         Some(path) => {
             let found = sample::lines_of(path, LINES_MAX)?;
@@ -107,7 +106,7 @@ fn is_of_the_cluster(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::plugin::cases::{CaseFile, Expectation};
+    use crate::plugin_kit::cases::{CaseFile, Expectation};
 
     fn parse(toml: &str) -> CaseFile {
         CaseFile::parse("cases/sample.toml".into(), toml).unwrap_or_else(|e| panic!("{e}\n{toml}"))

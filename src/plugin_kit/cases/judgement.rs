@@ -18,21 +18,21 @@ pub(super) const fn word(verdict: Verdict) -> &'static str {
 
 /// What a plugin says of one event, or is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli::plugin) struct Judgement {
-    pub(in crate::cli::plugin) verdict: Verdict,
+pub(in crate::plugin_kit) struct Judgement {
+    pub(in crate::plugin_kit) verdict: Verdict,
     /// New values of columns, by the column's name.
-    pub(in crate::cli::plugin) edits: BTreeMap<&'static str, Vec<u8>>,
-    pub(in crate::cli::plugin) labels: BTreeMap<String, String>,
+    pub(in crate::plugin_kit) edits: BTreeMap<&'static str, Vec<u8>>,
+    pub(in crate::plugin_kit) labels: BTreeMap<String, String>,
 }
 
 impl Judgement {
-    pub(in crate::cli::plugin) fn new(verdict: Verdict) -> Self {
+    pub(in crate::plugin_kit) fn new(verdict: Verdict) -> Self {
         Self { verdict, edits: BTreeMap::new(), labels: BTreeMap::new() }
     }
 
     /// One for each event of an answer. Edits and labels of events that are not kept count for
     /// nothing, and of two edits of a column the later one counts, as in the daemon.
-    pub(in crate::cli::plugin) fn of(answer: Answer) -> Vec<Self> {
+    pub(in crate::plugin_kit) fn of(answer: Answer) -> Vec<Self> {
         let mut judgements: Vec<Self> = answer.verdicts.into_iter().map(Self::new).collect();
         for edit in answer.edits {
             let judgement = &mut judgements[edit.index as usize];

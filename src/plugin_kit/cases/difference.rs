@@ -15,7 +15,7 @@ const NUMBERS_MAX: usize = 8;
 
 /// One column (or the verdict, or a label) that is otherwise than expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli::plugin) struct Difference {
+pub(in crate::plugin_kit) struct Difference {
     /// `verdict`, a column such as `path`, or `label:<key>`.
     what: String,
     expected: Option<Vec<u8>>,
@@ -32,7 +32,7 @@ fn absent(what: &str) -> &'static str {
 impl Difference {
     /// All differences of two judgements, the verdict first. `original` says what the event itself
     /// has in a column.
-    pub(in crate::cli::plugin) fn between(
+    pub(in crate::plugin_kit) fn between(
         expected: &Judgement,
         found: &Judgement,
         original: impl Fn(&str) -> Option<Vec<u8>>,
@@ -69,7 +69,7 @@ impl Difference {
     }
 
     /// `{"column", "expected", "found"}`; bytes that are not UTF-8 stand beside as `…_base64`.
-    pub(in crate::cli::plugin) fn to_json(&self) -> Value {
+    pub(in crate::plugin_kit) fn to_json(&self) -> Value {
         let mut value = json!({ "column": self.what });
         for (key, bytes) in [("expected", &self.expected), ("found", &self.found)] {
             let Some(bytes) = bytes else {

@@ -12,7 +12,7 @@ use crate::event::{Batch, Column};
 
 /// Whether a plugin remembers events: then each instance has a memory of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli::plugin) enum State {
+pub(in crate::plugin_kit) enum State {
     /// The same batch was answered the same way twice, on one instance.
     None,
     /// It was not.
@@ -25,7 +25,7 @@ impl Subject {
     /// Runs the events of a case file (hostile ones where there is none) again and again: on two
     /// instances, and split into batches of every size. A plugin that remembers what it saw passes
     /// as well, since each run is a new instance's, and has the events in their order.
-    pub(in crate::cli::plugin) fn try_determinism(
+    pub(in crate::plugin_kit) fn try_determinism(
         &self,
         settings: &str,
         file: Option<&CaseFile>,

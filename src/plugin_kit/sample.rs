@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::PluginError;
-use crate::cli::exit::CliError;
 use crate::decoders::{self, Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet};
 use crate::event::{Frame, FrameEnd, Timestamp};
@@ -37,7 +36,7 @@ pub(super) fn of_file(
     path: &Path,
     events_max: usize,
     batch_events: usize,
-) -> Result<Vec<Arc<Batch>>, CliError> {
+) -> Result<Vec<Arc<Batch>>, PluginError> {
     let lines = lines_of(path, events_max)?.lines;
     Ok(batches(&lines, batch_events))
 }
@@ -54,7 +53,7 @@ pub(super) struct Lines {
 }
 
 /// The first lines of a file (plain or gzip) that give an event each.
-pub(super) fn lines_of(path: &Path, lines_max: usize) -> Result<Lines, CliError> {
+pub(super) fn lines_of(path: &Path, lines_max: usize) -> Result<Lines, PluginError> {
     let decoder = decoder();
     let mut found = Lines { lines: Vec::new(), rejected: 0, more: false };
     for chunk in Reader::open(path, Limits::default())? {
@@ -74,7 +73,7 @@ pub(super) fn lines_of(path: &Path, lines_max: usize) -> Result<Lines, CliError>
         }
     }
     if found.lines.is_empty() {
-        return Err(PluginError::Sample(path.display().to_string()).into());
+        return Err(PluginError::Sample(path.display().to_string()));
     }
     Ok(found)
 }

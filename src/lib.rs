@@ -38,6 +38,7 @@ pub mod operator;
 
 // 6: composition, and what is made of parts beside the daemon.
 pub mod daemon;
+pub mod explain;
 pub mod plugin_kit;
 
 // 7: the command line.

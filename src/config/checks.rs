@@ -8,8 +8,8 @@ use super::document::Places;
 use super::file::Unmatched;
 use super::problem::{Findings, KeyPath};
 use super::sections::{Listed, Sections};
-use super::test::Test;
-use super::{trial, wording};
+use super::test::{self, Test};
+use super::wording;
 use crate::component::Resource;
 use crate::event::Reason;
 use crate::net::ListenAddress;
@@ -163,7 +163,7 @@ impl<'r> Checks<'r, '_, '_> {
     fn tests(&mut self) {
         let rules = self.read.rules.iter().filter_map(|rule| rule.value.as_ref());
         let rules: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
-        let fields = trial::field_names();
+        let fields = test::field_names();
         let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
         for test in &self.read.tests {
             let Some(value) = &test.value else {

@@ -42,7 +42,7 @@ impl Diagnosis {
             filters: count(|configuration| configuration.filters.len()),
             rules: count(|configuration| configuration.rules.len()),
             sinks: count(|configuration| configuration.sinks.len()),
-            tests: count(Configuration::test_count),
+            tests: count(|configuration| configuration.tests().len()),
         }
     }
 

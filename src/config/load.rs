@@ -14,7 +14,7 @@ use super::problem::{Findings, KeyPath, Severity};
 use super::reading::{Reading, read, read_with};
 use super::sections::{Entry, Listed, Sections};
 use super::settings::{FilterPlaces, fit_json};
-use super::trial::TestEntry;
+use super::test::TestEntry;
 use super::{Configuration, Named, Problems, checks, document, keys, schema, wording};
 use crate::filters;
 use crate::rules::RuleSet;

@@ -4,8 +4,6 @@
 //! at the problems shows all of them: the text as TOML (`document`), with the environment put
 //! in; each table's keys against the JSON Schema of its part (`keys`); each table into the type
 //! that its part declares (`reading`); then what no part knows of the others (`checks`).
-//! [`trace`] shows an event its way through filters and rules; `trial` runs the `[[tests]]` of the
-//! file by it.
 //!
 //! Nothing here touches what the configuration speaks of: no file, no socket, no mount. Plugins are
 //! loaded by whoever uses the configuration.
@@ -24,8 +22,6 @@ mod schema;
 mod sections;
 mod settings;
 mod test;
-pub mod trace;
-mod trial;
 mod wording;
 
 #[cfg(test)]
@@ -42,9 +38,10 @@ pub use file::Unmatched;
 pub use load::load;
 pub use problem::{Problem, Problems, Severity};
 pub use settings::FilterKey;
+pub use test::{Received, Test, TestEntry};
 
 use crate::decoders;
-use crate::filters::{self, Loaded};
+use crate::filters;
 use crate::lane::spool;
 use crate::rules::{Rule, RuleSet};
 use crate::sinks::SinkConfig;
@@ -87,7 +84,7 @@ pub struct Configuration {
     pub sinks: Vec<Named<SinkConfig>>,
     /// What is odd but no mistake, in the order of the file.
     pub warnings: Vec<Problem>,
-    tests: Vec<trial::TestEntry>,
+    tests: Vec<TestEntry>,
     /// Where the keys of each filter stand, in the same order.
     filter_places: Vec<settings::FilterPlaces>,
     /// Where the tables and keys of the top level stand.
@@ -105,10 +102,10 @@ pub struct Named<T> {
 }
 
 impl Configuration {
-    /// How many `[[tests]]` there are.
+    /// The `[[tests]]` in the order of the file.
     #[must_use]
-    pub fn test_count(&self) -> usize {
-        self.tests.len()
+    pub fn tests(&self) -> &[TestEntry] {
+        &self.tests
     }
 
     /// The name of the file, as it was given to [`load()`].
@@ -168,12 +165,14 @@ impl Configuration {
         Problem { file, line, column, key, severity: Severity::Warning, message }
     }
 
-    /// Decodes the line of each of the `[[tests]]`, and takes it through filters and rules; gives
-    /// what came out otherwise than expected, in the order of the file. `filters` are those of
-    /// [`Self::filters`], in the same order. The result depends on nothing but these.
+    /// An error at a key of one of the `[[tests]]`, or at its table where it does not have the key:
+    /// what came out otherwise than expected.
     #[must_use]
-    pub fn run_tests(&self, filters: &[Arc<Loaded>]) -> Vec<Problem> {
-        trial::run(self, filters)
+    pub fn test_error(&self, entry: &TestEntry, key: &str, message: &str) -> Problem {
+        let (key, Position { line, column }) = entry.place(key);
+        let message = format!("test {:?} fails: {message}", entry.test.name);
+        let file = self.file.clone();
+        Problem { file, line, column, key, severity: Severity::Error, message }
     }
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::explain::run_tests;
 use crate::sinks::SinkKind;
 
 /// The file that ships.
@@ -24,7 +25,7 @@ fn said(text: &str) -> Vec<String> {
     let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();
     match load(text, "q.toml", &no_environment) {
         Ok(configuration) => {
-            let failures = configuration.run_tests(&[]);
+            let failures = run_tests(&configuration, &[]);
             lines(&[configuration.warnings, failures].concat())
         }
         Err(problems) => lines(&problems.0),
@@ -46,7 +47,7 @@ fn a_configuration_is_typed() {
     assert_eq!((source.name.as_str(), source.config.kind.name()), ("in", "stdin"));
     let [sink] = &configuration.sinks[..] else { panic!("one sink") };
     assert_eq!((sink.name.as_str(), sink.config.type_name()), ("out", "stdout"));
-    assert_eq!((configuration.rules.len(), configuration.test_count()), (1, 1));
+    assert_eq!((configuration.rules.len(), configuration.tests().len()), (1, 1));
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn many_mistakes_are_as_many_lines() {
 fn the_shipped_file_is_right() {
     let configuration = load(SHIPPED, "qatime.toml", &no_environment).unwrap();
     assert_eq!(configuration.warnings, []);
-    assert!(configuration.test_count() >= 8);
+    assert!(configuration.tests().len() >= 8);
     let Some(SinkKind::Atime(atime)) = configuration.sinks.first().map(|sink| &sink.config.kind)
     else {
         panic!("the first sink sets access times");
@@ -372,7 +373,7 @@ proptest! {
         }
         let text = String::from_utf8_lossy(&bytes);
         match load(&text, "q.toml", &no_environment) {
-            Ok(configuration) => drop(configuration.run_tests(&[])),
+            Ok(configuration) => drop(run_tests(&configuration, &[])),
             Err(problems) => {
                 prop_assert!(!problems.is_empty());
                 let lines = text.split('\n').count();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::plugins::Plugins;
 use super::state::spool_plan;
-use crate::config::{Configuration, trace};
+use crate::config::Configuration;
 use crate::decoders::Decoder;
+use crate::explain;
 use crate::pipeline::{Blueprint, BuildSink, Next, SinkPlan};
 
 /// The blueprint of a configuration, with these sources.
@@ -18,7 +19,7 @@ pub(super) fn blueprint(
     sources: Vec<(String, Next)>,
 ) -> Blueprint {
     let configuration = configuration.without_disabled_sinks();
-    let routing = Arc::new(trace::routing(&configuration, plugins.filters.clone()));
+    let routing = Arc::new(explain::routing(&configuration, plugins.filters.clone()));
     let Configuration { decoder, sinks, workers, spool, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, config) = (sink.config.keys.queue, sink.config);

@@ -2,6 +2,7 @@
 
 use super::plugins::{Plugins, folders, load_plugins};
 use crate::config::{self, Configuration, Diagnosis, Problem, Problems};
+use crate::explain;
 use crate::operator::Digest;
 
 /// A file, checked.
@@ -40,7 +41,7 @@ pub fn check(text: &str, file: &str) -> Checked {
         }
     };
     let mut problems = configuration.warnings.clone();
-    problems.extend(configuration.run_tests(&plugins.filters));
+    problems.extend(explain::run_tests(&configuration, &plugins.filters));
     let diagnosis = Diagnosis::new(file, problems, Some(&configuration));
     let usable = diagnosis.ok.then_some((configuration, plugins));
     Checked { diagnosis, digest, usable }

@@ -7,6 +7,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
 
 use super::decimal;
 use crate::event::{Column, EventRef, Flags, IoSizes, Timestamp, with_fields};
@@ -79,6 +80,26 @@ pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
         push_field(key!(raw), Column::Raw, event.raw(), out);
     }
     out.push(b'}');
+}
+
+/// The event as a JSON object; [`write`] says which keys it has.
+///
+/// # Panics
+/// Never: what [`write`] writes is an object.
+#[must_use]
+pub fn object(event: EventRef<'_>, options: Options) -> Map<String, Value> {
+    let mut text = Vec::new();
+    write(event, options, &mut text);
+    serde_json::from_slice(&text).expect("an event's JSON form is an object")
+}
+
+/// Puts bytes into an object, as a text; where they are not UTF-8, also exactly, base64-encoded,
+/// under the key with `_base64` behind it.
+pub fn insert_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
+    object.insert(key.to_owned(), String::from_utf8_lossy(bytes).into());
+    if str::from_utf8(bytes).is_err() {
+        object.insert(format!("{key}_base64"), STANDARD.encode(bytes).into());
+    }
 }
 
 /// Appends bytes as a JSON string with its quotes. What is not UTF-8 shows as

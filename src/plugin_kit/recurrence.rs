@@ -200,13 +200,12 @@ fn to_json(
     batch: &Batch,
 ) -> Value {
     let alone = again.alone.iter().map(|(index, fault)| {
-        let mut event = Vec::new();
-        event_json::write(batch.event(*index), event_json::Options { raw: true }, &mut event);
+        let event = event_json::object(batch.event(*index), event_json::Options { raw: true });
         json!({
             "index": index,
             "kind": fault.kind.as_str(),
             "message": fault.message,
-            "event": serde_json::from_slice::<Value>(&event).unwrap_or_default(),
+            "event": event,
         })
     });
     json!({

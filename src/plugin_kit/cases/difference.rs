@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::judgement::{Judgement, word};
-use crate::encoders::json::{push_base64, push_string};
+use crate::encoders::json::insert_bytes;
 use crate::telemetry::printable::{self, Backslash};
 
 /// So many bytes of a value are shown.
@@ -70,21 +70,15 @@ impl Difference {
 
     /// `{"column", "expected", "found"}`; bytes that are not UTF-8 stand beside as `…_base64`.
     pub(in crate::plugin_kit) fn to_json(&self) -> Value {
-        let mut value = json!({ "column": self.what });
+        let mut object = Map::new();
+        object.insert("column".into(), self.what.as_str().into());
         for (key, bytes) in [("expected", &self.expected), ("found", &self.found)] {
-            let Some(bytes) = bytes else {
-                value[key] = Value::Null;
-                continue;
-            };
-            value[key] = String::from_utf8_lossy(bytes).into();
-            let mut text = Vec::new();
-            if !push_string(bytes, &mut text) {
-                let mut base64 = Vec::new();
-                push_base64(bytes, &mut base64);
-                value[format!("{key}_base64")] = String::from_utf8_lossy(&base64).into();
+            match bytes {
+                Some(bytes) => insert_bytes(&mut object, key, bytes),
+                None => drop(object.insert(key.into(), Value::Null)),
             }
         }
-        value
+        object.into()
     }
 
     /// A value as it is shown: a word for the verdict, else a text in quotes.
@@ -138,6 +132,8 @@ impl fmt::Display for Difference {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::wasm::Verdict;
 

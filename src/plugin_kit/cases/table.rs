@@ -6,10 +6,7 @@ use crate::event::EventRef;
 /// The fields of an event, as a case file has them under `event`; what is not UTF-8 only in
 /// base64.
 pub(in crate::plugin_kit) fn event_table(event: EventRef<'_>) -> toml::Value {
-    let mut text = Vec::new();
-    json::write(event, json::Options::default(), &mut text);
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&text).expect("an event's JSON form is an object");
+    let object = json::object(event, json::Options::default());
     let is_told = |key: &str| !object.contains_key(&format!("{key}_base64"));
     let is_wanted = |key: &str, value: &serde_json::Value| {
         !value.is_null() && !matches!(key, "received" | "flags" | "labels") && is_told(key)

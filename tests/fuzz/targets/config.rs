@@ -7,7 +7,7 @@ fuzz_target!(|text: &str| {
     let environment = |name: &str| (name == "SET").then(|| "value".to_owned());
     match qatime::config::load(text, "qatime.toml", &environment) {
         Ok(configuration) => {
-            let _failed = configuration.run_tests(&[]);
+            let _failed = qatime::explain::run_tests(&configuration, &[]);
         }
         Err(problems) => {
             let shown = problems.to_string();

@@ -1,69 +1,27 @@
 //! Tries the `[[tests]]` of a configuration: decodes each line, and takes its event through filters
 //! and rules.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::problem::{KeyPath, Position};
-use super::test::Test;
 use super::trace::{self, Trace, Tracer};
-use super::{Configuration, Problem, Severity};
+use crate::config::{Configuration, Problem, TestEntry};
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::encoders::json;
-use crate::event::{Batch, EventRef, Fields, Frame, FrameEnd, OperationSet, Reason, Record};
+use crate::event::{Batch, EventRef, Fields, Frame, FrameEnd, OperationSet, Reason};
 use crate::filters::Loaded;
 use crate::rules::{Finding, RuleTrace};
 use crate::telemetry::{FaultKind, printable};
 
-/// One of the `[[tests]]`, and where its keys stand.
-#[derive(Debug, Clone)]
-pub(super) struct TestEntry {
-    test: Test,
-    /// The keys of its expectations, and where the values stand; the empty one is the table.
-    places: HashMap<String, (String, Position)>,
-}
-
-impl TestEntry {
-    /// A test that stands at `path`; `at` says where a key stands.
-    pub(super) fn new(test: Test, path: &KeyPath, at: &dyn Fn(&KeyPath) -> Position) -> Self {
-        let keys = ["input", "rules", "sinks", "filtered_by", "rejected"];
-        let keys = keys.map(|key| (key.to_owned(), path.key(key)));
-        let below = |table: &'static str, key: &String| {
-            (format!("{table}.{key}"), path.key(table).key(key))
-        };
-        let fields = test.fields.keys().map(|field| below("fields", field));
-        let labels = test.labels.keys().map(|label| below("labels", label));
-        let own = [(String::new(), path.clone())];
-        let all = keys.into_iter().chain(fields).chain(labels).chain(own);
-        let places = all.map(|(name, key)| (name, (key.to_string(), at(&key)))).collect();
-        Self { test, places }
-    }
-}
-
-/// The names under which the fields of an event can be tested: the keys of its JSON form.
-pub(super) fn field_names() -> Vec<String> {
-    let mut batch = Batch::default();
-    batch.push(Record::default());
-    let plain: Vec<String> = fields_of(batch.event(0)).into_iter().map(|(key, _)| key).collect();
-    // Bytes that are not UTF-8 are shown beside their field.
-    let exact = plain.iter().map(|key| format!("{key}_base64"));
-    plain.iter().cloned().chain(exact).collect()
-}
-
-fn fields_of(event: EventRef<'_>) -> Map<String, Value> {
-    let mut text = Vec::new();
-    json::write(event, json::Options::default(), &mut text);
-    serde_json::from_slice(&text).expect("an event's JSON form is an object")
-}
-
-/// Tries all tests, each with fresh instances of the filters. Nothing outside the configuration and
-/// its plugins is looked at or changed.
-pub(super) fn run(configuration: &Configuration, filters: &[Arc<Loaded>]) -> Vec<Problem> {
+/// Decodes the line of each of the `[[tests]]`, and takes it through filters and rules, each with
+/// fresh instances; gives what came out otherwise than expected, in the order of the file.
+/// `filters` are those of the configuration, in the same order. The result depends on nothing else.
+#[must_use]
+pub fn run_tests(configuration: &Configuration, filters: &[Arc<Loaded>]) -> Vec<Problem> {
     let decoder = Decoder::new(&configuration.decoder);
     let trial = |entry| Trial { configuration, filters, entry, problems: vec![] }.run(&decoder);
-    let mut problems: Vec<_> = configuration.tests.iter().flat_map(trial).collect();
+    let mut problems: Vec<_> = configuration.tests().iter().flat_map(trial).collect();
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
 }
@@ -197,7 +155,7 @@ impl Trial<'_> {
         let test = &self.entry.test;
         let mut batch = Batch::default();
         batch.push_fields(version);
-        let found = fields_of(batch.event(0));
+        let found = json::object(batch.event(0), json::Options::default());
         for (name, expected) in &test.fields {
             let found = found.get(name).unwrap_or(&Value::Null);
             if !is_same(name, expected, found) {
@@ -218,17 +176,7 @@ impl Trial<'_> {
     }
 
     fn fail(&mut self, key: &str, message: &str) {
-        let name = &self.entry.test.name;
-        let place = self.entry.places.get(key).or_else(|| self.entry.places.get(""));
-        let (key, Position { line, column }) = place.expect("each test stands somewhere").clone();
-        self.problems.push(Problem {
-            file: self.configuration.file.clone(),
-            line,
-            column,
-            key,
-            severity: Severity::Error,
-            message: format!("test {name:?} fails: {message}"),
-        });
+        self.problems.push(self.configuration.test_error(self.entry, key, message));
     }
 }
 

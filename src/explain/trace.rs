@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Configuration, Unmatched};
+use crate::config::{Configuration, Unmatched};
 use crate::event::{Batch, Column, EventRef, Fields, Flags};
 use crate::filters::{Loaded, OnFault, Ruling, Rulings};
 use crate::pipeline::{self, BEFORE_RULES, Fates, Filtering, Routed, Router, Routing};

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::trace::{Outcome, Replacement, Step};
 use crate::config::Configuration;
-use crate::config::trace::{Outcome, Replacement, Step};
 use crate::encoders::json;
 use crate::filters::OnFault;
 
@@ -68,14 +68,9 @@ pub(super) fn json(configuration: &Configuration, step: &Step) -> Value {
 }
 
 fn edit_json(edit: &Replacement) -> Value {
-    let mut value = json!({ "column": edit.column.as_str() });
-    for (key, bytes) in [("old", &edit.old), ("new", &edit.new)] {
-        value[key] = String::from_utf8_lossy(bytes).into();
-        if str::from_utf8(bytes).is_err() {
-            let mut base64 = Vec::new();
-            json::push_base64(bytes, &mut base64);
-            value[format!("{key}_base64")] = String::from_utf8_lossy(&base64).into();
-        }
-    }
-    value
+    let mut object = Map::new();
+    object.insert("column".into(), edit.column.as_str().into());
+    json::insert_bytes(&mut object, "old", &edit.old);
+    json::insert_bytes(&mut object, "new", &edit.new);
+    object.into()
 }

@@ -379,6 +379,50 @@ fn explain_shows_what_each_filter_does() {
 }
 
 #[test]
+fn explain_shows_under_each_rule_its_own_filters_whatever_rules_are_called() {
+    let config = r#"
+        sources.input = { type = "stdin" }
+        [filters.names]
+        plugin = "charset-normalize"
+        settings.fallback = "windows-1252"
+        [filters.litter]
+        plugin = "path-exclude"
+        settings.exclude = ["*.tmp"]
+        [[rules]]
+        name = "a, b"
+        filters = "names"
+        sinks = "out"
+        [[rules]]
+        name = "a"
+        filters = "litter"
+        sinks = "out"
+        [[rules]]
+        name = "b"
+        filters = "litter"
+        sinks = "out"
+        [sinks.out]
+        type = "stdout"
+        "#;
+    let output = stdout(&qatime(&["explain", "--json"], config, &reads(&[b"/a.tmp"])));
+    let line: Value = serde_json::from_str(&output).unwrap();
+    let shown = |rule: usize| -> Vec<(&str, &str)> {
+        let steps = line["rules"][rule]["filters"].as_array().unwrap().iter();
+        steps.map(|s| (s["filter"].as_str().unwrap(), s["verdict"].as_str().unwrap())).collect()
+    };
+    assert_eq!(line["rules"][0]["name"], "a, b");
+    assert_eq!(shown(0), [("names", "keep")]);
+    assert_eq!(shown(1), [("litter", "discard")]);
+    assert_eq!(shown(2), [("litter", "discard")]);
+    assert_eq!(line["fate"], "routed");
+    assert_eq!(line["sinks"].as_array().unwrap().len(), 1);
+
+    let text = stdout(&qatime(&["explain"], config, &reads(&[b"/a.tmp"])));
+    let steps: Vec<&str> = text.lines().filter(|line| line.starts_with("    | ")).collect();
+    let discards = "    | litter: discards it";
+    assert_eq!(steps, ["    | names: keeps it", discards, discards], "{text}");
+}
+
+#[test]
 fn explain_shows_how_a_plugin_fails() {
     let hostile = hostile_file();
     let config = failing("on_fault = \"dead_letter\"\ndead_letter = \"letters\"")

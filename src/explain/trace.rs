@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::{Configuration, Unmatched};
 use crate::event::{Batch, Column, EventRef, Fields, Flags};
 use crate::filters::{Loaded, OnFault, Ruling, Rulings};
-use crate::pipeline::{self, BEFORE_RULES, Fates, Filtering, Routed, Router, Routing};
+use crate::pipeline::{self, Fates, Filtering, Routed, Router, Routing, Stage};
 use crate::rules::{Finding, Rule, RuleTrace, SinkSet};
 use crate::telemetry::FaultKind;
 use crate::wasm::Fault;
@@ -198,7 +198,7 @@ impl<'c> Tracer<'c> {
         }
         self.now += BETWEEN_EVENTS;
         let routed = self.router.route(batch_of(&decoded), self.now);
-        let (before, after) = self.split(&routed);
+        let (before, after) = Self::split(&routed);
         let before_rules = self.passage(before, decoded);
         let (mut rules, mut ways) = (Vec::new(), Vec::new());
         if before_rules.end == End::Passed {
@@ -222,30 +222,27 @@ impl<'c> Tracer<'c> {
     }
 
     /// The steps before the rules, and those after them.
-    fn split<'r>(&self, routed: &'r Routed) -> (&'r [pipeline::Step], &'r [pipeline::Step]) {
-        let before = routed.steps.iter().take(self.configuration.before_rules.len());
-        let before = before.take_while(|step| step.rule == BEFORE_RULES).count();
+    fn split(routed: &Routed) -> (&[pipeline::Step], &[pipeline::Step]) {
+        let is_before = |step: &&pipeline::Step| step.stage == Stage::BeforeRules;
+        let before = routed.steps.iter().take_while(is_before).count();
         routed.steps.split_at(before)
     }
 
     /// What the filters of a rule did. The router runs the filters of rules that list the same ones
-    /// once for all of them, under the names of all.
+    /// once for all of them.
     fn way(&self, rule: usize, steps: &[pipeline::Step], seen: &Fields) -> Way {
-        let filters = self.configuration.rules[rule].filters.values();
-        let mut own = Vec::new();
-        if !filters.is_empty() {
-            let rules = self.configuration.rules.iter();
-            let same = rules.filter(|other| other.filters.values() == filters);
-            let names: Vec<&str> = same.map(|other| other.name.as_str()).collect();
-            let names = names.join(", ");
-            own.extend(steps.iter().filter(|step| step.rule == names).cloned());
-        }
-        Way { rule, passage: self.passage(&own, seen.clone()) }
+        let stage = self.routing.stage_of(rule);
+        let own = steps.iter().filter(|step| Some(step.stage) == stage);
+        Way { rule, passage: self.passage(own, seen.clone()) }
     }
 
-    fn passage(&self, steps: &[pipeline::Step], mut event: Fields) -> Passage {
+    fn passage<'s>(
+        &self,
+        steps: impl IntoIterator<Item = &'s pipeline::Step>,
+        mut event: Fields,
+    ) -> Passage {
         let mut end = End::Passed;
-        let mut shown = Vec::with_capacity(steps.len());
+        let mut shown = Vec::new();
         for step in steps {
             let (filter, fault) = (step.filter, step.fault.clone());
             let outcome = outcome(&step.rulings, fault);

@@ -22,6 +22,15 @@ const SEARCH_DEADLINES_PER_EVENT: u32 = 4;
 /// came in.
 const ANSWERS_BYTES_MAX: usize = 64 << 20;
 
+/// Some events of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// The batch.
+    pub batch: &'a Arc<Batch>,
+    /// The events, by their index in the batch.
+    pub indices: &'a [u32],
+}
+
 /// A filter of one worker. Not shared: what a plugin remembers is what it saw in this worker.
 pub struct Filter {
     loaded: Arc<Loaded>,
@@ -88,18 +97,19 @@ impl Filter {
         self.loaded.config.on_fault
     }
 
-    /// Rules on some events of a batch, by their index; they are counted in the filter's account.
-    /// `rule` says in logs for whom it does so. Nothing holds the batch afterwards.
-    pub fn run(&mut self, batch: &Arc<Batch>, events: &[u32], rule: &str, now: Instant) -> Rulings {
-        self.account.received(events.len() as u64);
+    /// Rules on some events of a batch; they are counted in the filter's account. `rule` says in
+    /// logs for whom it does so. Nothing holds the batch afterwards.
+    pub fn run(&mut self, events: Selection<'_>, rule: &str, now: Instant) -> Rulings {
+        let Selection { batch, indices } = events;
+        self.account.received(indices.len() as u64);
         self.answers_bytes = 0;
         let mut rulings = Rulings::default();
-        for chunk in events.chunks(self.loaded.config.batch_events_max.get() as usize) {
+        for chunk in indices.chunks(self.loaded.config.batch_events_max.get() as usize) {
             match self.breaker.admit(now) {
                 Admission::Bypass => rulings.extend_same(Ruling::Bypassed, chunk.len()),
                 admission => {
                     let found = self.chunk(batch, chunk, admission, &mut rulings);
-                    self.settle(batch, chunk, &found, (rule, now));
+                    self.settle(Selection { batch, indices: chunk }, &found, rule, now);
                 }
             }
             self.retire();
@@ -211,13 +221,7 @@ impl Filter {
     }
 
     /// Tells the breaker, the log and the operator what came of a chunk.
-    fn settle(
-        &mut self,
-        batch: &Batch,
-        chunk: &[u32],
-        found: &Search,
-        (rule, now): (&str, Instant),
-    ) {
+    fn settle(&mut self, events: Selection<'_>, found: &Search, rule: &str, now: Instant) {
         let component = self.account.name();
         let Some(fault) = &found.fault else {
             if self.breaker.succeeded() {
@@ -236,7 +240,8 @@ impl Filter {
             // What is left alone needs no memory, and the trial begins afresh.
             self.running = None;
         }
-        let faulted = Faulted { batch, events: chunk, poison: &found.poison, rule, fault };
+        let Selection { batch, indices } = events;
+        let faulted = Faulted { batch, events: indices, poison: &found.poison, rule, fault };
         self.log(faulted, found);
         if is_open && was_closed {
             self.account.breaker_openings(1);

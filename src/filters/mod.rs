@@ -26,7 +26,7 @@ pub(crate) mod samples;
 
 pub use config::{Config, Digest, DigestError, OnFault, PluginName, PluginNameError};
 pub use fault_file::{FaultFile, FaultFileError, FaultLimits};
-pub use filter::Filter;
+pub use filter::{Filter, Selection};
 pub use folders::{Folders, PluginsConfig};
 pub use loader::{LoadError, Loaded, Loader};
 pub use rulings::{Ruling, Rulings};

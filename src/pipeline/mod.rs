@@ -25,6 +25,6 @@ mod worker;
 pub use blueprint::{Blueprint, BuildSink, Next, SinkPlan, SpoolPlan};
 pub use halt::Halt;
 pub use monitor::{LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, View};
-pub use routing::{BEFORE_RULES, Fates, Filtering, Routed, Router, Routing, Step};
+pub use routing::{Fates, Filtering, Routed, Router, Routing, Stage, Step};
 pub use running::{Groundwork, RunningPipeline, Successor};
 pub use stopping::Stopping;

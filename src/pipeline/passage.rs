@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::routing::{BEFORE_RULES, Fates, Routed, Router, Routing};
+use super::routing::{Fates, Routed, Router, Routing, Stage};
 use crate::event::{Batch, Flags};
-use crate::filters::{OnFault, Ruling};
+use crate::filters::{OnFault, Ruling, Selection};
 use crate::rules::SinkSet;
 
 /// What became of an event at its source; of several, the greatest.
@@ -109,7 +109,8 @@ impl<'a> Passage<'a> {
         let routing = Arc::clone(&self.routing);
         let mut alive: Vec<u32> = (0..).take(self.batch.len()).collect();
         for &filter in &routing.filtering.before_rules {
-            let rulings = self.router.ask(filter, &self.batch, &alive, (BEFORE_RULES, self.now));
+            let events = Selection { batch: &self.batch, indices: &alive };
+            let rulings = self.router.ask(filter, Stage::BeforeRules, events, self.now);
             let batch = Arc::get_mut(&mut self.batch).expect("the filter has let go of the batch");
             self.router.filter(filter).apply(&rulings, batch, |place| alive[place as usize]);
             let mut rulings = rulings.rulings.iter();
@@ -180,7 +181,7 @@ impl<'a> Passage<'a> {
             if travellers.is_empty() {
                 return;
             }
-            self.step(filter, &routing.chains[chain].rules, &mut travellers);
+            self.step(filter, chain, &mut travellers);
         }
         for traveller in travellers {
             let Traveller { event, version, sinks, is_marked } = traveller;
@@ -199,9 +200,10 @@ impl<'a> Passage<'a> {
     }
 
     /// Runs one filter of a chain; those that do not go on are taken out.
-    fn step(&mut self, filter: usize, rules: &str, travellers: &mut Vec<Traveller>) {
-        let events: Vec<u32> = travellers.iter().map(|traveller| traveller.version).collect();
-        let rulings = self.router.ask(filter, &self.batch, &events, (rules, self.now));
+    fn step(&mut self, filter: usize, chain: usize, travellers: &mut Vec<Traveller>) {
+        let versions: Vec<u32> = travellers.iter().map(|traveller| traveller.version).collect();
+        let events = Selection { batch: &self.batch, indices: &versions };
+        let rulings = self.router.ask(filter, Stage::Chain(chain), events, self.now);
         let edited = rulings.edits.iter().map(|edit| edit.index);
         for place in edited.chain(rulings.labels.iter().map(|label| label.index)) {
             let traveller = &mut travellers[place as usize];

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use super::passage::Passage;
 use crate::event::{Batch, OperationSet};
-use crate::filters::{Filter, Loaded, Rulings};
+use crate::filters::{Filter, Loaded, Rulings, Selection};
 use crate::rules::{RuleSet, Scratch, SinkSet};
 use crate::telemetry::{FilterAccount, Ledger};
 use crate::wasm::Fault;
@@ -27,8 +27,17 @@ use crate::wasm::Fault;
 /// filters that make each other's texts longer must not use up the machine.
 const BATCH_BYTES_MAX: usize = 256 << 20;
 
-/// What stands for the rule, in logs and steps, where a filter runs before all of them.
-pub const BEFORE_RULES: &str = "before_rules";
+/// What stands for the rule in logs where a filter runs before all of them.
+const BEFORE_RULES: &str = "before_rules";
+
+/// Where a filter runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the rules.
+    BeforeRules,
+    /// For the rules of a chain, by its place.
+    Chain(usize),
+}
 
 /// Where filters stand.
 #[derive(Debug, Default)]
@@ -47,8 +56,8 @@ pub struct Filtering {
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) filters: Vec<usize>,
-    /// The names of the rules.
-    pub(super) rules: String,
+    /// The names of the rules, for logs. A name may hold anything: nothing is told by it.
+    rule_names: String,
 }
 
 /// What all workers share, and none changes: rules, filters, and which sinks there are.
@@ -76,7 +85,8 @@ impl Routing {
         let mut chains: Vec<Chain> = Vec::new();
         let mut chain_of = vec![None; rules.len()];
         for (rule, filters) in filtering.rule_filters.iter().enumerate().take(rules.len()) {
-            if filters.is_empty() {
+            // For a rule without sinks no filter runs: nobody would get what it keeps.
+            if filters.is_empty() || rules.sinks(rule).is_empty() {
                 continue;
             }
             let name = rules.name(rule);
@@ -84,11 +94,13 @@ impl Routing {
             chain_of[rule] = Some(known.unwrap_or(chains.len()));
             match known {
                 Some(known) => {
-                    let names = &mut chains[known].rules;
+                    let names = &mut chains[known].rule_names;
                     names.push_str(", ");
                     names.push_str(name);
                 }
-                None => chains.push(Chain { filters: filters.clone(), rules: name.to_owned() }),
+                None => {
+                    chains.push(Chain { filters: filters.clone(), rule_names: name.to_owned() });
+                }
             }
         }
         Self { rules, unmatched, sinks, filtering, chains, chain_of }
@@ -104,6 +116,21 @@ impl Routing {
     #[must_use]
     pub fn filtering(&self) -> &Filtering {
         &self.filtering
+    }
+
+    /// Where the filters of a rule run, once for all rules that list the same ones; `None` where it
+    /// has none, or no sinks.
+    #[must_use]
+    pub fn stage_of(&self, rule: usize) -> Option<Stage> {
+        self.chain_of.get(rule).copied().flatten().map(Stage::Chain)
+    }
+
+    /// What stands for the rules of a stage in logs.
+    pub(super) fn rule_names(&self, stage: Stage) -> &str {
+        match stage {
+            Stage::BeforeRules => BEFORE_RULES,
+            Stage::Chain(chain) => &self.chains[chain].rule_names,
+        }
     }
 
     /// The operations whose events anybody asks for. Others need not be decoded: no filter sees
@@ -150,8 +177,8 @@ pub struct Routed {
 pub struct Step {
     /// The filter, by its place.
     pub filter: usize,
-    /// The rules for which it did so; [`BEFORE_RULES`] where it stands before all.
-    pub rule: String,
+    /// Where it stands.
+    pub stage: Stage,
     /// The events, by their index in the batch: as they were before, or a version of them.
     pub events: Vec<u32>,
     /// What it ruled on them.
@@ -265,31 +292,32 @@ impl Router {
         &self.filters[filter]
     }
 
-    /// Has a filter rule on events, for a rule.
+    /// Has a filter rule on events.
     pub(super) fn ask(
         &mut self,
         filter: usize,
-        batch: &Arc<Batch>,
-        events: &[u32],
-        (rule, now): (&str, Instant),
+        stage: Stage,
+        events: Selection<'_>,
+        now: Instant,
     ) -> Rulings {
         let asked = &mut self.filters[filter];
-        let rulings = if batch.memory_bytes() > BATCH_BYTES_MAX {
+        let rule = self.routing.rule_names(stage);
+        let rulings = if events.batch.memory_bytes() > BATCH_BYTES_MAX {
             tracing::warn!(
                 component = asked.name(),
                 rule,
-                events = events.len(),
+                events = events.indices.len(),
                 "filters before this one made the events too large: it is left out"
             );
-            asked.bypass(events.len())
+            asked.bypass(events.indices.len())
         } else {
-            asked.run(batch, events, rule, now)
+            asked.run(events, rule, now)
         };
         if let Some(steps) = &mut self.steps {
             steps.push(Step {
                 filter,
-                rule: rule.to_owned(),
-                events: events.to_vec(),
+                stage,
+                events: events.indices.to_vec(),
                 rulings: rulings.clone(),
                 fault: asked.take_fault(),
             });

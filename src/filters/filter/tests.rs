@@ -17,7 +17,7 @@ fn run(filter: &mut Filter, events: u32) -> Rulings {
 fn run_at(filter: &mut Filter, events: u32, now: Instant) -> Rulings {
     let batch = batch(events);
     let all: Vec<u32> = (0..events).collect();
-    let rulings = filter.run(&batch, &all, "rule", now);
+    let rulings = filter.run(Selection { batch: &batch, indices: &all }, "rule", now);
     assert_eq!(Arc::strong_count(&batch), 1, "nothing holds the batch");
     assert_eq!(rulings.rulings.len(), events as usize);
     rulings
@@ -129,7 +129,8 @@ fn a_plugin_that_fails_again_and_again_is_left_alone_and_tried_again() {
     // The next one succeeds: from 1 to 7 no path is a multiple of eight.
     assert_eq!(run_at(&mut fails, 16, start + 120 * second).rulings, [Ruling::Bypassed; 16]);
     let batch = batch(8);
-    let rulings = fails.run(&batch, &[1, 2, 3], "rule", start + 121 * second);
+    let rulings =
+        fails.run(Selection { batch: &batch, indices: &[1, 2, 3] }, "rule", start + 121 * second);
     assert_eq!(rulings.rulings, [Ruling::Keep; 3]);
     let rulings = run_at(&mut fails, 16, start + 122 * second);
     assert_eq!(places(&rulings, Ruling::Faulted(FaultKind::Panic)), [0, 8]);
@@ -165,7 +166,8 @@ fn the_answers_to_one_batch_have_a_limit() {
     assert_eq!(counted.kept, rulings.edits.len() as u64);
     assert!(counted.faulted.of(FaultKind::BadAnswer) > 0, "{counted:?}");
     // The next batch has room again.
-    let rulings = longest.run(&batch(1), &[0], "rule", Instant::now() + Duration::from_secs(61));
+    let later = Instant::now() + Duration::from_secs(61);
+    let rulings = longest.run(Selection { batch: &batch(1), indices: &[0] }, "rule", later);
     assert_eq!(rulings.rulings, [Ruling::Keep]);
 }
 
@@ -186,9 +188,13 @@ fn a_fault_leaves_a_file_from_which_it_can_be_run_again() {
     let ledger = Ledger::default();
     let mut fails = Filter::new(Arc::clone(&loaded), ledger.open_filter("x"));
     let batch = batch(20);
-    fails.run(&batch, &[3, 5, 14, 16], "reads, writes", Instant::now());
+    fails.run(
+        Selection { batch: &batch, indices: &[3, 5, 14, 16] },
+        "reads, writes",
+        Instant::now(),
+    );
     // A second one within the minute leaves none.
-    fails.run(&batch, &[7], "reads", Instant::now());
+    fails.run(Selection { batch: &batch, indices: &[7] }, "reads", Instant::now());
     let files: Vec<_> = std::fs::read_dir(&faults).unwrap().map(|file| file.unwrap()).collect();
     assert_eq!(files.len(), 1);
 

@@ -182,7 +182,7 @@ fn rules_with_the_same_filters_share_one_run() {
     assert_eq!(got(&routed, 0), ["/f/0 count=1", "/f/1 count=2", "/f/2 count=3"]);
     assert_eq!(got(&routed, 1), ["/f/1 count=2", "/f/2 count=3"]);
     assert_eq!(routed.fates, Fates { routed: 3, unmatched: 1, ..Fates::default() });
-    assert_eq!(trial.router.routing.chains[0].rules, "r, s");
+    assert_eq!(trial.router.routing.chains[0].rule_names, "r, s");
 }
 
 #[test]
@@ -341,8 +341,9 @@ fn steps_tell_what_each_filter_did() {
     for _ in 0..2 {
         let batch = Arc::into_inner(samples::batch(1)).unwrap();
         let routed = router.route(batch, Instant::now());
-        let steps: Vec<_> = routed.steps.iter().map(|step| (step.filter, &step.rule[..])).collect();
-        assert_eq!(steps, [(0, BEFORE_RULES), (1, "r")]);
+        let steps: Vec<_> = routed.steps.iter().map(|step| (step.filter, step.stage)).collect();
+        assert_eq!(steps, [(0, Stage::BeforeRules), (1, Stage::Chain(0))]);
+        assert_eq!(router.routing.stage_of(0), Some(Stage::Chain(0)));
         assert_eq!(routed.steps[0].rulings.edits[0].value, b"/edited/f/0");
         assert_eq!(routed.steps[0].fault, None);
         let fault = routed.steps[1].fault.as_ref().unwrap();

@@ -4,11 +4,35 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::exit::CliError;
+use super::exit::{CliError, Exit, VerbError};
+use crate::component::BuildError;
 use crate::config::{self, Configuration, Problems};
-use crate::daemon::{self, Checked, Plugins};
+use crate::daemon::{self, Checked, Plugins, PrepareError};
 
 const DEFAULT: &str = "qatime.toml";
+
+/// Why nothing can be done with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConfigurationError {
+    /// A part of the pipeline could not be built.
+    #[error("{} cannot be set up", .0.component)]
+    Build(#[source] BuildError),
+    /// It has mistakes.
+    #[error("{file} cannot be used; correct it and try again, or look closer with `qatime check`")]
+    Mistakes { file: String, source: Problems },
+    /// What it says cannot run.
+    #[error(transparent)]
+    Prepare(PrepareError),
+    /// It cannot be read.
+    #[error("cannot read the configuration {}; name one with --config FILE", path.display())]
+    Read { path: PathBuf, source: io::Error },
+}
+
+impl VerbError for ConfigurationError {
+    fn exit(&self) -> Exit {
+        Exit::Configuration
+    }
+}
 
 /// The file that `--config` names, or the default one.
 #[derive(Debug, Clone)]
@@ -29,19 +53,34 @@ impl ConfigurationFile {
     }
 
     /// Reads and checks it; mistakes in it are an error.
-    pub(super) fn load(&self) -> Result<Configuration, CliError> {
-        self.parse_or_fail(&self.read()?)
+    pub(super) fn load(&self) -> Result<Configuration, ConfigurationError> {
+        self.parse(&self.read()?)
     }
 
     /// Checks its text; mistakes in it are an error.
-    pub(super) fn parse_or_fail(&self, text: &str) -> Result<Configuration, CliError> {
-        self.parse(text).map_err(|source| CliError::Configuration { file: self.name(), source })
+    pub(super) fn parse(&self, text: &str) -> Result<Configuration, ConfigurationError> {
+        config::load(text, &self.name(), &|name| std::env::var(name).ok())
+            .map_err(|source| ConfigurationError::Mistakes { file: self.name(), source })
     }
 
     /// Loads the plugins of a configuration that was read from it.
-    pub(super) fn load_plugins(&self, configuration: &Configuration) -> Result<Plugins, CliError> {
+    pub(super) fn load_plugins(
+        &self,
+        configuration: &Configuration,
+    ) -> Result<Plugins, ConfigurationError> {
         daemon::load_plugins(configuration, daemon::folders(configuration))
-            .map_err(|source| CliError::Configuration { file: self.name(), source })
+            .map_err(|source| ConfigurationError::Mistakes { file: self.name(), source })
+    }
+
+    /// Why what it says cannot run.
+    pub(super) fn prepare_error(&self, error: PrepareError) -> ConfigurationError {
+        match error {
+            PrepareError::Build(error) => ConfigurationError::Build(error),
+            PrepareError::Plugins(source) => {
+                ConfigurationError::Mistakes { file: self.name(), source }
+            }
+            error => ConfigurationError::Prepare(error),
+        }
     }
 
     /// Where it is.
@@ -50,8 +89,9 @@ impl ConfigurationFile {
     }
 
     /// Its text.
-    pub(super) fn read(&self) -> Result<String, CliError> {
-        read(&self.path)
+    pub(super) fn read(&self) -> Result<String, ConfigurationError> {
+        fs::read_to_string(&self.path)
+            .map_err(|source| ConfigurationError::Read { path: self.path.clone(), source })
     }
 
     /// Reads it and checks all that can be checked; mistakes in it are the result.
@@ -60,9 +100,9 @@ impl ConfigurationFile {
     }
 
     /// As [`Self::load`]; `None` where nobody named one, and there is none.
-    pub(super) fn load_if_there(&self) -> Result<Option<Configuration>, CliError> {
+    pub(super) fn load_if_there(&self) -> Result<Option<Configuration>, ConfigurationError> {
         match self.load() {
-            Err(CliError::ReadConfiguration { source, .. })
+            Err(ConfigurationError::Read { source, .. })
                 if self.is_default && source.kind() == io::ErrorKind::NotFound =>
             {
                 Ok(None)
@@ -70,13 +110,4 @@ impl ConfigurationFile {
             loaded => loaded.map(Some),
         }
     }
-
-    fn parse(&self, text: &str) -> Result<Configuration, Problems> {
-        config::load(text, &self.name(), &|name| std::env::var(name).ok())
-    }
-}
-
-fn read(path: &Path) -> Result<String, CliError> {
-    fs::read_to_string(path)
-        .map_err(|source| CliError::ReadConfiguration { path: path.to_owned(), source })
 }

@@ -3,17 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-
-use super::cold::ColdError;
-use super::configuration::ConfigurationFile;
-use crate::component::BuildError;
-use crate::config::Problems;
-use crate::daemon::PrepareError;
-use crate::operator::{AskError, TargetError};
-use crate::plugin_kit::PluginError;
-use crate::sources::file::ReadError;
 
 /// The exit codes; those above 1 are of `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,78 +26,46 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb could not be done.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CliError {
-    /// The daemon said no.
-    #[error("the daemon refused: {0}")]
-    Answer(String),
-    /// No daemon answers.
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// A part of the pipeline could not be built.
-    #[error("{} cannot be set up", .0.component)]
-    Build(#[source] BuildError),
-    /// The index cannot be listed.
-    #[error(transparent)]
-    Cold(#[from] ColdError),
-    /// The configuration has mistakes.
-    #[error("{file} cannot be used; correct it and try again, or look closer with `qatime check`")]
-    Configuration { file: String, source: Problems },
-    /// The demonstration did not show what it should.
-    #[error("the demonstration failed: {0}")]
-    Demo(String),
-    /// A filter wants no more events, since its plugin failed.
-    #[error(
-        "the filter {filter} has stopped it: its plugin failed, and it has on_fault = \"halt\""
-    )]
-    Halted { filter: String },
-    /// Input cannot be read.
-    #[error(transparent)]
-    Input(#[from] ReadError),
-    /// Something that a verb needs from the system failed.
-    #[error("cannot {action}")]
-    Io { action: String, source: io::Error },
-    /// There is no address at which a daemon could answer.
-    #[error(
-        "the configuration gives the daemon no address for this: name one with --admin, or in \
-         admin.listen; a reload needs one of unix://"
-    )]
-    NoAdmin,
-    /// What the configuration says cannot run.
-    #[error(transparent)]
-    Prepare(PrepareError),
-    /// Standard output cannot be written.
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
-    /// Something cannot be done with a plugin.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// The daemon could not do it, and runs as before.
-    #[error("the daemon could not take over the configuration, and runs as before: {0}")]
-    Reload(String),
-    /// A daemon of another version, or none at all.
-    #[error("the answer is not that of a daemon of this version of qatime")]
-    Strange(#[source] serde_json::Error),
-    /// A variable of the environment has no use.
-    #[error("the environment variable {0} is not usable")]
-    Variable(&'static str, #[source] TargetError),
-    /// The configuration cannot be read.
-    #[error("cannot read the configuration {}; name one with --config FILE", path.display())]
-    ReadConfiguration { path: PathBuf, source: io::Error },
+/// An error that ends a verb. Each verb declares its own beside itself: nothing here knows a verb.
+pub(super) trait VerbError: Error + Send + Sync + 'static {
+    /// How the program ends with it.
+    fn exit(&self) -> Exit {
+        Exit::Failure
+    }
 }
+
+/// Why a verb could not be done: an error, and how the program ends with it.
+#[derive(Debug)]
+pub(super) struct CliError(Box<dyn VerbError>);
+
+// It is no error itself, so that every other one becomes it by `?`.
+impl<E: VerbError> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+/// Something that a verb needs from the system failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}")]
+struct SystemError {
+    action: String,
+    source: io::Error,
+}
+
+impl VerbError for SystemError {}
 
 impl CliError {
     /// An error of the system, and what was tried.
     pub(super) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
-        move |source| Self::Io { action, source }
+        move |source| SystemError { action, source }.into()
     }
 
     /// It and its causes on one line.
     pub(super) fn one_line(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = self.source();
+        let mut line = self.0.to_string();
+        let mut cause = self.0.source();
         while let Some(error) = cause {
             line.push_str(": ");
             line.push_str(&error.to_string());
@@ -118,44 +76,12 @@ impl CliError {
 
     /// How the program ends with it.
     pub(super) fn exit(&self) -> Exit {
-        match self {
-            // Nobody reads on: that is their right, and no failure.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
-            Self::Build(_)
-            | Self::Configuration { .. }
-            | Self::Prepare(_)
-            | Self::ReadConfiguration { .. } => Exit::Configuration,
-            Self::Cold(error) => error.exit(),
-            Self::Plugin(PluginError::Settings { .. }) => Exit::Usage,
-            Self::Variable(..) => Exit::Usage,
-            Self::Answer(_)
-            | Self::Ask(_)
-            | Self::Demo(_)
-            | Self::Halted { .. }
-            | Self::Input(_)
-            | Self::Io { .. }
-            | Self::NoAdmin
-            | Self::Output(_)
-            | Self::Plugin(_)
-            | Self::Reload(_)
-            | Self::Strange(_) => Exit::Failure,
-        }
+        self.0.exit()
     }
 }
 
-/// Why what a file says cannot run.
-pub(super) fn prepare_error(file: &ConfigurationFile, error: PrepareError) -> CliError {
-    match error {
-        PrepareError::Build(error) => CliError::Build(error),
-        PrepareError::Plugins(source) => CliError::Configuration { file: file.name(), source },
-        error => CliError::Prepare(error),
-    }
-}
-
-/// Shows an error and its causes.
-struct Chain<'a>(&'a CliError);
-
-impl fmt::Display for Chain<'_> {
+/// Shows an error and its causes, each on its own line.
+impl fmt::Display for CliError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "error: {}", self.0)?;
         let mut cause = self.0.source();
@@ -180,7 +106,7 @@ pub(super) fn conclude(result: Result<Exit, CliError>) -> ExitCode {
         Err(error) => {
             if error.exit() != Exit::Success {
                 // Where standard error is closed, the exit code has to do.
-                let _unheard = write!(io::stderr().lock(), "{}", Chain(&error));
+                let _unheard = write!(io::stderr().lock(), "{error}");
             }
             error.exit()
         }
@@ -194,20 +120,13 @@ mod tests {
 
     #[test]
     fn causes_are_printed_below_their_effect() {
-        let error = CliError::Io {
-            action: "connect to tcp://tank:1514".into(),
-            source: io::ErrorKind::ConnectionRefused.into(),
-        };
+        let error =
+            CliError::io("connect to tcp://tank:1514")(io::ErrorKind::ConnectionRefused.into());
         assert_eq!(
-            Chain(&error).to_string(),
+            error.to_string(),
             "error: cannot connect to tcp://tank:1514\ncaused by: connection refused\n"
         );
+        assert_eq!(error.one_line(), "cannot connect to tcp://tank:1514: connection refused");
         assert_eq!(error.exit(), Exit::Failure);
-    }
-
-    #[test]
-    fn a_reader_that_goes_away_is_no_failure() {
-        assert_eq!(CliError::Output(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Success);
-        assert_eq!(CliError::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failure);
     }
 }

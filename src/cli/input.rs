@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::exit::CliError;
+use super::exit::{CliError, VerbError};
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, EventRef, Frames, OperationSet, Reason};
 use crate::framing::{Limits, Rejection};
-use crate::sources::file::{Chunk, Reader};
+use crate::sources::file::{Chunk, ReadError, Reader};
+
+impl VerbError for ReadError {}
 
 /// What became of one frame.
 #[derive(Debug)]

@@ -2,11 +2,24 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::exit::CliError;
+use super::exit::{CliError, Exit, VerbError};
 use crate::config::Diagnosis;
 
 /// So many bytes are worth a write.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Standard output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output")]
+struct OutputError(#[source] io::Error);
+
+impl VerbError for OutputError {
+    fn exit(&self) -> Exit {
+        // Nobody reads on: that is their right, and no failure.
+        let is_closed = self.0.kind() == io::ErrorKind::BrokenPipe;
+        if is_closed { Exit::Success } else { Exit::Failure }
+    }
+}
 
 /// What goes to standard output; it is there after [`Output::flush`].
 #[derive(Debug, Default)]
@@ -55,6 +68,17 @@ impl Output {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(&self.buffer).and_then(|()| stdout.flush());
         self.buffer.clear();
-        written.map_err(CliError::Output)
+        written.map_err(|error| OutputError(error).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure() {
+        assert_eq!(OutputError(io::ErrorKind::BrokenPipe.into()).exit(), Exit::Success);
+        assert_eq!(OutputError(io::ErrorKind::StorageFull.into()).exit(), Exit::Failure);
     }
 }

@@ -3,16 +3,23 @@
 use std::time::Duration;
 
 use clap::Args;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
-use super::admin::AdminArguments;
+use super::admin::{AdminArguments, AdminError, Request};
 use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit};
+use super::exit::{CliError, Exit, VerbError};
 use super::output::Output;
 use crate::operator::Reloaded;
 
 /// Plugins may have to be compiled.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The daemon could not do it, and runs as before.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon could not take over the configuration, and runs as before: {0}")]
+struct ReloadError(String);
+
+impl VerbError for ReloadError {}
 
 /// Have the running daemon take its configuration file as it is now
 ///
@@ -41,12 +48,13 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
-        let answer = self.admin.ask(file, (Method::POST, "/reload"), PATIENCE)?;
+        let answer = self.admin.ask(file, Request::Reload, PATIENCE)?;
         if answer.code == StatusCode::FORBIDDEN {
             let text = String::from_utf8_lossy(&answer.body);
-            return Err(CliError::Answer(text.trim_end().to_owned()));
+            return Err(AdminError::Refused(text.trim_end().to_owned()).into());
         }
-        let reloaded: Reloaded = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+        let reloaded: Reloaded =
+            serde_json::from_slice(&answer.body).map_err(AdminError::Strange)?;
         let mut output = Output::default();
         if self.json {
             output.push_json(&serde_json::json!(reloaded));
@@ -61,7 +69,7 @@ impl Reload {
             }
             Reloaded::Failed { message } => {
                 if !self.json {
-                    return Err(CliError::Reload(message.clone()));
+                    return Err(ReloadError(message.clone()).into());
                 }
                 Exit::Failure
             }

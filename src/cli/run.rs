@@ -8,8 +8,8 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
-use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit, prepare_error};
+use super::configuration::{ConfigurationError, ConfigurationFile};
+use super::exit::{CliError, Exit};
 use crate::config::Configuration;
 use crate::daemon::{
     self, Check, Ended, MakePlan, Operated, Plan, PrepareError, Signals, Supervisor,
@@ -47,7 +47,7 @@ impl Run {
     #[expect(clippy::unused_self, reason = "every verb is run the same way")]
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
         let text = file.read()?;
-        let configuration = file.parse_or_fail(&text)?;
+        let configuration = file.parse(&text)?;
         let level = std::env::var(LEVEL_VARIABLE).ok();
         // It is kept to the end: when it goes, it says what was held back.
         let log = logging::start(&configuration.log, level.as_deref());
@@ -62,7 +62,8 @@ impl Run {
             configuration: ConfigurationState::new(file.path(), digest, configuration.watch),
             commander,
         };
-        let admin = Admin::start(&configuration.admin, &daemon).map_err(CliError::Build)?;
+        let admin =
+            Admin::start(&configuration.admin, &daemon).map_err(ConfigurationError::Build)?;
         raise_descriptor_limit();
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
         let ended = runtime.block_on(async {
@@ -70,7 +71,8 @@ impl Run {
             operator::watch_file(&daemon).map_err(CliError::io("start threads"))?;
             let operated = Operated::new(check(file), daemon, commands);
             let supervisor = Supervisor::new(signals).operated(operated);
-            supervisor.run(first(configuration)).await.map_err(|error| prepare_error(file, error))
+            let ended = supervisor.run(first(configuration)).await;
+            ended.map_err(|error| CliError::from(file.prepare_error(error)))
         });
         let ended = ended.map(|ended| conclude(&ended));
         drop(admin);

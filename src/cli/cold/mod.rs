@@ -12,7 +12,7 @@ use clap::Args;
 use self::listing::{Form, Listing};
 use self::totals::Totals;
 use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit};
+use super::exit::{CliError, Exit, VerbError};
 use super::output::Output;
 use crate::config::Configuration;
 use crate::event::{Timestamp, TimestampError};
@@ -85,7 +85,7 @@ fn time(text: &str) -> Result<Timestamp, TimestampError> {
 
 /// Why there is nothing to be listed.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum ColdError {
+enum ColdError {
     /// No such sink.
     #[error("the configuration has no sink {name:?} with an index; {known}")]
     NoSuchSink { name: String, known: String },
@@ -106,8 +106,8 @@ pub(in crate::cli) enum ColdError {
     Under(String),
 }
 
-impl ColdError {
-    pub(super) fn exit(&self) -> Exit {
+impl VerbError for ColdError {
+    fn exit(&self) -> Exit {
         match self {
             Self::NoIndex | Self::Read { source: ReadError::Config(_), .. } => Exit::Configuration,
             Self::NoSuchSink { .. } | Self::Several(_) | Self::Under(_) => Exit::Usage,

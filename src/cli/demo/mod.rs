@@ -18,7 +18,8 @@ use tokio::runtime::Runtime;
 use self::expectation::{Expectation, Verdict};
 use self::show::{Sent, Stage};
 use self::tree::Tree;
-use super::exit::{CliError, Exit};
+use super::configuration::ConfigurationError;
+use super::exit::{CliError, Exit, VerbError};
 use crate::config::{self, Configuration};
 use crate::daemon::{self, Plan, Plugins, Running};
 use crate::event::{Operation, Timestamp};
@@ -88,6 +89,13 @@ pub(super) struct Demo {
     keep: bool,
 }
 
+/// The demonstration did not show what it should.
+#[derive(Debug, thiserror::Error)]
+#[error("the demonstration failed: {0}")]
+struct DemoError(&'static str);
+
+impl VerbError for DemoError {}
+
 impl Demo {
     pub(super) fn run(self) -> Result<Exit, CliError> {
         let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
@@ -97,7 +105,7 @@ impl Demo {
         let shown = runtime.block_on(async {
             tokio::select! {
                 shown = self.show(directory.path(), &mut stage) => shown,
-                _ = tokio::signal::ctrl_c() => Err(CliError::Demo("it was interrupted".into())),
+                _ = tokio::signal::ctrl_c() => Err(DemoError("it was interrupted").into()),
             }
         });
         // Threads that set times may still be at work where it failed.
@@ -142,7 +150,7 @@ impl Demo {
         if in_time && verdict.is_right() && report.is_settled() {
             Ok(Exit::Success)
         } else {
-            Err(CliError::Demo("what came out is not what the events say".into()))
+            Err(DemoError("what came out is not what the events say").into())
         }
     }
 
@@ -215,8 +223,8 @@ fn configure(file: &Path, root: &Path) -> Result<Configuration, CliError> {
     let root = root.to_string_lossy().into_owned();
     let environment = |name: &str| (name == "QATIME_ROOT").then(|| root.clone());
     let file = file.display().to_string();
-    config::load(&text, &file, &environment)
-        .map_err(|source| CliError::Configuration { file, source })
+    let loaded = config::load(&text, &file, &environment);
+    Ok(loaded.map_err(|source| ConfigurationError::Mistakes { file, source })?)
 }
 
 /// The configuration that ships, with the changes of the demonstration.
@@ -226,31 +234,31 @@ fn own_configuration() -> String {
 }
 
 /// Loads the plugins, and keeps no compiled code: nothing outside the directory is written to.
-fn load_plugins(configuration: &Configuration) -> Result<Plugins, CliError> {
+fn load_plugins(configuration: &Configuration) -> Result<Plugins, ConfigurationError> {
     let folders = Folders { cache: None, faults: None, ..daemon::folders(configuration) };
     let file = configuration.file().to_owned();
     daemon::load_plugins(configuration, folders)
-        .map_err(|source| CliError::Configuration { file, source })
+        .map_err(|source| ConfigurationError::Mistakes { file, source })
 }
 
 /// Starts the daemon; gives the port that it was given.
 async fn start(
     configuration: Configuration,
     plugins: Plugins,
-) -> Result<(SocketAddr, Running), CliError> {
+) -> Result<(SocketAddr, Running), ConfigurationError> {
     let source = configuration.sources.iter().find_map(|source| match &source.config.kind {
         SourceKind::Syslog(config) => Some((source.name.clone(), config.bind(&source.name))),
         _ => None,
     });
     let (name, source) = source.expect("the configuration that ships has a syslog source");
-    let source = source.map_err(CliError::Build)?;
+    let source = source.map_err(ConfigurationError::Build)?;
     let address = source.addresses().into_iter().find_map(|address| match address {
         ListenAddress::Tcp(address) => Some(address),
         _ => None,
     });
     let address = address.expect("it listens on TCP");
     let plan = Plan::new(configuration, plugins).with_sources(vec![(name, source.built())]);
-    Ok((address, Running::start(plan).await.map_err(CliError::Build)?))
+    Ok((address, Running::start(plan).await.map_err(ConfigurationError::Build)?))
 }
 
 /// Whether all events have come, and the end of each is known.

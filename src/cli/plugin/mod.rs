@@ -12,7 +12,8 @@ use std::io;
 
 use clap::{Args, Subcommand};
 
-use super::exit::{CliError, Exit};
+use super::exit::{CliError, Exit, VerbError};
+use crate::plugin_kit::PluginError;
 use crate::telemetry::logging::{self, LEVEL_VARIABLE, Log};
 
 /// Make, test and look into plugins: filters as WebAssembly
@@ -68,4 +69,13 @@ fn start_log() -> Result<Log, CliError> {
     let config = logging::Config { format: logging::Format::Text, ..logging::Config::default() };
     logging::start(&config, level.as_deref())
         .map_err(|error| CliError::io("start the log")(io::Error::other(error)))
+}
+
+impl VerbError for PluginError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Settings { .. } => Exit::Usage,
+            _ => Exit::Failure,
+        }
+    }
 }

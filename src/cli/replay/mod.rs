@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use self::archive::{Archive, Position};
 use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit, prepare_error};
+use super::exit::{CliError, Exit, VerbError};
 use super::output::Output;
 use crate::component::Place;
 use crate::daemon::{self, Ended, Plan, PrepareError, Progress, Signals, Supervisor};
@@ -24,6 +24,15 @@ use crate::telemetry::LedgerReport;
 
 /// How often the progress is looked at.
 const BEAT: Duration = Duration::from_millis(100);
+
+/// A filter wants no more events, since its plugin failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the filter {filter} has stopped it: its plugin failed, and it has on_fault = \"halt\"")]
+struct HaltedError {
+    filter: String,
+}
+
+impl VerbError for HaltedError {}
 
 /// Take archived audit logs through the rules into the real sinks
 ///
@@ -85,7 +94,7 @@ impl Replay {
             let signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
             let supervisor = Supervisor::new(signals).watched(progress(&bar, &position, began));
             let ended = supervisor.run(Box::new(first)).await;
-            ended.map_err(|error| prepare_error(file, error))
+            ended.map_err(|error| CliError::from(file.prepare_error(error)))
         });
         // A thread that hangs in a system call would hang this one as well.
         runtime.shutdown_timeout(Duration::ZERO);
@@ -99,7 +108,7 @@ impl Replay {
             return Err(error.into());
         }
         if let Some(filter) = halted_by {
-            return Err(CliError::Halted { filter });
+            return Err(HaltedError { filter }.into());
         }
         Ok(if complete { Exit::Success } else { Exit::Failure })
     }

@@ -5,9 +5,9 @@ mod tables;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
-use super::admin::AdminArguments;
+use super::admin::{AdminArguments, AdminError, Request};
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
 use super::output::Output;
@@ -68,8 +68,9 @@ impl Show {
             return self.check(file, output);
         }
         let Some(interval) = self.watch else {
-            let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
-            let status: Status = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+            let answer = self.admin.ask(file, Request::Status, PATIENCE)?;
+            let status: Status =
+                serde_json::from_slice(&answer.body).map_err(AdminError::Strange)?;
             if self.json {
                 output.push(&String::from_utf8_lossy(&answer.body));
                 output.push("\n");
@@ -87,7 +88,7 @@ impl Show {
         let asked = Instant::now();
         let mut lasts = None;
         loop {
-            let answer = self.admin.ask(file, (Method::GET, "/readyz"), PATIENCE)?;
+            let answer = self.admin.ask(file, Request::Readiness, PATIENCE)?;
             if answer.code != StatusCode::OK {
                 output.push(&String::from_utf8_lossy(&answer.body));
                 output.flush()?;
@@ -108,8 +109,8 @@ impl Show {
     /// How long the check is to last: not at all for a daemon that has just started.
     fn lasts(&self, file: &ConfigurationFile) -> Result<Duration, CliError> {
         let Some(wanted) = self.r#for.map(Span::get) else { return Ok(Duration::ZERO) };
-        let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
-        let status: Status = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+        let answer = self.admin.ask(file, Request::Status, PATIENCE)?;
+        let status: Status = serde_json::from_slice(&answer.body).map_err(AdminError::Strange)?;
         let is_new = status.uptime_seconds < wanted.as_secs_f64();
         Ok(if is_new { Duration::ZERO } else { wanted })
     }
@@ -123,9 +124,10 @@ impl Show {
     ) -> Result<Exit, CliError> {
         let mut before: Option<(Status, Instant)> = None;
         loop {
-            let answer = self.admin.ask(file, (Method::GET, "/status"), PATIENCE)?;
+            let answer = self.admin.ask(file, Request::Status, PATIENCE)?;
             let asked = Instant::now();
-            let status: Status = serde_json::from_slice(&answer.body).map_err(CliError::Strange)?;
+            let status: Status =
+                serde_json::from_slice(&answer.body).map_err(AdminError::Strange)?;
             let since = before.as_ref().map(|(before, at)| (before, asked.duration_since(*at)));
             if Output::is_terminal() {
                 // To the top, and clear what is there.

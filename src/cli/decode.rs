@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::configuration::ConfigurationFile;
-use super::exit::{CliError, Exit};
-use super::input::{Input, Item, Rejected};
+use super::exit::{CliError, Exit, VerbError};
 use super::output::Output;
 use crate::decoders::{self, Decoder};
 use crate::encoders::{json, text};
-use crate::telemetry::printable::{self, Backslash};
+use crate::explain::{Input, Item};
+use crate::sources::file::ReadError;
 
 /// Decode audit lines to JSON lines
 ///
@@ -49,6 +49,8 @@ pub(super) struct Decode {
     #[arg(long, value_name = "YEAR")]
     year: Option<i16>,
 }
+
+impl VerbError for ReadError {}
 
 /// What is written, and how.
 struct Printer {
@@ -92,35 +94,5 @@ impl Printer {
         }
         out.push(b'\n');
         self.output.flush_large()
-    }
-}
-
-impl Rejected<'_> {
-    /// Appends `{"rejected":"truncated","raw":"…"}`; where `raw` is only the beginning, with the
-    /// length of the whole as `bytes`.
-    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"rejected\":\"");
-        out.extend_from_slice(self.reason.as_str().as_bytes());
-        out.push(b'"');
-        if self.bytes != self.raw.len() as u64 {
-            out.extend_from_slice(format!(",\"bytes\":{}", self.bytes).as_bytes());
-        }
-        out.extend_from_slice(b",\"raw\":");
-        if !json::push_string(self.raw, out) {
-            out.extend_from_slice(b",\"raw_base64\":\"");
-            json::push_base64(self.raw, out);
-            out.push(b'"');
-        }
-        out.push(b'}');
-    }
-
-    /// Appends `rejected (truncated): The message ends before its fields do: <14>1 …`.
-    pub(super) fn write_text(&self, out: &mut Vec<u8>) {
-        let meaning = self.reason.meaning().trim_end_matches('.');
-        out.extend_from_slice(format!("rejected ({}): {meaning}: ", self.reason).as_bytes());
-        printable::push(self.raw, Backslash::Keep, out);
-        if self.bytes != self.raw.len() as u64 {
-            out.extend_from_slice(format!("… ({} bytes)", self.bytes).as_bytes());
-        }
     }
 }

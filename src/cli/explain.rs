@@ -6,11 +6,10 @@ use clap::Args;
 
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit};
-use super::input::{Input, Item};
 use super::output::Output;
 use crate::decoders::Decoder;
 use crate::encoders::text;
-use crate::explain::{Explainer, Form};
+use crate::explain::{Explainer, Form, Input, Item};
 
 /// Say what would be done for each line, and why
 ///

@@ -12,7 +12,6 @@ mod demo;
 mod exit;
 mod explain;
 mod generate;
-mod input;
 mod output;
 mod plugin;
 mod reload;

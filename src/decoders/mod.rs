@@ -10,6 +10,7 @@ mod csv;
 mod forms;
 mod header;
 mod json;
+mod lines;
 mod node;
 mod rfc5424;
 mod scan;
@@ -22,6 +23,8 @@ mod zone;
 
 #[cfg(test)]
 mod tests;
+
+pub use lines::LineDecoder;
 
 use memchr::memmem::Finder;
 use schemars::JsonSchema;

@@ -2,6 +2,7 @@
 //! event, reads a clock or touches a file.
 
 pub mod columns;
+pub mod csv;
 pub mod decimal;
 pub mod json;
 pub mod ledger;

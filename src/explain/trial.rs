@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::trace::{self, Trace, Tracer};
 use crate::config::{Configuration, Problem, TestEntry};
-use crate::decoders::{Decoder, Outcome, Times};
+use crate::decoders::{Decoder, LineDecoder, Outcome};
 use crate::encoders::json;
-use crate::event::{Batch, EventRef, Fields, Frame, FrameEnd, OperationSet, Reason};
+use crate::event::{Batch, EventRef, Fields, Reason};
 use crate::filters::Loaded;
 use crate::rules::{Finding, RuleTrace};
 use crate::telemetry::{FaultKind, printable};
@@ -36,18 +36,11 @@ struct Trial<'c> {
 impl Trial<'_> {
     fn run(mut self, decoder: &Decoder) -> Vec<Problem> {
         let test = &self.entry.test;
-        let input = test.input.as_bytes();
-        let mut batch = Batch::new(input.to_vec());
-        let Ok(length) = u32::try_from(input.len()) else {
-            self.fail("input", "longer than any message");
-            return self.problems;
-        };
-        let frame = Frame { offset: 0, length, end: FrameEnd::Delimited };
-        let received = test.received.0;
-        let times = Times { received, stamp_reference: received, year: None };
-        let outcome = decoder.decode(&mut batch, frame, times, OperationSet::ALL);
+        let line = [test.input.as_bytes()];
+        let mut lines = LineDecoder::new(decoder, test.received.0, line);
+        let outcome = lines.decode_next().expect("there is one line");
         match (outcome, &test.rejected) {
-            (Outcome::Event, None) => self.event(batch.event(0)),
+            (Outcome::Event, None) => self.event(lines.finish().event(0)),
             (Outcome::Event, Some(reason)) => {
                 self.fail(
                     "rejected",

@@ -5,6 +5,7 @@ use super::clients::Client;
 use super::clock::Stamper;
 use super::event::Event;
 use super::namespace::Place;
+use crate::encoders::csv;
 use crate::event::Operation;
 
 /// What a renamed file's name ends in afterwards.
@@ -46,10 +47,10 @@ impl Message<'_> {
         out.push(b',');
         write_file_id(self.event.place, out);
         out.extend_from_slice(b",\"");
-        self.write_path(write_doubled, out);
+        self.write_path(csv::push_doubled, out);
         out.extend_from_slice(b"\",\"");
         if self.event.operation == Operation::FsRename {
-            self.write_path(write_doubled, out);
+            self.write_path(csv::push_doubled, out);
             out.extend_from_slice(RENAME_SUFFIX);
         }
         out.push(b'"');
@@ -128,23 +129,13 @@ impl Message<'_> {
     }
 }
 
-/// Appends text with its quotes doubled (RFC 4180).
-fn write_doubled(text: &[u8], out: &mut Vec<u8>) {
-    write_marked(text, |from| memchr::memchr(b'"', from), b'"', out);
-}
-
 /// Appends text with its quotes and backslashes escaped, as in JSON. Names of the generator have
 /// no control characters.
 fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
-    write_marked(text, |from| memchr::memchr2(b'"', b'\\', from), b'\\', out);
-}
-
-/// Appends text with a mark before each byte that `find` finds.
-fn write_marked(text: &[u8], find: impl Fn(&[u8]) -> Option<usize>, mark: u8, out: &mut Vec<u8>) {
     let mut rest = text;
-    while let Some(at) = find(rest) {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
-        out.extend_from_slice(&[mark, rest[at]]);
+        out.extend_from_slice(&[b'\\', rest[at]]);
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
@@ -207,7 +198,7 @@ mod tests {
     #[test]
     fn quotes_are_doubled_and_backslashes_left() {
         let mut out = Vec::new();
-        write_doubled(br#"a"b\c"#, &mut out);
+        csv::push_doubled(br#"a"b\c"#, &mut out);
         write_escaped(br#"a"b\c"#, &mut out);
         assert_eq!(out, br#"a""b\ca\"b\\c"#);
     }

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::PluginError;
-use crate::decoders::{self, Decoder, Outcome, Times};
-use crate::event::{Batch, Frames, OperationSet};
-use crate::event::{Frame, FrameEnd, Timestamp};
-use crate::framing::Limits;
+use crate::decoders::{self, Decoder, LineDecoder};
+use crate::event::Batch;
+use crate::explain::{Input, Item};
 use crate::generator::{Config, Framing, Generator, Profile};
-use crate::sources::file::Reader;
+use crate::sources::file::ReadError;
 
 /// Files of the tree that generated events are about.
 const FILES: u32 = 10_000;
@@ -52,25 +51,37 @@ pub(super) struct Lines {
     pub(super) more: bool,
 }
 
+/// Why no further line of a file is looked at.
+enum Stop {
+    /// There are enough.
+    Enough,
+    /// It cannot be read.
+    Unreadable(ReadError),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
 /// The first lines of a file (plain or gzip) that give an event each.
 pub(super) fn lines_of(path: &Path, lines_max: usize) -> Result<Lines, PluginError> {
-    let decoder = decoder();
     let mut found = Lines { lines: Vec::new(), rejected: 0, more: false };
-    for chunk in Reader::open(path, Limits::default())? {
-        let chunk = chunk?;
-        found.rejected += chunk.rejections.len();
-        let frames = chunk.frames;
-        for frame in &frames.frames {
-            if found.lines.len() == lines_max {
-                found.more = true;
-                return Ok(found);
-            }
-            match decode(&decoder, &frames, *frame) {
-                Outcome::Event => found.lines.push(frames.payload(*frame).to_vec()),
-                Outcome::Rejected(_) => found.rejected += 1,
-                Outcome::Ignored | Outcome::Unwanted => {}
-            }
+    let input = Input { files: vec![path.to_owned()], decoder: decoder(), year: None };
+    let take = |found: &mut Lines, item: Item<'_>| {
+        if found.lines.len() == lines_max {
+            found.more = true;
+            return Err(Stop::Enough);
         }
+        match item {
+            Item::Event(event) => found.lines.push(event.raw().to_vec()),
+            Item::Rejected(_) => found.rejected += 1,
+        }
+        Ok(())
+    };
+    if let Err(Stop::Unreadable(error)) = input.visit(&mut found, take, |_| Ok(())) {
+        return Err(error.into());
     }
     if found.lines.is_empty() {
         return Err(PluginError::Sample(path.display().to_string()));
@@ -82,32 +93,13 @@ fn decoder() -> Decoder {
     Decoder::new(&decoders::Config::default())
 }
 
-/// What a frame gives, by itself.
-fn decode(decoder: &Decoder, frames: &Frames, frame: Frame) -> Outcome {
-    let mut batch = Batch::new(frames.payload(frame).to_vec());
-    let frame = Frame { offset: 0, ..frame };
-    decoder.decode(&mut batch, frame, times(frames.received), OperationSet::ALL)
-}
-
-fn times(received: Timestamp) -> Times {
-    Times { received, stamp_reference: received, year: None }
-}
-
 /// Lines as batches, each with a buffer of its own, as they come from a source. Lines that give no
 /// event are left out.
 pub(super) fn batches(lines: &[Vec<u8>], batch_events: usize) -> Vec<Arc<Batch>> {
     let decoder = decoder();
     let received = Config::new(Profile::Sfs, 1).start;
     let batch = |lines: &[Vec<u8>]| {
-        let mut batch = Batch::with_room(lines.concat(), lines.len());
-        let mut offset = 0;
-        for line in lines {
-            let length = u32::try_from(line.len()).expect("a frame is at most 1 MiB");
-            let frame = Frame { offset, length, end: FrameEnd::Datagram };
-            decoder.decode(&mut batch, frame, times(received), OperationSet::ALL);
-            offset += length;
-        }
-        Arc::new(batch)
+        Arc::new(LineDecoder::new(&decoder, received, lines.iter().map(Vec::as_slice)).finish())
     };
     lines.chunks(batch_events.max(1)).map(batch).filter(|batch| !batch.is_empty()).collect()
 }

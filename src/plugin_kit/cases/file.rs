@@ -9,8 +9,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::judgement::{Judgement, VERDICTS, word};
-use crate::decoders::{self, Decoder, Outcome, Times};
-use crate::event::{Batch, Fields, Frame, FrameEnd, OperationSet, Texts, Timestamp};
+use crate::decoders::{self, Decoder, LineDecoder, Outcome};
+use crate::event::{Batch, Fields, Texts, Timestamp};
 use crate::plugin_kit::settings::json_of;
 use crate::wasm::Verdict;
 
@@ -163,47 +163,35 @@ fn events(
     texts: Vec<Spanned<CaseText>>,
     line_of: impl Fn(usize) -> usize,
 ) -> Result<Expectation, (usize, String)> {
-    let lines = texts.iter().filter_map(|case| case.get_ref().line.as_ref());
-    let bytes: Vec<u8> = lines.flat_map(|line| line.bytes()).collect();
-    let mut batch = Batch::with_room(bytes, texts.len());
+    let given = texts.iter().filter_map(|case| case.get_ref().line.as_ref());
+    let given: Vec<String> = given.cloned().collect();
     let decoder = Decoder::new(&decoders::Config::default());
-    let mut offset = 0;
+    let mut lines = LineDecoder::new(&decoder, RECEIVED, given.iter().map(String::as_bytes));
     let mut cases = Vec::with_capacity(texts.len());
     for text in texts {
         let line = line_of(text.span().start);
         let case = text.into_inner();
         let at = |message: String| (line, format!("case {:?}: {message}", case.name));
-        push_event(&case, &decoder, &mut batch, &mut offset).map_err(at)?;
+        push_event(&case, &mut lines).map_err(at)?;
         let expected = expected(&case).map_err(at)?;
         cases.push(Case { name: case.name, line, expected });
     }
-    Ok(Expectation::Events { batch: Arc::new(batch), cases })
+    Ok(Expectation::Events { batch: Arc::new(lines.finish()), cases })
 }
 
-/// Adds the event of a case to the batch, whose buffer holds the lines of all cases.
-fn push_event(
-    case: &CaseText,
-    decoder: &Decoder,
-    batch: &mut Batch,
-    offset: &mut u32,
-) -> Result<(), String> {
+/// Adds the event of a case to those of the cases before it.
+fn push_event(case: &CaseText, lines: &mut LineDecoder<'_>) -> Result<(), String> {
     match (&case.line, &case.event) {
-        (Some(line), None) => {
-            let length = u32::try_from(line.len()).map_err(|_| "the line is too long")?;
-            let frame = Frame { offset: *offset, length, end: FrameEnd::Delimited };
-            *offset += length;
-            let times = Times { received: RECEIVED, stamp_reference: RECEIVED, year: None };
-            match decoder.decode(batch, frame, times, OperationSet::ALL) {
-                Outcome::Event => Ok(()),
-                Outcome::Rejected(reason) => Err(format!(
-                    "the line gives no event ({reason}): {} `qatime decode` shows what it gives",
-                    reason.meaning()
-                )),
-                Outcome::Ignored | Outcome::Unwanted => Err("the line is empty".to_owned()),
-            }
-        }
+        (Some(_), None) => match lines.decode_next().expect("the lines are those of the cases") {
+            Outcome::Event => Ok(()),
+            Outcome::Rejected(reason) => Err(format!(
+                "the line gives no event ({reason}): {} `qatime decode` shows what it gives",
+                reason.meaning()
+            )),
+            Outcome::Ignored | Outcome::Unwanted => Err("the line is empty".to_owned()),
+        },
         (None, Some(fields)) => {
-            batch.push_fields(fields);
+            lines.batch().push_fields(fields);
             Ok(())
         }
         _ => Err("needs either a line or an event, and not both".to_owned()),

@@ -1,18 +1,17 @@
-//! The lines that `decode` and `explain` are given: cut, decoded, and shown to a visitor in order.
+//! The lines of files: cut, decoded, and shown to a visitor in order.
 
 use std::path::PathBuf;
 
-use super::exit::{CliError, VerbError};
 use crate::decoders::{Decoder, Outcome, Times};
+use crate::encoders::json;
 use crate::event::{Batch, EventRef, Frames, OperationSet, Reason};
 use crate::framing::{Limits, Rejection};
 use crate::sources::file::{Chunk, ReadError, Reader};
-
-impl VerbError for ReadError {}
+use crate::telemetry::printable::{self, Backslash};
 
 /// What became of one frame.
 #[derive(Debug)]
-pub(super) enum Item<'a> {
+pub enum Item<'a> {
     /// It gave an event.
     Event(EventRef<'a>),
     /// It gave none.
@@ -21,31 +20,68 @@ pub(super) enum Item<'a> {
 
 /// A frame that gave no event.
 #[derive(Debug)]
-pub(super) struct Rejected<'a> {
-    pub(super) reason: Reason,
+pub struct Rejected<'a> {
+    /// Why.
+    pub reason: Reason,
     /// The frame, or its beginning.
-    pub(super) raw: &'a [u8],
+    pub raw: &'a [u8],
     /// The length of the whole frame in bytes.
-    pub(super) bytes: u64,
+    pub bytes: u64,
+}
+
+impl Rejected<'_> {
+    /// Appends `{"rejected":"truncated","raw":"…"}`; where `raw` is only the beginning, with the
+    /// length of the whole as `bytes`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"rejected\":\"");
+        out.extend_from_slice(self.reason.as_str().as_bytes());
+        out.push(b'"');
+        if self.bytes != self.raw.len() as u64 {
+            out.extend_from_slice(format!(",\"bytes\":{}", self.bytes).as_bytes());
+        }
+        out.extend_from_slice(b",\"raw\":");
+        if !json::push_string(self.raw, out) {
+            out.extend_from_slice(b",\"raw_base64\":\"");
+            json::push_base64(self.raw, out);
+            out.push(b'"');
+        }
+        out.push(b'}');
+    }
+
+    /// Appends `rejected (truncated): The message ends before its fields do: <14>1 …`.
+    pub fn write_text(&self, out: &mut Vec<u8>) {
+        let meaning = self.reason.meaning().trim_end_matches('.');
+        out.extend_from_slice(format!("rejected ({}): {meaning}: ", self.reason).as_bytes());
+        printable::push(self.raw, Backslash::Keep, out);
+        if self.bytes != self.raw.len() as u64 {
+            out.extend_from_slice(format!("… ({} bytes)", self.bytes).as_bytes());
+        }
+    }
 }
 
 /// Reads files (standard input where there are none, or one is `-`) to their end.
 #[derive(Debug)]
-pub(super) struct Input {
-    pub(super) files: Vec<PathBuf>,
-    pub(super) decoder: Decoder,
-    pub(super) year: Option<i16>,
+pub struct Input {
+    /// The files, plain or gzip.
+    pub files: Vec<PathBuf>,
+    /// How their lines are read.
+    pub decoder: Decoder,
+    /// The year of stamps without one, instead of the last that is not in the future.
+    pub year: Option<i16>,
 }
 
 impl Input {
     /// Calls `item` for each frame that is not blank, and `pause` whenever there is nothing more
     /// to read for now.
-    pub(super) fn visit<V>(
+    ///
+    /// # Errors
+    /// A file cannot be read; or those of `item` and `pause`, at which it stops.
+    pub fn visit<V, E: From<ReadError>>(
         mut self,
         visitor: &mut V,
-        item: impl Fn(&mut V, Item<'_>) -> Result<(), CliError>,
-        pause: impl Fn(&mut V) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
+        item: impl Fn(&mut V, Item<'_>) -> Result<(), E>,
+        pause: impl Fn(&mut V) -> Result<(), E>,
+    ) -> Result<(), E> {
         if self.files.is_empty() {
             self.files.push("-".into());
         }
@@ -63,11 +99,11 @@ impl Input {
         Ok(())
     }
 
-    fn decode(
+    fn decode<E>(
         &self,
         chunk: Chunk,
-        mut item: impl FnMut(Item<'_>) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
+        mut item: impl FnMut(Item<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let Chunk { frames: Frames { bytes, frames, received, stamp_reference }, rejections } =
             chunk;
         let times = Times { received, stamp_reference, year: self.year };

@@ -425,6 +425,30 @@ fn no_unwrap_outside_tests() {
 }
 
 #[test]
+fn every_reason_is_given_somewhere() {
+    let sources = rust_files("src");
+    let is_declaration = |source: &&Source| source.path == "src/event/reason.rs";
+    let declaration = sources.iter().find(is_declaration).unwrap();
+    let lines = declaration.code.lines().zip(declaration.text.lines());
+    let reasons = lines.filter_map(|(code, text)| {
+        let (name, rest) = code.trim_start().split_once(" = ")?;
+        let is_name = name.chars().all(char::is_alphanumeric) && text.contains(" = \"");
+        (is_name && rest.trim_end().ends_with(',')).then_some(name)
+    });
+    let reasons: Vec<&str> = reasons.collect();
+    assert!(reasons.len() > 30, "{reasons:?}");
+    let mut offenders = Vec::new();
+    for name in reasons {
+        let reason = format!("Reason::{name}");
+        let mut others = sources.iter().filter(|source| !is_declaration(source));
+        if !others.any(|source| source.find(&reason).next().is_some()) {
+            offenders.push(format!("src/event/reason.rs: {name}"));
+        }
+    }
+    assert_none("a reason that nobody gives is not declared", &offenders);
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
     let mut offenders = Vec::new();

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{Mode, OFlags};
 
 use super::Digest;
-use crate::wasm::{Engine, Plugin};
+use crate::wasm::{Engine, LoadError, Plugin};
 
 /// What each file begins with; the SHA-256 of what comes after it follows.
 const MAGIC: &[u8; 16] = b"qatime-compiled\n";
@@ -72,8 +72,8 @@ impl Cache {
     /// The compiled form of a plugin, where there is one that can be used.
     pub(super) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Plugin> {
         let path = self.path(engine, digest);
-        match read(&path) {
-            Ok(compiled) => match Plugin::from_compiled(engine, &compiled[HEADER_BYTES..]) {
+        match OwnCode::read(&path) {
+            Ok(code) => match code.load(engine) {
                 Ok(plugin) => Some(plugin),
                 Err(error) => {
                     tracing::debug!(path = %path.display(), "compiled anew: {error}");
@@ -133,26 +133,46 @@ impl Cache {
     }
 }
 
-/// A whole file, with its header, of which everything was checked.
-fn read(path: &Path) -> Result<Vec<u8>, CacheError> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
-    let mut file = File::from(file);
-    let metadata = file.metadata()?;
-    check_owner(&metadata)?;
-    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
-        return Err(CacheError::Damaged);
+/// Code that this program wrote: the proof that [`Plugin::from_compiled`] may take it. Only
+/// [`Self::read`] makes one, after it has checked everything.
+struct OwnCode {
+    /// The whole file, with its header.
+    contents: Vec<u8>,
+}
+
+impl OwnCode {
+    /// Reads a file of a folder that [`Cache::open`] has checked. It must be a regular file, belong
+    /// to this user, who alone may write to it, and have the SHA-256 that was noted when it was
+    /// written.
+    fn read(path: &Path) -> Result<Self, CacheError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?;
+        let mut file = File::from(file);
+        let metadata = file.metadata()?;
+        check_owner(&metadata)?;
+        if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
+            return Err(CacheError::Damaged);
+        }
+        let mut contents = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+        file.read_to_end(&mut contents)?;
+        let (header, compiled) =
+            contents.split_at_checked(HEADER_BYTES).ok_or(CacheError::Damaged)?;
+        let (magic, digest) = header.split_at(MAGIC.len());
+        if magic != MAGIC || digest != Digest::of(compiled).bytes() {
+            return Err(CacheError::Damaged);
+        }
+        // So that it counts as used; if that cannot be, it is compiled anew in three months.
+        let _untouched = file.set_modified(SystemTime::now());
+        Ok(Self { contents })
     }
-    let mut contents = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    file.read_to_end(&mut contents)?;
-    let (header, compiled) = contents.split_at_checked(HEADER_BYTES).ok_or(CacheError::Damaged)?;
-    let (magic, digest) = header.split_at(MAGIC.len());
-    if magic != MAGIC || digest != Digest::of(compiled).bytes() {
-        return Err(CacheError::Damaged);
+
+    /// The plugin.
+    #[expect(unsafe_code, reason = "the check that it is safe is that of this type")]
+    fn load(&self, engine: &Engine) -> Result<Plugin, LoadError> {
+        // SAFETY: `put` wrote it from `Plugin::to_compiled`, and `read` has checked that nobody
+        // else could write to it since, and that it is whole.
+        unsafe { Plugin::from_compiled(engine, &self.contents[HEADER_BYTES..]) }
     }
-    // So that it counts as used; if that cannot be, it is compiled anew in three months.
-    let _untouched = file.set_modified(SystemTime::now());
-    Ok(contents)
 }
 
 /// Whether something belongs to this user, who alone may write to it.
@@ -214,7 +234,7 @@ mod tests {
         other[0] ^= 1;
         for damaged in [&flipped[..], &other, &whole[..last], &whole[..HEADER_BYTES - 1], b""] {
             fs::write(&path, damaged).unwrap();
-            assert!(matches!(read(&path), Err(CacheError::Damaged)));
+            assert!(matches!(OwnCode::read(&path), Err(CacheError::Damaged)));
             assert!(cache.get(&engine(), &digest).is_none());
         }
         // Whole, but not what this engine writes.
@@ -222,7 +242,7 @@ mod tests {
         foreign.extend_from_slice(Digest::of(b"code").bytes());
         foreign.extend_from_slice(b"code");
         fs::write(&path, foreign).unwrap();
-        assert!(read(&path).is_ok() && cache.get(&engine(), &digest).is_none());
+        assert!(OwnCode::read(&path).is_ok() && cache.get(&engine(), &digest).is_none());
     }
 
     #[test]
@@ -237,7 +257,7 @@ mod tests {
         assert!(cache.get(&engine(), &digest).is_some());
         let linked = cache.folder.join("link.cwasm");
         std::os::unix::fs::symlink(&path, &linked).unwrap();
-        assert!(read(&linked).is_err());
+        assert!(OwnCode::read(&linked).is_err());
         set(&folder.path().join("a/b"), 0o777);
         let error = Cache::open(&folder.path().join("a/b")).unwrap_err().to_string();
         assert!(error.contains("mode 0777"), "{error}");

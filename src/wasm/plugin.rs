@@ -127,20 +127,18 @@ impl Plugin {
         Self::link(engine, component)
     }
 
-    /// Takes what [`Self::to_compiled`] gave, without compiling.
+    /// Takes what [`Self::to_compiled`] gave, without compiling: 0.1 ms instead of 0.8 s for 1 MB.
     ///
-    /// Compiled code is run as it stands: `compiled` must come unchanged from `to_compiled` of an
-    /// engine with the same [`Engine::key`]. Whoever keeps it keeps it where nobody else writes,
-    /// and checks that it is whole.
+    /// # Safety
+    /// Compiled code is run as it stands. `compiled` must come unchanged from
+    /// [`Self::to_compiled`]: whoever keeps it keeps it where nobody else can write, and checks
+    /// that it is whole. Wasmtime itself checks its own version and settings.
     ///
     /// # Errors
     /// Where it is not of this engine.
-    #[expect(unsafe_code, reason = "compiling takes 0.8 s for 1 MB, this 0.1 ms")]
-    pub fn from_compiled(engine: &Engine, compiled: &[u8]) -> Result<Self, LoadError> {
-        // SAFETY: deserialising code that wasmtime did not write could do anything. The only
-        // caller reads a file of a folder that belongs to this user and that no other user can
-        // write, and checks the file's SHA-256, noted when it was written from `to_compiled`.
-        // Wasmtime itself checks version and settings.
+    #[expect(unsafe_code, reason = "the caller answers for the code, wasmtime cannot")]
+    pub unsafe fn from_compiled(engine: &Engine, compiled: &[u8]) -> Result<Self, LoadError> {
+        // SAFETY: it is the code that wasmtime wrote, as the caller promises.
         let component = unsafe { Component::deserialize(&engine.engine, compiled) };
         let component = component.map_err(|error| LoadError::Invalid(chain(&error)))?;
         Self::link(engine, component)

@@ -3,6 +3,7 @@
 
 mod entry;
 mod index;
+mod listing;
 mod pipeline;
 mod stream;
 
@@ -18,6 +19,7 @@ use crate::units::{Consistent, Contradiction, GIB, MIB, Size, Within};
 
 use self::index::Index;
 pub use self::index::{Found, IndexConfig, ReadError, Reader};
+pub use self::listing::{Listing, ListingForm, Totals};
 use self::pipeline::{Limits, Pipeline};
 use self::stream::Stream;
 pub use self::stream::{StreamConfig, Trim};

@@ -1,8 +1,9 @@
-//! How paths and totals are printed: a table for people, JSON lines, CSV.
+//! How the paths of an index and their totals are written: a table for people, JSON lines, CSV.
 
-use super::totals::Totals;
-use crate::cli::exit::CliError;
-use crate::cli::output::Output;
+mod totals;
+
+pub use self::totals::Totals;
+
 use crate::encoders::{csv, json};
 use crate::event::Timestamp;
 use crate::sinks::redis::Found;
@@ -13,7 +14,7 @@ const TIME_WIDTH: usize = 30;
 
 /// What it looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum ListingForm {
     /// RFC 4180, exact bytes.
     Csv,
     /// The same, but nothing in it drives the terminal.
@@ -24,11 +25,10 @@ pub(super) enum Form {
     Text,
 }
 
-/// The paths on their way to standard output.
+/// Writes a list of paths, piece by piece.
 #[derive(Debug)]
-pub(super) struct Listing {
-    output: Output,
-    form: Form,
+pub struct Listing {
+    form: ListingForm,
     now: Timestamp,
     limit: u64,
     only_totals: bool,
@@ -37,72 +37,72 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Lists `limit` paths at most; their age is what has passed until `now`.
-    pub(super) fn new(form: Form, now: Timestamp, limit: u64, only_totals: bool) -> Self {
-        Self { output: Output::default(), form, now, limit, only_totals, listed: 0 }
+    #[must_use]
+    pub fn new(form: ListingForm, now: Timestamp, limit: u64, only_totals: bool) -> Self {
+        Self { form, now, limit, only_totals, listed: 0 }
     }
 
-    /// Writes what comes first.
-    pub(super) fn begin(&mut self) -> Result<(), CliError> {
+    /// Appends what comes first.
+    pub fn begin(&self, out: &mut Vec<u8>) {
         match self.form {
-            Form::Csv | Form::CsvOnTerminal if self.only_totals => {
-                self.output.push("directory,paths,oldest\r\n");
+            ListingForm::Csv | ListingForm::CsvOnTerminal if self.only_totals => {
+                out.extend_from_slice(b"directory,paths,oldest\r\n");
             }
-            Form::Csv | Form::CsvOnTerminal => self.output.push("time,age_seconds,path\r\n"),
-            Form::Text if !self.only_totals => {
-                self.output.push(&format!("{:TIME_WIDTH$}  {:>6}  path\n", "last access", "age"));
+            ListingForm::Csv | ListingForm::CsvOnTerminal => {
+                out.extend_from_slice(b"time,age_seconds,path\r\n");
             }
-            Form::Json | Form::Text => {}
+            ListingForm::Text if !self.only_totals => {
+                let head = format!("{:TIME_WIDTH$}  {:>6}  path\n", "last access", "age");
+                out.extend_from_slice(head.as_bytes());
+            }
+            ListingForm::Json | ListingForm::Text => {}
         }
-        // Whoever waits sees that it has begun.
-        self.output.flush()
     }
 
-    /// Writes a path, unless enough are listed.
-    pub(super) fn add(&mut self, found: &Found) -> Result<(), CliError> {
+    /// Appends a path, unless enough are listed.
+    pub fn add(&mut self, found: &Found, out: &mut Vec<u8>) {
         if self.listed >= self.limit {
-            return Ok(());
+            return;
         }
         self.listed += 1;
         let nanos = self.now.as_nanos().saturating_sub(found.time.as_nanos());
         let seconds = nanos / 1_000_000_000;
-        let out = self.output.buffer();
         match self.form {
-            Form::Csv | Form::CsvOnTerminal => {
+            ListingForm::Csv | ListingForm::CsvOnTerminal => {
                 found.time.write_rfc3339(out);
                 out.extend_from_slice(format!(",{seconds},").as_bytes());
                 push_csv(&found.path, self.form, out);
                 out.extend_from_slice(b"\r\n");
             }
-            Form::Json => {
+            ListingForm::Json => {
                 out.extend_from_slice(b"{\"time\":\"");
                 found.time.write_rfc3339(out);
                 out.extend_from_slice(format!("\",\"age_seconds\":{seconds},").as_bytes());
                 push_json_path("path", &found.path, out);
                 out.extend_from_slice(b"}\n");
             }
-            Form::Text => {
+            ListingForm::Text => {
                 let (time, age) = (found.time.to_string(), age(seconds));
                 out.extend_from_slice(format!("{time:TIME_WIDTH$}  {age:>6}  ").as_bytes());
                 printable::push(&found.path, Backslash::Keep, out);
                 out.push(b'\n');
             }
         }
-        self.output.flush_large()
     }
 
-    /// Writes the totals.
-    pub(super) fn end(mut self, totals: &Totals, before: Timestamp) -> Result<(), CliError> {
+    /// Appends the totals.
+    pub fn end(&self, totals: &Totals, before: Timestamp, out: &mut Vec<u8>) {
         match self.form {
-            Form::Csv | Form::CsvOnTerminal if self.only_totals => self.csv_totals(totals),
-            Form::Csv | Form::CsvOnTerminal => {}
-            Form::Json => self.json_totals(totals, before),
-            Form::Text => self.text_totals(totals, before),
+            ListingForm::Csv | ListingForm::CsvOnTerminal if self.only_totals => {
+                self.csv_totals(totals, out)
+            }
+            ListingForm::Csv | ListingForm::CsvOnTerminal => {}
+            ListingForm::Json => self.json_totals(totals, before, out),
+            ListingForm::Text => self.text_totals(totals, before, out),
         }
-        self.output.flush()
     }
 
-    fn csv_totals(&mut self, totals: &Totals) {
-        let out = self.output.buffer();
+    fn csv_totals(&self, totals: &Totals, out: &mut Vec<u8>) {
         for (directory, total) in totals.by_paths() {
             push_csv(directory, self.form, out);
             out.extend_from_slice(format!(",{},{}\r\n", total.paths, total.oldest).as_bytes());
@@ -112,9 +112,8 @@ impl Listing {
         }
     }
 
-    fn json_totals(&mut self, totals: &Totals, before: Timestamp) {
+    fn json_totals(&self, totals: &Totals, before: Timestamp, out: &mut Vec<u8>) {
         let (paths, listed) = (totals.paths, self.listed);
-        let out = self.output.buffer();
         let head = format!(
             "{{\"before\":\"{before}\",\"paths\":{paths},\"listed\":{listed},\"directories\":["
         );
@@ -129,9 +128,8 @@ impl Listing {
         out.extend_from_slice(end.as_bytes());
     }
 
-    fn text_totals(&mut self, totals: &Totals, before: Timestamp) {
+    fn text_totals(&self, totals: &Totals, before: Timestamp, out: &mut Vec<u8>) {
         let left = totals.paths - self.listed;
-        let out = self.output.buffer();
         if left > 0 && !self.only_totals {
             out.extend_from_slice(format!("and {left} more\n").as_bytes());
         }
@@ -177,9 +175,9 @@ fn push_json_path(key: &str, path: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A field, in quotes where it needs them.
-fn push_csv(field: &[u8], form: Form, out: &mut Vec<u8>) {
+fn push_csv(field: &[u8], form: ListingForm, out: &mut Vec<u8>) {
     let mut shown = Vec::new();
-    let field = if form == Form::CsvOnTerminal {
+    let field = if form == ListingForm::CsvOnTerminal {
         printable::push(field, Backslash::Keep, &mut shown);
         &shown
     } else {
@@ -210,7 +208,7 @@ mod tests {
     #[test]
     fn nothing_in_a_field_drives_a_terminal() {
         let mut out = Vec::new();
-        push_csv(b"/a\x1b\n\xff", Form::CsvOnTerminal, &mut out);
+        push_csv(b"/a\x1b\n\xff", ListingForm::CsvOnTerminal, &mut out);
         assert_eq!(out, b"/a\\x1b\\n\\xff");
     }
 }

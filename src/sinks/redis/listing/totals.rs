@@ -19,7 +19,7 @@ pub(super) struct Total {
 
 /// The totals.
 #[derive(Debug)]
-pub(super) struct Totals {
+pub struct Totals {
     /// The directory above which nothing lies.
     base: Vec<u8>,
     directories: HashMap<Vec<u8>, Total>,
@@ -31,12 +31,13 @@ pub(super) struct Totals {
 
 impl Totals {
     /// None. All paths will begin with the same directory; others are not counted.
-    pub(super) fn new(base: &[u8]) -> Self {
+    #[must_use]
+    pub fn new(base: &[u8]) -> Self {
         Self { base: base.to_vec(), directories: HashMap::new(), other_paths: 0, paths: 0 }
     }
 
     /// Counts a path. The oldest come first.
-    pub(super) fn count(&mut self, found: &Found) {
+    pub fn count(&mut self, found: &Found) {
         let Some(rest) = found.path.strip_prefix(&self.base[..]) else { return };
         self.paths += 1;
         let length = memchr::memchr(b'/', rest).map_or(0, |slash| slash + 1);

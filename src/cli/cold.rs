@@ -1,23 +1,18 @@
 //! `qatime cold`: what was not accessed for long, from the index in Redis.
 
-mod listing;
-mod totals;
-
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::SystemTime;
 
 use clap::Args;
 
-use self::listing::{Form, Listing};
-use self::totals::Totals;
 use super::configuration::ConfigurationFile;
 use super::exit::{CliError, Exit, VerbError};
 use super::output::Output;
 use crate::config::Configuration;
 use crate::event::{Timestamp, TimestampError};
 use crate::sinks::SinkKind;
-use crate::sinks::redis::{Config, Mode, ReadError, Reader};
+use crate::sinks::redis::{Config, Listing, ListingForm, Mode, ReadError, Reader, Totals};
 use crate::telemetry::printable;
 use crate::units::Duration;
 
@@ -125,22 +120,27 @@ impl Cold {
         let ago = self.older_than.map(|age| now.saturating_add_nanos(-age.nanos()));
         let before = self.before.or(ago).unwrap_or(now);
         let form = match (self.json, self.csv) {
-            (true, _) => Form::Json,
-            (_, true) if Output::is_terminal() => Form::CsvOnTerminal,
-            (_, true) => Form::Csv,
-            _ => Form::Text,
+            (true, _) => ListingForm::Json,
+            (_, true) if Output::is_terminal() => ListingForm::CsvOnTerminal,
+            (_, true) => ListingForm::Csv,
+            _ => ListingForm::Text,
         };
         let limit = if self.totals { 0 } else { self.limit.unwrap_or(u64::MAX) };
         let mut listing = Listing::new(form, now, limit, self.totals);
         let mut totals = Totals::new(&under);
         let failed = |source| ColdError::Read { sink: sink.to_owned(), source };
         let mut reader = Reader::open(config, before, &under).map_err(failed)?;
-        listing.begin()?;
+        let mut output = Output::default();
+        listing.begin(output.buffer());
+        // Whoever waits sees that it has begun.
+        output.flush()?;
         while let Some(found) = reader.take_next().map_err(failed)? {
             totals.count(&found);
-            listing.add(&found)?;
+            listing.add(&found, output.buffer());
+            output.flush_large()?;
         }
-        listing.end(&totals, before)?;
+        listing.end(&totals, before, output.buffer());
+        output.flush()?;
         Ok(Exit::Success)
     }
 }

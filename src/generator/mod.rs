@@ -14,6 +14,7 @@ mod line;
 mod load;
 mod names;
 mod namespace;
+mod pace;
 mod profile;
 mod random;
 mod recent;
@@ -29,6 +30,7 @@ use crate::event::Timestamp;
 pub use event::Event;
 pub use load::{Generator, Meaning};
 pub use namespace::{Namespace, Place};
+pub use pace::Pace;
 pub use profile::Profile;
 
 /// What to generate.

@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, HumanCount};
 use self::destination::{Address, Destination};
 use super::exit::{CliError, Exit};
 use crate::event::Timestamp;
-use crate::generator::{Config, FILES_MAX, Format, Framing, Generator, NODES_MAX, Profile};
+use crate::generator::{Config, FILES_MAX, Format, Framing, Generator, NODES_MAX, Pace, Profile};
 
 /// How often lines are sent where a rate is to be held.
 const BEAT: Duration = Duration::from_millis(10);
@@ -118,12 +118,12 @@ impl Generate {
             return list(&generator);
         }
         let mut destination = Destination::open(&self.to, self.nodes)?;
+        let pace = self.pace();
         let began = Instant::now();
         let mut sent = Sent::default();
         let mut line = Vec::new();
         while sent.events < self.events {
-            let due = self.due(began, sent.events);
-            for _ in 0..due {
+            for _ in 0..pace.due(began.elapsed(), sent.events) {
                 line.clear();
                 let event = generator.write_next(&mut line);
                 sent.events += 1;
@@ -140,6 +140,10 @@ impl Generate {
         Ok(Exit::Success)
     }
 
+    fn pace(&self) -> Pace {
+        Pace { events: self.events, rate: self.rate }
+    }
+
     fn config(&self) -> Config {
         let usual = Config::new(self.profile, self.seed);
         let events_per_second = self.rate.unwrap_or(EVENTS_PER_SECOND);
@@ -148,29 +152,12 @@ impl Generate {
             Some(Start::At(time)) => time,
             Some(Start::Now) => now(),
             None if self.to == Address::Stdout => usual.start,
-            None if self.rate.is_some() => now(),
-            None => {
-                // The cluster's clock runs ahead of a stream that is sent at once: so that it ends
-                // now, it began when it would have.
-                let seconds = self.events / u64::from(events_per_second);
-                let nanos =
-                    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-                now().saturating_add_nanos(-nanos)
-            }
+            None => self.pace().beginning(now(), events_per_second),
         };
         let framing =
             if matches!(self.to, Address::Udp(_)) { Framing::Datagram } else { self.framing };
         let Self { nodes, files, format, .. } = *self;
         Config { nodes, files, start, events_per_second, format, framing, ..usual }
-    }
-
-    /// How many events are to be sent now.
-    fn due(&self, began: Instant, sent: u64) -> u64 {
-        let left = self.events - sent;
-        let Some(rate) = self.rate else { return left };
-        let passed = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let wanted = passed.saturating_mul(u64::from(rate)) / 1_000_000 + 1;
-        wanted.saturating_sub(sent).min(left)
     }
 }
 

@@ -79,7 +79,7 @@ mod tests {
                  10.0.0.9,\"ann\",nfs3,fs_read_data,ok,7,\"{path}\",\"\""
             )
         };
-        let decoder = Decoder::new(&Config::default()).unwrap();
+        let decoder = Decoder::new(&Config::default());
         let received = Timestamp::from_nanos(1_767_225_600_000_000_000);
         let texts = [line("/a"), "junk".into(), String::new(), line("/b")];
         let lines = texts.iter().map(String::as_bytes);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 pub use self::resource::{Place, Resource};
 pub(crate) use self::shelf::shelf;
@@ -103,24 +103,29 @@ pub struct WorkerChannels {
 /// handed either to these or to those, and those of one connection keep their order, where the
 /// new workers begin only once the old ones have ended.
 #[derive(Debug, Clone)]
-pub struct Switch(Arc<ArcSwap<WorkerChannels>>);
+pub struct Switch {
+    channels: Arc<ArcSwap<WorkerChannels>>,
+    /// How many intakes there are.
+    intakes: Arc<watch::Sender<usize>>,
+}
 
 impl Switch {
     /// Frames go to these workers.
     #[must_use]
     pub fn new(channels: WorkerChannels) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(channels)))
+        let channels = Arc::new(ArcSwap::from_pointee(channels));
+        Self { channels, intakes: Arc::default() }
     }
 
     /// From now on frames go to these workers. The channels of the old ones end once what waits
     /// for room in them has been handed over.
     pub fn set(&self, channels: WorkerChannels) {
-        self.0.store(Arc::new(channels));
+        self.channels.store(Arc::new(channels));
     }
 
     /// From now on nobody waits for room in a lane: what was read is handed on.
     pub fn stop_waiting(&self) {
-        let workers = Arc::clone(&self.0.load().workers);
+        let workers = Arc::clone(&self.channels.load().workers);
         self.set(WorkerChannels { workers, lanes: Arc::new([]) });
     }
 
@@ -129,16 +134,46 @@ impl Switch {
         self.set(WorkerChannels::default());
     }
 
+    /// Returns once no source can hand on anything any more. Cancel-safe.
+    pub async fn vacated(&self) {
+        let mut intakes = self.intakes.subscribe();
+        // The sender is here: there is no other end of the wait.
+        let _none = intakes.wait_for(|intakes| *intakes == 0).await;
+    }
+
     /// The queues of all lanes. Whoever waits for room in them holds nothing of the workers.
     fn lanes(&self) -> Arc<[Gauge]> {
-        Arc::clone(&self.0.load().lanes)
+        Arc::clone(&self.channels.load().lanes)
     }
 
     /// One of the workers, the same one for the same number.
     fn worker(&self, number: usize) -> Option<mpsc::Sender<Work>> {
-        let channels = self.0.load();
+        let channels = self.channels.load();
         let number = number.checked_rem(channels.workers.len())?;
         Some(channels.workers[number].clone())
+    }
+}
+
+/// Counts an intake for as long as it is there.
+#[derive(Debug)]
+struct Presence(Arc<watch::Sender<usize>>);
+
+impl Presence {
+    fn new(intakes: &Arc<watch::Sender<usize>>) -> Self {
+        intakes.send_modify(|intakes| *intakes += 1);
+        Self(Arc::clone(intakes))
+    }
+}
+
+impl Clone for Presence {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.send_modify(|intakes| *intakes -= 1);
     }
 }
 
@@ -152,6 +187,7 @@ pub struct Intake {
     account: Arc<SourceAccount>,
     patient: bool,
     spares: Spares,
+    _presence: Presence,
 }
 
 /// The daemon stops: nobody takes frames any more.
@@ -163,7 +199,8 @@ impl Intake {
     #[must_use]
     pub fn new(switch: Switch, account: Arc<SourceAccount>, patient: bool) -> Self {
         let next = Arc::new(AtomicUsize::new(0));
-        Self { switch, next, mine: 0, account, patient, spares: Spares::default() }
+        let (spares, _presence) = (Spares::default(), Presence::new(&switch.intakes));
+        Self { switch, next, mine: 0, account, patient, spares, _presence }
     }
 
     /// An intake for one connection or file, bound to one worker.

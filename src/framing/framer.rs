@@ -111,9 +111,17 @@ impl Framer {
         Self { limits, buffer: Vec::new(), phase: Phase::START }
     }
 
-    /// Goes on with other limits: they hold for all that is cut from now on.
-    pub const fn set_limits(&mut self, limits: Limits) {
+    /// Other limits count from now on, also for the message that is not finished, unless it was
+    /// given up before.
+    pub fn set_limits(&mut self, limits: Limits) {
+        if limits == self.limits {
+            return;
+        }
         self.limits = limits;
+        if !matches!(self.phase, Phase::Skipping(_)) {
+            // What stands there is judged anew by the next cut.
+            self.phase = Phase::START;
+        }
     }
 
     /// Where to append what is read, with room for at least `room` bytes. Bytes that stand in it

@@ -341,3 +341,23 @@ proptest! {
         prop_assert_eq!(read_all(narrow(), [stream.as_slice()]).pop(), Some(line("<14>good")));
     }
 }
+
+#[test]
+fn other_limits_count_for_the_message_that_has_begun() {
+    let mut framer = Framer::new(Limits::new(100));
+    assert!(framer.push(b"<14>a message of some length").frames.is_empty());
+    framer.set_limits(Limits::new(10));
+    let cut = framer.push(b" and more\n<14>next\n");
+    assert_eq!(cut.rejections.len(), 1);
+    assert_eq!(cut.frames.len(), 1);
+    assert!(framer.push(b"10 <14>two w").frames.is_empty());
+    framer.set_limits(Limits::new(100).with_nul_separates(true));
+    let cut = framer.push(b"o<14>one\0");
+    assert_eq!(cut.frames.len(), 2);
+    // What was given up stays so.
+    framer.set_limits(Limits::new(10));
+    assert!(framer.push(b"<14>much too long").rejections.is_empty());
+    framer.set_limits(Limits::new(100));
+    let cut = framer.push(b" and its end\n<14>last\n");
+    assert_eq!((cut.rejections.len(), cut.frames.len()), (1, 1));
+}

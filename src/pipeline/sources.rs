@@ -1,6 +1,8 @@
 //! The sources at work. They outlive the generations of rules.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -11,12 +13,16 @@ use crate::shutdown::{Trigger, shutdown};
 use crate::sources::{BuiltSource, Inherited};
 use crate::telemetry::{Ledger, PartGauge};
 
+/// How long open files and the like of a source are kept that was taken out of the configuration.
+const REMOVED_KEPT: Duration = Duration::from_secs(60);
+
 /// The sources at work, and those that take in nothing new but have not ended.
 #[derive(Default)]
 pub(super) struct RunningSources {
     live: Vec<Live>,
     /// Keeps those running that serve the connections they have.
     retired: Vec<Retired>,
+    removed: Vec<Removed>,
     tasks: JoinSet<()>,
 }
 
@@ -26,8 +32,7 @@ struct Live {
     trigger: Trigger,
     /// Whether a successor may begin before it has ended.
     shares: bool,
-    /// Gives what it leaves when it has ended.
-    ended: oneshot::Receiver<Option<Inherited>>,
+    ended: Ended,
     gauges: Vec<PartGauge>,
 }
 
@@ -36,6 +41,32 @@ struct Retired {
     name: String,
     trigger: Trigger,
     gauges: Vec<PartGauge>,
+}
+
+/// A source that was taken out of the configuration. It may come back: what it has left is kept for
+/// [`REMOVED_KEPT`], so that it goes on where it was.
+struct Removed {
+    name: String,
+    left: Arc<Mutex<Option<Ended>>>,
+}
+
+/// Gives what a source leaves, when it has ended.
+type Ended = oneshot::Receiver<Option<Inherited>>;
+
+impl Removed {
+    fn new(name: String, ended: Ended) -> Self {
+        let left = Arc::new(Mutex::new(Some(ended)));
+        let kept = Arc::clone(&left);
+        tokio::spawn(async move {
+            tokio::time::sleep(REMOVED_KEPT).await;
+            drop(kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+        });
+        Self { name, left }
+    }
+
+    fn take(&self) -> Option<Ended> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl fmt::Debug for RunningSources {
@@ -65,7 +96,10 @@ impl RunningSources {
                     tracing::error!(source = name, "a source to keep is not there")
                 }
                 (Next::Begin(built), before) => {
-                    let predecessor = before.and_then(|live| self.replace(live));
+                    let predecessor = match before {
+                        Some(live) => self.replace(live),
+                        None => self.come_back(&name),
+                    };
                     let intake = Intake::new(
                         switch.clone(),
                         ledger.open_source(&name),
@@ -76,23 +110,29 @@ impl RunningSources {
             }
         }
         self.retired.retain(|retired| !retired.trigger.is_unheard());
-        for gone in before {
-            gone.trigger.stop();
-            let of_it = self.retired.iter().filter(|retired| retired.name == gone.name);
+        for Live { name, trigger, shares, ended, .. } in before {
+            trigger.stop();
+            let of_it = self.retired.iter().filter(|retired| retired.name == name);
             of_it.for_each(|retired| retired.trigger.stop());
+            if !shares {
+                self.removed.retain(|removed| removed.name != name);
+                self.removed.push(Removed::new(name, ended));
+            }
         }
     }
 
     /// Ends a source that has a successor; gives what the successor has to wait for.
-    fn replace(&mut self, live: Live) -> Option<oneshot::Receiver<Option<Inherited>>> {
-        if live.shares {
-            live.trigger.retire();
-            let Live { name, trigger, gauges, .. } = live;
-            self.retired.push(Retired { name, trigger, gauges });
-            return None;
-        }
-        live.trigger.stop();
-        Some(live.ended)
+    fn replace(&mut self, live: Live) -> Option<Ended> {
+        let Live { name, trigger, gauges, shares, ended } = live;
+        trigger.retire();
+        self.retired.push(Retired { name, trigger, gauges });
+        (!shares).then_some(ended)
+    }
+
+    /// What a source left that was taken out of the configuration a while ago.
+    fn come_back(&mut self, name: &str) -> Option<Ended> {
+        let place = self.removed.iter().position(|removed| removed.name == name)?;
+        self.removed.swap_remove(place).take()
     }
 
     fn start(
@@ -100,7 +140,7 @@ impl RunningSources {
         name: String,
         built: BuiltSource,
         intake: Intake,
-        predecessor: Option<oneshot::Receiver<Option<Inherited>>>,
+        predecessor: Option<Ended>,
     ) {
         let (trigger, mut order) = shutdown();
         let (leaving, ended) = oneshot::channel();
@@ -109,6 +149,7 @@ impl RunningSources {
         self.tasks.spawn(async move {
             let inherited = match predecessor {
                 Some(predecessor) => tokio::select! {
+                    biased;
                     left = predecessor => left.ok().flatten(),
                     // What hangs there must not hold up the end of the daemon.
                     () = order.ordered() => return,

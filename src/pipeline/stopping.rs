@@ -16,6 +16,8 @@ use crate::telemetry::{Ledger, LedgerReport};
 
 /// Sources have this part of the grace period to hand on what they have read.
 const SOURCES_PART: u32 = 3;
+/// So long a source has at least to write down what its events have come to, once the lanes ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// By this part of the grace period workers have put what was handed to them into the lanes.
 const WORKERS_PART: u32 = 2;
 
@@ -85,7 +87,8 @@ impl Stopping {
         let now = Instant::now();
         let end = now + grace;
         self.lanes.iter().for_each(|lane| lane.stop(end));
-        if timeout_at(now + grace / SOURCES_PART, self.sources.exhausted()).await.is_err() {
+        // A source that waits to hear of its events goes on with that.
+        if timeout_at(now + grace / SOURCES_PART, self.switch.vacated()).await.is_err() {
             self.sources.abandon();
         }
         self.switch.close();
@@ -96,6 +99,11 @@ impl Stopping {
         self.lanes.iter_mut().for_each(Lane::end_input);
         if !self.deliveries.ended_by(end).await {
             tracing::warn!(?grace, "the grace period ended before all was done");
+        }
+        // Lanes have told them by now what has come to its end.
+        let last = (Instant::now() + LAST_WORDS).max(end);
+        if timeout_at(last, self.sources.exhausted()).await.is_err() {
+            self.sources.abandon();
         }
     }
 

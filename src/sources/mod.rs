@@ -1,5 +1,6 @@
 //! Where events come from. Each source finds frames in bytes and hands them to workers.
 
+mod chunk;
 pub mod file;
 #[cfg(test)]
 mod harness;
@@ -119,6 +120,9 @@ pub trait Source: Send {
     /// Reads to the end of the input, or until `shutdown`. Is given what a predecessor under the
     /// same name has left, and leaves its own: open files, positions, the half of a message. What
     /// it does not know how to go on with it drops.
+    ///
+    /// One that does not share ends at the order to retire as well, and leaves the half of a
+    /// message to the successor that waits for it.
     async fn run(
         self: Box<Self>,
         inherited: Option<Inherited>,

@@ -32,8 +32,9 @@ impl SourcePart for Config {
     fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
-        match Reader::stdin(limits.with_nul_separates(self.nul_separates)) {
-            Ok(reader) => Ok(BuiltSource::new(Stdin { component, reader })),
+        let limits = limits.with_nul_separates(self.nul_separates);
+        match Reader::stdin(limits) {
+            Ok(reader) => Ok(BuiltSource::new(Stdin { component, reader, limits })),
             Err(cause) => Err(BuildError { component, cause: cause.into() }),
         }
     }
@@ -48,6 +49,7 @@ impl SourcePart for Config {
 struct Stdin {
     component: String,
     reader: Reader,
+    limits: Limits,
 }
 
 #[async_trait]
@@ -58,18 +60,22 @@ impl Source for Stdin {
 
     async fn run(
         self: Box<Self>,
-        _: Option<Inherited>,
+        inherited: Option<Inherited>,
         intake: Intake,
         shutdown: Shutdown,
     ) -> Option<Inherited> {
-        let Self { component, reader } = *self;
+        let Self { component, reader, limits } = *self;
+        // The reader of a predecessor has the half of a message, or of a gzip member.
+        let before = inherited.and_then(|left| left.downcast::<Reader>().ok());
+        let mut reader = before.unwrap_or_else(|| Box::new(reader));
         let name = component.clone();
-        let read = move |feed: &Feed| {
+        let read = move |feed: Feed| {
+            reader.limit(limits);
             // Closed: nobody takes frames any more, and nobody misses the rest.
-            let _closed = feed.read_all(&component, reader);
+            let _closed = reader.feed(&feed, &component);
+            reader
         };
-        feed(&name, intake, shutdown, read).await;
-        None
+        feed(&name, intake, shutdown, read).await.map(|reader| reader as Inherited)
     }
 }
 
@@ -87,8 +93,9 @@ mod tests {
     fn piped() -> (impl Write, Box<dyn Source>) {
         let (reader, writer) = pipe().unwrap();
         let file = File::from(OwnedFd::from(reader));
-        let reader = Reader::from_file(file, Path::new("a pipe"), Limits::default()).unwrap();
-        (writer, Box::new(Stdin { component: "sources.tested".to_owned(), reader }))
+        let limits = Limits::default();
+        let reader = Reader::from_file(file, Path::new("a pipe"), limits).unwrap();
+        (writer, Box::new(Stdin { component: "sources.tested".to_owned(), reader, limits }))
     }
 
     #[tokio::test]

@@ -1,44 +1,103 @@
-//! Reading that blocks, on a thread of its own: files, and standard input.
+//! Reading that blocks, on a thread of its own: files, standard input, a Redis.
 //!
 //! A read of a hung file system never returns. On a thread of its own it holds up neither the
-//! runtime nor the end of the daemon.
+//! runtime nor the end of the daemon: whoever waits for the thread can be dropped, and what the
+//! thread finds after that goes nowhere.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::file::{Chunk, Reader};
-use super::{log_read_error, reject_all};
+use super::chunk::Chunk;
+use super::reject_all;
 use crate::component::{Closed, Intake};
+use crate::event::Ticket;
 use crate::shutdown::Shutdown;
 
 /// How many chunks wait between the thread and the worker.
 const CHUNKS_MAX: usize = 2;
+/// A thread that is to make room for a successor and gives no sign for so long hangs in a system
+/// call. The successor begins without it.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Called when a chunk is handed on to a worker: notes that, and gives the ticket that goes with it.
+pub(crate) type Note = Box<dyn FnOnce() -> Option<Ticket> + Send>;
 
 /// What the thread gives.
-#[derive(Debug)]
 enum Found {
-    Chunk(Chunk),
+    Chunk(Chunk, Option<Note>),
     /// What comes next has an order of its own: another worker may take it.
     NextFile,
 }
 
+impl fmt::Debug for Found {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chunk(chunk, _) => formatter.debug_tuple("Chunk").field(chunk).finish(),
+            Self::NextFile => formatter.write_str("NextFile"),
+        }
+    }
+}
+
 /// The order to stop, as the thread sees it.
 #[derive(Debug)]
-pub(crate) struct Stop(blocking::Receiver<Infallible>);
+pub(crate) struct Stop {
+    order: blocking::Receiver<Infallible>,
+    is_replaced: Arc<AtomicBool>,
+}
+
+/// Gives the order to stop to a thread.
+#[derive(Debug)]
+struct Stopper {
+    go_on: Option<blocking::Sender<Infallible>>,
+    is_replaced: Arc<AtomicBool>,
+}
+
+fn stop() -> (Stopper, Stop) {
+    let (go_on, order) = blocking::channel();
+    let is_replaced = Arc::<AtomicBool>::default();
+    let stopper = Stopper { go_on: Some(go_on), is_replaced: Arc::clone(&is_replaced) };
+    (stopper, Stop { order, is_replaced })
+}
+
+impl Stopper {
+    fn has_ordered(&self) -> bool {
+        self.go_on.is_none()
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Relaxed)
+    }
+
+    /// Passes the order on that the source was given.
+    fn order(&mut self, shutdown: &Shutdown) {
+        self.is_replaced.store(!shutdown.is_ordered(), Ordering::Relaxed);
+        // The end of the channel is the order; it orders the store before it.
+        self.go_on = None;
+    }
+}
 
 impl Stop {
     /// Whether the order was given.
     pub(crate) fn is_ordered(&self) -> bool {
-        matches!(self.0.try_recv(), Err(blocking::TryRecvError::Disconnected))
+        matches!(self.order.try_recv(), Err(blocking::TryRecvError::Disconnected))
+    }
+
+    /// Whether the order is to leave the input, as it stands, to a successor.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.is_ordered() && self.is_replaced.load(Ordering::Relaxed)
     }
 
     /// Waits, but not beyond the order.
     pub(crate) fn wait(&self, time: Duration) {
         // Nothing is ever sent: it is the end of the channel, or of the time.
-        let Err(_) = self.0.recv_timeout(time);
+        let Err(_) = self.order.recv_timeout(time);
     }
 }
 
@@ -50,21 +109,15 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Hands on a chunk; blocks while the workers or sinks are busy.
-    pub(crate) fn send(&self, chunk: Chunk) -> Result<(), Closed> {
-        self.found.blocking_send(Found::Chunk(chunk)).map_err(|_gone| Closed)
+    /// Hands on a chunk; blocks while the workers or sinks are busy. `note` is called at the moment
+    /// at which a worker takes it.
+    pub(crate) fn send(&self, chunk: Chunk, note: Option<Note>) -> Result<(), Closed> {
+        self.found.blocking_send(Found::Chunk(chunk, note)).map_err(|_gone| Closed)
     }
 
-    /// Hands on what a reader gives, to its end or the order to stop; an error of it is logged
-    /// under the component's name.
-    pub(crate) fn read_all(&self, component: &str, mut reader: Reader) -> Result<(), Closed> {
-        while let Some(next) = reader.next_until(Some(&self.stop)) {
-            match next {
-                Ok(chunk) => self.send(chunk)?,
-                Err(error) => log_read_error(component, &error),
-            }
-        }
-        Ok(())
+    /// Nothing more is handed on.
+    pub(crate) fn into_stop(self) -> Stop {
+        self.stop
     }
 
     /// Lets another worker take what comes next.
@@ -73,69 +126,110 @@ impl Feed {
     }
 }
 
-/// Runs `work` on a thread that is told of the order to stop, and returns when it ends.
-pub(super) async fn run_until(
+/// The answer of `work`, which runs on a thread of its own; `None` where it takes longer than
+/// `limit`, since a file system hangs, or where the system has no room for a thread.
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (answer, answered) = blocking::sync_channel(1);
+    let named = std::thread::Builder::new().name("probe".to_owned());
+    let spawned = named.spawn(move || {
+        // Nobody may wait for it any more.
+        let _late = answer.send(work());
+    });
+    spawned.ok()?;
+    answered.recv_timeout(limit).ok()
+}
+
+/// Starts `work` on a thread; gives what it leaves, once it has ended.
+fn spawn<L: Send + 'static>(
     name: &str,
-    mut shutdown: Shutdown,
-    work: impl FnOnce(&Stop) + Send + 'static,
-) {
-    let (go_on, stop) = blocking::channel::<Infallible>();
-    let (ended, end) = tokio::sync::oneshot::channel::<Infallible>();
+    work: impl FnOnce() -> L + Send + 'static,
+) -> Option<oneshot::Receiver<L>> {
+    let (leaving, left) = oneshot::channel();
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        work(&Stop(stop));
-        drop(ended);
+        // Nobody may want it.
+        let _unwanted = leaving.send(work());
     });
     if let Err(error) = spawned {
         tracing::error!(component = name, %error, "no thread can be started; nothing is read");
-        return;
+        return None;
     }
-    tokio::pin!(end);
-    tokio::select! {
-        () = shutdown.ordered() => {}
-        Err(_ended) = &mut end => return,
-    }
-    drop(go_on);
-    // Nothing is ever sent: it is the end of the thread.
-    let Err(_ended) = end.await;
+    Some(left)
 }
 
-/// Runs `read` on a thread, and hands on what it finds until it returns. At the order to stop it
-/// is told so, and what it still gives is handed on.
-pub(super) async fn feed(
+/// Runs `work` on a thread that is told of the order to stop, and gives what it leaves when it ends.
+pub(super) async fn run_until<L: Send + 'static>(
+    name: &str,
+    mut shutdown: Shutdown,
+    work: impl FnOnce(&Stop) -> L + Send + 'static,
+) -> Option<L> {
+    let (mut stopper, stop) = stop();
+    let mut left = spawn(name, move || work(&stop))?;
+    tokio::select! {
+        () = shutdown.retired() => stopper.order(&shutdown),
+        left = &mut left => return left.ok(),
+    }
+    left.await.ok()
+}
+
+/// Runs `read` on a thread, and hands on what it finds until it returns; gives what it leaves. At
+/// the order to stop it is told so, and what it still gives is handed on. `None` where it hangs
+/// while a successor waits.
+pub(super) async fn feed<L: Send + 'static>(
     name: &str,
     intake: Intake,
     mut shutdown: Shutdown,
-    read: impl FnOnce(&Feed) + Send + 'static,
-) {
+    read: impl FnOnce(Feed) -> L + Send + 'static,
+) -> Option<L> {
     let (found, mut finds) = mpsc::channel(CHUNKS_MAX);
-    let (go_on, stop) = blocking::channel::<Infallible>();
-    let feed = Feed { found, stop: Stop(stop) };
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || read(&feed));
-    if let Err(error) = spawned {
-        tracing::error!(component = name, %error, "no thread can be started; nothing is read");
-        return;
-    }
-    let mut go_on = Some(go_on);
+    let (mut stopper, stop) = stop();
+    let feed = Feed { found, stop };
+    let left = spawn(name, move || read(feed))?;
     let mut connection = intake.connection();
     loop {
+        let patience = if stopper.is_replaced() { SILENCE_MAX } else { Duration::MAX };
         let found = tokio::select! {
             biased;
-            () = shutdown.ordered(), if go_on.is_some() => {
-                go_on = None;
+            () = shutdown.retired(), if !stopper.has_ordered() => {
+                stopper.order(&shutdown);
                 continue;
             }
-            found = finds.recv() => found,
+            found = timeout(patience, finds.recv()) => found,
+        };
+        let Ok(found) = found else {
+            let silence = SILENCE_MAX;
+            tracing::warn!(
+                component = name,
+                ?silence,
+                "a file system does not answer; the source's new table takes over without it"
+            );
+            return None;
         };
         match found {
-            None => return,
+            None => break,
             Some(Found::NextFile) => connection = intake.connection(),
-            Some(Found::Chunk(chunk)) => {
-                reject_all(&connection, chunk.rejections);
-                let frames = chunk.frames;
-                if !frames.frames.is_empty() && connection.send(frames).await.is_err() {
-                    return;
-                }
-            }
+            Some(Found::Chunk(chunk, note)) => hand_on(&connection, chunk, note).await.ok()?,
         }
     }
+    // Whoever waits for the last frames need not wait for what the thread does after them.
+    drop((connection, intake));
+    left.await.ok()
+}
+
+/// Hands a chunk on to a worker.
+async fn hand_on(connection: &Intake, chunk: Chunk, note: Option<Note>) -> Result<(), Closed> {
+    let Chunk { frames, rejections } = chunk;
+    if frames.frames.is_empty() {
+        reject_all(connection, rejections);
+        if let Some(ticket) = note.and_then(|note| note()) {
+            ticket.settle();
+        }
+        return Ok(());
+    }
+    let room = connection.reserve().await?;
+    reject_all(connection, rejections);
+    room.send_with(frames, note.and_then(|note| note()));
+    Ok(())
 }

@@ -8,6 +8,8 @@ mod decoders;
 #[cfg(test)]
 mod filters;
 #[cfg(test)]
+mod follow;
+#[cfg(test)]
 mod generator;
 #[cfg(test)]
 mod hanging;

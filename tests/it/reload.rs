@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::daemon::{Daemon, free_port, lines, send};
 
 /// The socket on which a daemon is told to reload.
-const ADMIN: &str = "grace = \"2m\"\nadmin.listen = \"unix://{dir}/admin.sock\"\n";
+pub(crate) const ADMIN: &str = "grace = \"2m\"\nadmin.listen = \"unix://{dir}/admin.sock\"\n";
 
 /// One source on a port, and what else there is to say.
 fn source(port: u16, keys: &str) -> String {

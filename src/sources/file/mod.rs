@@ -5,35 +5,51 @@
 //! read to its end), or truncated (it is read from its beginning again). A file that is not there
 //! yet is waited for, and new files that match a pattern are taken up.
 
+mod book;
 mod follow;
+mod identity;
+mod once;
+mod pattern;
 mod positions;
 mod reader;
+mod tail;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-pub use reader::{Chunk, Progress, ReadError, Reader};
+pub use reader::{Progress, ReadError, Reader};
 
-use self::follow::{Follower, Start};
-use self::positions::Positions;
+use self::book::Book;
+use self::follow::{Follower, Plan, Start};
+use self::once::Course;
+use self::pattern::Wanted;
+use self::positions::Saver;
+use self::tail::Tail;
+pub use super::chunk::Chunk;
 use super::syslog::Preparation;
-use super::thread::{Feed, feed};
-use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart, log_read_error};
-use crate::component::{BuildError, Closed, Intake, Place, Resource};
+use super::thread::{Feed, feed, within};
+use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart};
+use crate::component::{BuildError, Intake, Place, Resource};
 use crate::framing::Limits;
 use crate::shutdown::Shutdown;
+use crate::telemetry::SourceAccount;
 use crate::units::{
     AtLeastOne, Consistent, Contradiction, Duration as Span, FilePath, FilePathError, HOUR,
     MILLISECOND, Within, yes,
 };
+
+/// How long a file system may take to say what files there are, before a source is built.
+const PROBE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Reads files: `type = "file"`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -52,8 +68,9 @@ pub struct Config {
     #[serde(default = "yes")]
     pub from_start: bool,
     /// The file in which to remember, when following, how far each file was read, so that a
-    /// restart goes on from there. It is written every few seconds and at the end; after a crash
-    /// some events come twice. Without it every start begins as `from_start` says.
+    /// restart goes on from there. It is written every second and at the end, with what is
+    /// safe: on disk where there is a spool, otherwise with the sinks. After a crash some events
+    /// come twice. Without it every start begins as `from_start` says; a reload goes on all the same.
     #[serde(default)]
     pub positions: Option<FilePath>,
     /// How often to look for what is new, when following: 1 ms to 1 h.
@@ -155,17 +172,22 @@ pub enum FileError {
     #[error("no file matches {0}; correct the pattern, or set follow = true to wait for one")]
     NoMatch(String),
     /// The positions cannot be read or written.
-    #[error("positions cannot be kept in {path}; choose a file in a directory that can be written")]
+    #[error("positions cannot be kept in {path}: {cause}; choose a file that can be written")]
     Positions {
         /// Where.
         path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
         /// The system's answer.
-        source: std::io::Error,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// A file system hangs.
+    #[error("{0} cannot be looked at: its file system does not answer; try again once it does")]
+    Silent(String),
 }
 
 impl SourcePart for Config {
-    /// Checks the paths and reads the positions.
+    /// Checks the paths and the positions. Nothing is written, and no pipe is opened.
     fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
         match self.plan(component.clone()) {
@@ -182,62 +204,77 @@ impl SourcePart for Config {
 
 impl Config {
     fn plan(&self, component: String) -> Result<Files, FileError> {
-        let patterns: Vec<String> =
-            self.paths.values().iter().map(|pattern| pattern.0.clone()).collect();
+        let texts = self.paths.values().iter();
+        let wanted: Vec<Wanted> = texts.map(|pattern| Wanted::new(&pattern.0)).collect();
+        self.check(&wanted)?;
         let limits = Limits::new(self.frame_bytes_max.bytes_usize());
-        let limits = limits.with_nul_separates(self.nul_separates);
-        for pattern in &patterns {
-            let found = expand(pattern);
-            if !self.follow && found.is_empty() {
-                let error =
-                    if is_pattern(pattern) { FileError::NoMatch } else { FileError::Missing };
-                return Err(error(pattern.clone()));
-            }
-            if !is_pattern(pattern) && Path::new(pattern).is_dir() {
-                return Err(FileError::IsDirectory(pattern.clone()));
-            }
-        }
-        let follower = if self.follow {
-            let positions = self.positions.as_deref().map(Positions::open).transpose()?;
-            let start = if self.from_start { Start::Beginning } else { Start::End };
-            Some(Follower::new(component.clone(), patterns.clone(), limits, start, positions))
-        } else {
-            None
+        let plan = Plan {
+            component,
+            wanted,
+            limits: limits.with_nul_separates(self.nul_separates),
+            start: if self.from_start { Start::Beginning } else { Start::End },
+            poll_interval: (*self.poll_interval).get(),
         };
-        Ok(Files { component, patterns, limits, follower, poll_interval: *self.poll_interval })
+        Ok(Files {
+            plan,
+            follow: self.follow,
+            positions: self.positions.clone().map(PathBuf::from),
+        })
     }
-}
 
-/// Whether a path may stand for several.
-fn is_pattern(path: &str) -> bool {
-    path.contains(['*', '?', '[']) && !Path::new(path).exists()
-}
-
-/// The files that a path or pattern stands for now, in the order of their names. Directories are
-/// left out.
-fn expand(path: &str) -> Vec<PathBuf> {
-    if !is_pattern(path) {
-        return if Path::new(path).exists() { vec![path.into()] } else { Vec::new() };
-    }
-    let paths = glob::glob(path).expect("a pattern is checked when it is read");
-    let readable = paths.filter_map(|found| match found {
-        Ok(path) => Some(path),
-        Err(error) => {
-            tracing::debug!(%error, "a directory cannot be searched");
-            None
+    /// Asks the file system, which may hang, on a thread of its own.
+    fn check(&self, wanted: &[Wanted]) -> Result<(), FileError> {
+        if let Some(path) = self.positions.clone().map(PathBuf::from) {
+            let name = path.display().to_string();
+            let checked = within(PROBE_WAIT_MAX, move || {
+                positions::check(&path).map_err(|error| {
+                    let cause = error.to_string();
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    FileError::Positions { path, cause, source: source.map(Into::into) }
+                })
+            });
+            checked.ok_or(FileError::Silent(name))??;
         }
-    });
-    readable.filter(|path| !path.is_dir()).collect()
+        let (follow, some) = (self.follow, wanted.to_vec());
+        match within(PROBE_WAIT_MAX, move || some.iter().try_for_each(|one| look(one, follow))) {
+            Some(checked) => checked,
+            // It may come back, and is followed then.
+            None if follow => Ok(()),
+            None => Err(FileError::Silent("a file of paths".to_owned())),
+        }
+    }
+}
+
+/// Looks whether there is what can be read.
+fn look(wanted: &Wanted, follow: bool) -> Result<(), FileError> {
+    let text = &wanted.text;
+    if !follow && wanted.expand().is_empty() {
+        let error = if wanted.is_pattern() { FileError::NoMatch } else { FileError::Missing };
+        return Err(error(text.clone()));
+    }
+    if !wanted.is_pattern() && wanted.path().is_dir() {
+        return Err(FileError::IsDirectory(text.clone()));
+    }
+    Ok(())
 }
 
 /// A file source whose paths were checked.
 #[derive(Debug)]
 struct Files {
-    component: String,
-    patterns: Vec<String>,
-    limits: Limits,
-    follower: Option<Follower>,
-    poll_interval: Span,
+    plan: Plan,
+    follow: bool,
+    positions: Option<PathBuf>,
+}
+
+/// What a file source leaves to its successor.
+#[derive(Debug, Default)]
+struct Left {
+    /// How far each file was read.
+    book: Book,
+    /// The files that are followed, open.
+    tails: Vec<Tail>,
+    /// How far a source has come that reads its files once.
+    course: Course,
 }
 
 #[async_trait]
@@ -248,49 +285,39 @@ impl Source for Files {
 
     async fn run(
         self: Box<Self>,
-        _: Option<Inherited>,
+        inherited: Option<Inherited>,
         intake: Intake,
         shutdown: Shutdown,
     ) -> Option<Inherited> {
-        let Self { component, patterns, limits, follower, poll_interval } = *self;
-        let name = component.clone();
-        let read = move |feed: &Feed| {
-            // Closed: nobody takes frames any more, and nobody misses the rest.
-            let _closed = match follower {
-                Some(mut follower) => {
-                    // A source that this one follows has written them since it was built.
-                    follower.recall();
-                    follower.run(feed, poll_interval.get())
-                }
-                None => read_once(feed, &component, &patterns, limits),
-            };
-        };
-        feed(&name, intake, shutdown, read).await;
-        None
+        let inherited = inherited.and_then(|left| left.downcast::<Left>().ok());
+        let left = inherited.map_or_else(Left::default, |left| *left);
+        let (name, book) = (self.plan.component.clone(), left.book.clone());
+        let account = Arc::clone(intake.account());
+        let read = move |feed: Feed| self.read(feed, left, account);
+        let left = feed(&name, intake, shutdown, read).await;
+        // Where the thread hangs, what it has handed on is known all the same.
+        let left = left.unwrap_or_else(|| {
+            book.lose_all();
+            Left { book, ..Left::default() }
+        });
+        Some(Box::new(left))
     }
 }
 
-/// Reads each file once, to its end.
-fn read_once(
-    feed: &Feed,
-    component: &str,
-    patterns: &[String],
-    limits: Limits,
-) -> Result<(), Closed> {
-    // Files that have gone since they were looked for are reported when opened.
-    let expanded = patterns.iter().flat_map(|pattern| match expand(pattern) {
-        paths if paths.is_empty() => vec![pattern.into()],
-        paths => paths,
-    });
-    for path in expanded {
-        if feed.stop.is_ordered() {
-            return Ok(());
+impl Files {
+    /// Reads until the order to stop, on a thread that may block.
+    fn read(self, feed: Feed, left: Left, account: Arc<SourceAccount>) -> Left {
+        let Left { book, tails, mut course } = left;
+        let Self { plan, follow, positions } = self;
+        if !follow {
+            // Closed: nobody takes frames any more, and nobody misses the rest.
+            let _closed = course.run(&feed, &plan.component, &plan.wanted, plan.limits);
+            return Left { course, ..Left::default() };
         }
-        feed.next_file()?;
-        match Reader::open(&path, limits) {
-            Ok(reader) => feed.read_all(component, reader)?,
-            Err(error) => log_read_error(component, &error),
-        }
+        let mut saver = Saver::new(positions.as_deref(), account, &feed.stop);
+        saver.load(&book);
+        book.go_on(positions.is_some());
+        let tails = Follower::new(plan, book.clone(), tails).run(feed, &mut saver);
+        Left { book, tails, course }
     }
-    Ok(())
 }

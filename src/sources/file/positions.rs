@@ -1,152 +1,199 @@
-//! How far followed files were read, kept in a file.
+//! The file in which a source keeps how far its files were read.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use rustix::fs::{Access, OFlags, access};
 
-use super::FileError;
+use super::book::{Book, Memory};
+use crate::sources::thread::Stop;
+use crate::telemetry::SourceAccount;
 
-/// How much of a file's beginning tells it from another, in bytes. A line has its time in it.
-const HEAD_BYTES_MAX: usize = 256;
+/// How often positions are written.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a source waits for another one that has the same file, and was taken out of the
+/// configuration.
+const CLAIM_WAIT_MAX: Duration = Duration::from_secs(10);
+const CLAIM_LOOK: Duration = Duration::from_millis(20);
+/// More than any file of positions has, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// What tells one file from another, whatever its name: device and number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
+/// Why positions cannot be kept in a file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("it is not a regular file")]
+    NoFile,
+    #[error("it is not a file of positions")]
+    Senseless(#[source] serde_json::Error),
+    #[error("its directory cannot be written to")]
+    Directory(#[source] io::Error),
+    #[error("it cannot be read")]
+    Read(#[source] io::Error),
 }
 
-impl Identity {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+/// Whether positions could be kept in a file. Nothing is written, and no pipe is opened.
+pub(super) fn check(path: &Path) -> Result<(), Unusable> {
+    read(path)?;
+    access(directory(path), Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| Unusable::Directory(error.into()))
+}
+
+/// Reads them; there are none where the file is missing.
+pub(super) fn read(path: &Path) -> Result<Memory, Unusable> {
+    // A pipe is opened without waiting for whoever writes to it.
+    let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(nonblocking).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Memory::default()),
+        Err(error) => return Err(Unusable::Read(error)),
+    };
+    if !file.metadata().map_err(Unusable::Read)?.is_file() {
+        return Err(Unusable::NoFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(Unusable::Read)?;
+    // An older release wrote the list alone.
+    let parsed = if bytes.starts_with(b"[") {
+        serde_json::from_slice(&bytes).map(|files| Memory { patterns: None, files })
+    } else {
+        serde_json::from_slice(&bytes)
+    };
+    parsed.map_err(Unusable::Senseless)
+}
+
+/// Replaces the file as a whole, so that a crash leaves the old or the new one.
+pub(super) fn write(path: &Path, memory: &Memory) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    // A kill may have left it.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec_pretty(memory)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
-/// A file's beginning. A number is given to a new file once the old one is deleted, and a
-/// truncated file keeps it; the beginning shows both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
-    length: usize,
-    hash: u64,
-}
+/// The files of positions that sources of this process write.
+static CLAIMED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-impl Head {
-    /// The beginning of a file of which `read_bytes` were read.
-    pub(super) fn of(file: &File, read_bytes: u64) -> io::Result<Self> {
-        let length =
-            usize::try_from(read_bytes).map_or(HEAD_BYTES_MAX, |read| read.min(HEAD_BYTES_MAX));
-        let mut bytes = [0; HEAD_BYTES_MAX];
-        file.read_exact_at(&mut bytes[..length], 0)?;
-        Ok(Self { length, hash: fnv(&bytes[..length]) })
-    }
-
-    /// Whether the file still begins so.
-    pub(super) fn is_that_of(self, file: &File) -> bool {
-        Self::of(file, self.length as u64).is_ok_and(|now| now == self)
-    }
-
-    /// Whether more of the file's beginning could be in it.
-    pub(super) const fn is_partial(self) -> bool {
-        self.length < HEAD_BYTES_MAX
-    }
-}
-
-/// FNV-1a: a short and lasting fingerprint; nobody attacks their own log file.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-/// How far one file was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Position {
-    /// Its name then. Only its directory matters, in which it may have another name by now; so it
-    /// does no harm that a name which is not UTF-8 is not kept exactly.
-    pub(super) path: String,
-    pub(super) identity: Identity,
-    pub(super) head: Head,
-    /// Where the first message begins that was not handed on, in bytes.
-    pub(super) offset: u64,
-}
-
-/// The file of positions.
+/// A file that one source alone writes, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Positions {
-    path: PathBuf,
-    /// What was read from it, minus what was found again.
-    pub(super) remembered: Vec<Position>,
-    /// What stands in it.
-    written: Vec<Position>,
-    /// What [`Positions::save_lagging`] writes the next time.
-    next: Vec<Position>,
+struct Claim(PathBuf);
+
+impl Claim {
+    /// Waits until a source that had the file before has ended; `None` where it does not end.
+    fn take(path: &Path, stop: &Stop) -> Option<Self> {
+        let began = Instant::now();
+        loop {
+            let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+            if claimed.insert(path.to_owned()) {
+                return Some(Self(path.to_owned()));
+            }
+            drop(claimed);
+            if began.elapsed() >= CLAIM_WAIT_MAX || stop.is_ordered() {
+                return None;
+            }
+            stop.wait(CLAIM_LOOK);
+        }
+    }
 }
 
-impl Positions {
-    /// Reads them; there are none where the file is missing. It is written once, to see whether
-    /// that works.
-    pub(super) fn open(path: &Path) -> Result<Self, FileError> {
-        let failed = |source| FileError::Positions { path: path.to_owned(), source };
-        let remembered: Vec<Position> = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed(error)),
-        };
-        let written = remembered.clone();
-        let positions = Self { path: path.to_owned(), next: written.clone(), remembered, written };
-        positions.write(&positions.written).map_err(failed)?;
-        Ok(positions)
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
+/// Writes positions, where they are to be kept.
+#[derive(Debug)]
+pub(super) struct Saver {
+    /// `None` where they are not kept.
+    file: Option<Claim>,
+    account: Arc<SourceAccount>,
+    written: Memory,
+    next: Instant,
+}
+
+impl Saver {
+    /// What keeps them in the file at `path`, once no other source does.
+    pub(super) fn new(path: Option<&Path>, account: Arc<SourceAccount>, stop: &Stop) -> Self {
+        let file = path.and_then(|path| {
+            let claim = Claim::take(path, stop);
+            if claim.is_none() {
+                let (component, path) = (account.name(), path.display());
+                tracing::error!(component, %path, "another source still has these positions");
+            }
+            claim
+        });
+        Self { file, account, written: Memory::default(), next: Instant::now() + SAVE_INTERVAL }
     }
 
-    /// Reads them anew.
-    pub(super) fn reopen(&mut self) -> Result<(), FileError> {
-        *self = Self::open(&self.path)?;
-        Ok(())
-    }
-
-    /// Takes the position of a file out of those remembered, if it is still that file.
-    pub(super) fn recall(&mut self, identity: Identity, file: &File) -> Option<Position> {
-        let index = self.remembered.iter().position(|position| position.identity == identity)?;
-        let position = self.remembered.swap_remove(index);
-        let size = file.metadata().map_or(0, |metadata| metadata.len());
-        (size >= position.offset && position.head.is_that_of(file)).then_some(position)
-    }
-
-    /// Writes what was given the last time: an event that was handed on since then may not have
-    /// reached its sink, and would be lost with a crash.
-    pub(super) fn save_lagging(&mut self, current: Vec<Position>) {
-        let due = std::mem::replace(&mut self.next, current);
-        self.save(due);
-    }
-
-    /// Writes them, where they have changed.
-    pub(super) fn save(&mut self, current: Vec<Position>) {
-        if current == self.written {
-            return;
-        }
-        match self.write(&current) {
-            Ok(()) => self.written = current,
+    /// Adds what stands in the file to a book; what the book has counts more.
+    pub(super) fn load(&mut self, book: &Book) {
+        let Some(Claim(path)) = &self.file else { return };
+        match read(path) {
+            Ok(memory) => {
+                self.written = memory.clone();
+                book.remember(memory);
+            }
+            // It was read when the source was built; whoever has spoilt it since is overwritten.
             Err(error) => {
-                let path = self.path.display();
-                tracing::error!(%path, %error, "positions cannot be written");
+                let (component, path) = (self.account.name(), path.display());
+                let cause = std::error::Error::source(&error);
+                tracing::error!(component, %path, cause, "positions are lost: {error}");
             }
         }
     }
 
-    /// Replaces the file as a whole, so that a crash leaves the old or the new one.
-    fn write(&self, positions: &[Position]) -> io::Result<()> {
-        let directory = match self.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        file.write_all(&serde_json::to_vec_pretty(positions)?)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        Ok(())
+    /// Writes them, where that was not done for a while.
+    pub(super) fn save_if_due(&mut self, book: &Book) {
+        if Instant::now() >= self.next {
+            self.save(book);
+        }
+    }
+
+    /// Writes them, where they have changed. A failure is an outage of the source; reading goes
+    /// on.
+    pub(super) fn save(&mut self, book: &Book) {
+        self.next = Instant::now() + SAVE_INTERVAL;
+        let Some(Claim(path)) = &self.file else { return };
+        let memory = book.memory();
+        if memory == self.written {
+            return;
+        }
+        let account = &self.account;
+        match write(path, &memory) {
+            Ok(()) => {
+                self.written = memory;
+                if account.recovered() {
+                    let path = path.display();
+                    tracing::info!(component = account.name(), %path, "positions are written again");
+                }
+            }
+            Err(error) => {
+                let cause = format!("positions cannot be written to {}: {error}", path.display());
+                if account.failed("positions_unwritable", cause.clone()) {
+                    let component = account.name();
+                    tracing::error!(component, "{cause}; after a crash more events come twice");
+                }
+            }
+        }
     }
 }

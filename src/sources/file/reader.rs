@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
 
-use crate::event::{Frames, Reason, Timestamp};
+use crate::component::Closed;
+use crate::event::{Reason, Timestamp};
 use crate::framing::{Cut, Framer, Limits, Rejection};
-use crate::sources::now;
-use crate::sources::thread::Stop;
+use crate::sources::chunk::Chunk;
+use crate::sources::log_read_error;
+use crate::sources::thread::{Feed, Stop};
 
 /// How much is read at a time, in bytes: what lies in a core's second cache while it is decoded.
 pub(super) const READ_BYTES: usize = 128 << 10;
@@ -22,6 +25,7 @@ pub(super) const READ_BYTES: usize = 128 << 10;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// How long a pipe is waited for before the order to stop is looked at again.
 const PIPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Why reading ended early.
 #[derive(Debug, thiserror::Error)]
@@ -50,30 +54,6 @@ pub enum ReadError {
         /// The system's answer.
         source: io::Error,
     },
-}
-
-/// A piece of a file: the frames that end in it, and what could not be used.
-#[derive(Debug)]
-pub struct Chunk {
-    /// The frames with their times.
-    pub frames: Frames,
-    /// What could not be used.
-    pub rejections: Vec<Rejection>,
-}
-
-impl Chunk {
-    /// The chunk that a cut is; stamps without year are judged by `modified`, or by the clock.
-    pub(super) fn new(cut: Cut, modified: Option<Timestamp>) -> Self {
-        let received = now();
-        let (frames, rejections) = cut.into_parts(received, modified.unwrap_or(received));
-        Self { frames, rejections }
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.frames.frames.is_empty() && self.rejections.is_empty()
-    }
 }
 
 /// How far a file was read; a copy may be watched from another thread.
@@ -111,6 +91,8 @@ pub struct Reader {
     modified: Option<Timestamp>,
     progress: Progress,
     next: Next,
+    /// Whether a decompressor has used up what came through a pipe.
+    is_starved: bool,
 }
 
 #[derive(Debug)]
@@ -165,12 +147,47 @@ impl Reader {
         let read = Arc::default();
         Ok(Self {
             path: path.to_owned(),
-            input: Input::Plain(CountedFile { file, read: Arc::clone(&read) }),
+            input: Input::Plain(CountedFile { file, read: Arc::clone(&read), waits: true }),
             framer: Framer::new(limits),
             modified: modified.map(Timestamp::from_system),
             progress: Progress { read, total: regular.then_some(metadata.len()) },
             next: Next::Begin,
+            is_starved: false,
         })
+    }
+
+    /// Opens a file that may be a pipe: until somebody writes to that, nothing comes.
+    ///
+    /// # Errors
+    /// [`ReadError::Open`] where that fails, also for a directory.
+    pub(crate) fn open_waiting(path: &Path, limits: Limits) -> Result<Self, ReadError> {
+        let failed = |source| ReadError::Open { path: path.to_owned(), source };
+        let open = || {
+            // The opening of a pipe would wait for a writer, and nobody could end that.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = rustix::fs::open(path, flags, Mode::empty())?;
+            let flags = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+            Self::from_file(File::from(file), path, limits)
+        };
+        open().map_err(failed)
+    }
+
+    /// Other limits count from now on, also for the message that has begun.
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        self.framer.set_limits(limits);
+    }
+
+    /// Hands on what comes, to the end or the order to stop; an error is logged under the
+    /// component's name.
+    pub(crate) fn feed(&mut self, feed: &Feed, component: &str) -> Result<(), Closed> {
+        while let Some(next) = self.next_until(Some(&feed.stop)) {
+            match next {
+                Ok(chunk) => feed.send(chunk, None)?,
+                Err(error) => log_read_error(component, &error),
+            }
+        }
+        Ok(())
     }
 
     /// How far it has come.
@@ -180,29 +197,30 @@ impl Reader {
     }
 
     /// The next chunk; `None` also after the order to stop. What has come through a pipe is given
-    /// to its last byte then; a file still has it.
+    /// to its last byte then, unless a successor goes on with it; a file still has it.
     pub(crate) fn next_until(&mut self, stop: Option<&Stop>) -> Option<Result<Chunk, ReadError>> {
+        self.wait(stop.is_none());
         loop {
-            let is_pipe = self.progress.total.is_none();
-            let cut = match mem::replace(&mut self.next, Next::Nothing) {
+            let next = mem::replace(&mut self.next, Next::Nothing);
+            let cut = match next {
                 Next::Nothing => return None,
                 Next::Fail(error) => return Some(Err(error)),
                 Next::Begin | Next::Read if stop.is_some_and(|stop| !self.is_ready(stop)) => {
-                    if is_pipe {
-                        self.framer.finish()
-                    } else {
+                    if !self.is_pipe() || stop.is_some_and(Stop::is_replaced) {
+                        self.next = next;
                         return None;
                     }
+                    self.framer.finish()
                 }
                 Next::Begin => match self.begin() {
-                    Ok(()) => {
-                        self.next = Next::Read;
-                        self.framer.cut()
+                    Ok(has_begun) => {
+                        self.next = if has_begun { Next::Read } else { Next::Begin };
+                        if has_begun { self.framer.cut() } else { Cut::default() }
                     }
                     Err(source) => self.fail(source),
                 },
                 Next::Read => match self.read() {
-                    Ok(0) => self.framer.finish(),
+                    Ok(Some(0)) => self.framer.finish(),
                     Ok(_) => {
                         self.next = Next::Read;
                         self.framer.cut()
@@ -217,42 +235,70 @@ impl Reader {
         }
     }
 
+    fn is_pipe(&self) -> bool {
+        self.progress.total.is_none()
+    }
+
+    /// Whether a read may wait for a pipe; otherwise [`Self::is_ready`] does.
+    fn wait(&mut self, waits: bool) {
+        let waits = waits || !self.is_pipe();
+        match &mut self.input {
+            Input::Plain(input) => input.waits = waits,
+            Input::Gzip(input) => input.get_mut().get_mut().1.waits = waits,
+            Input::Taken => {}
+        }
+    }
+
     /// Waits for a pipe to have something; `false` after the order to stop.
     fn is_ready(&self, stop: &Stop) -> bool {
-        let Input::Plain(input) = &self.input else { return !stop.is_ordered() };
+        let file = match &self.input {
+            Input::Plain(input) => &input.file,
+            Input::Gzip(input) if self.is_starved => &input.get_ref().get_ref().1.file,
+            Input::Gzip(_) | Input::Taken => return !stop.is_ordered(),
+        };
         while !stop.is_ordered() {
-            let mut wanted = [PollFd::new(&input.file, PollFlags::IN)];
-            match rustix::event::poll(&mut wanted, Some(&PIPE_WAIT)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                // An error will come again, from the read.
-                Ok(_) | Err(_) => return true,
+            if poll(file, &PIPE_WAIT) {
+                return true;
             }
         }
         false
     }
 
-    /// Reads the first bytes, and finds out whether they are compressed.
-    fn begin(&mut self) -> io::Result<()> {
-        let Input::Plain(input) = &mut self.input else { return Ok(()) };
+    /// Reads the first bytes, and finds out whether they are compressed; `false` where too few
+    /// have come.
+    fn begin(&mut self) -> io::Result<bool> {
+        let Input::Plain(input) = &mut self.input else { return Ok(true) };
         let buffer = self.framer.buffer(READ_BYTES);
         // A pipe may give its first byte alone.
-        while buffer.len() < GZIP_MAGIC.len() && input.read_into(buffer)? > 0 {}
+        if input.read_into(buffer)? > 0 && buffer.len() < GZIP_MAGIC.len() {
+            return Ok(false);
+        }
         if buffer.starts_with(&GZIP_MAGIC)
             && let Input::Plain(file) = mem::replace(&mut self.input, Input::Taken)
         {
             let begun = Cursor::new(mem::take(buffer));
             self.input = Input::Gzip(Box::new(MultiGzDecoder::new(begun.chain(file))));
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Reads on into the framer; 0 at the end.
-    fn read(&mut self) -> io::Result<usize> {
+    /// Reads on into the framer: 0 at the end, `None` where a pipe has to be waited for.
+    fn read(&mut self) -> io::Result<Option<usize>> {
         let buffer = self.framer.buffer(READ_BYTES);
+        let before = buffer.len();
+        self.is_starved = false;
         match &mut self.input {
-            Input::Plain(input) => input.read_into(buffer),
-            Input::Gzip(input) => input.by_ref().take(READ_BYTES as u64).read_to_end(buffer),
-            Input::Taken => Ok(0),
+            Input::Plain(input) => input.read_into(buffer).map(Some),
+            Input::Gzip(input) => {
+                match input.by_ref().take(READ_BYTES as u64).read_to_end(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.is_starved = true;
+                        Ok(Some(buffer.len() - before).filter(|read| *read > 0))
+                    }
+                    read => read.map(Some),
+                }
+            }
+            Input::Taken => Ok(Some(0)),
         }
     }
 
@@ -280,11 +326,22 @@ impl Iterator for Reader {
     }
 }
 
+/// Whether a file has something to be read, or an error that a read gives; waits for that.
+fn poll(file: &File, wait: &Timespec) -> bool {
+    let mut wanted = [PollFd::new(file, PollFlags::IN)];
+    match rustix::event::poll(&mut wanted, Some(wait)) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => false,
+        Ok(_) | Err(_) => true,
+    }
+}
+
 /// A file that counts what is read from it.
 #[derive(Debug)]
 struct CountedFile {
     file: File,
     read: Arc<AtomicU64>,
+    /// Whether a decompressor may wait in a read.
+    waits: bool,
 }
 
 impl CountedFile {
@@ -298,6 +355,9 @@ impl CountedFile {
 
 impl Read for CountedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.waits && !poll(&self.file, &NO_WAIT) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let read = self.file.read(buffer)?;
         self.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)

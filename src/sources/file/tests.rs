@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
@@ -166,37 +167,55 @@ async fn damage_in_one_file_does_not_keep_the_next_from_being_read() {
     assert_eq!(report.rejected.of(Reason::Truncated), 1);
 }
 
-/// A follower of all `*.log` files in a directory, looked with by hand.
+/// A follower, looked with by hand.
 struct Followed {
     follower: Follower,
+    book: Book,
+    positions: Option<PathBuf>,
     rejected: Vec<Reason>,
 }
 
 impl Followed {
     fn new(pattern: impl AsRef<Path>, start: Start, positions: Option<&Path>) -> Self {
-        let positions = positions.map(|path| Positions::open(path).unwrap());
-        let pattern = pattern.as_ref().to_str().unwrap().to_owned();
-        let limits = Limits::new(64);
-        let follower = Follower::new("tested".to_owned(), vec![pattern], limits, start, positions)
+        let book = Book::default();
+        if let Some(path) = positions {
+            book.remember(positions::read(path).unwrap());
+        }
+        let follower = Follower::new(plan(pattern.as_ref(), start), book.clone(), Vec::new())
             .with_renamed_wait(Duration::from_secs(3600));
-        Self { follower, rejected: Vec::new() }
+        let positions = positions.map(Path::to_owned);
+        Self { follower, book, positions, rejected: Vec::new() }
     }
 
     /// What one look gives.
     fn poll(&mut self) -> Vec<String> {
         let mut seen = Vec::new();
         let rejected = &mut self.rejected;
-        let polled = self.follower.poll(&mut |chunk| {
+        self.follower.find();
+        let read = self.follower.read(&mut |chunk, mark| {
             seen.extend(shown(&chunk));
             rejected.extend(chunk.rejections.iter().map(|rejection| rejection.reason));
+            if let Some(ticket) = self.book.hand_on(mark.number, mark.end) {
+                ticket.settle();
+            }
             Ok(())
         });
-        polled.unwrap();
+        read.unwrap();
         seen
     }
 
     fn save(&mut self) {
-        self.follower.save();
+        positions::write(self.positions.as_ref().unwrap(), &self.book.memory()).unwrap();
+    }
+}
+
+fn plan(pattern: &Path, start: Start) -> Plan {
+    Plan {
+        component: "tested".to_owned(),
+        wanted: vec![Wanted::new(pattern.to_str().unwrap())],
+        limits: Limits::new(64),
+        start,
+        poll_interval: Duration::from_millis(1),
     }
 }
 
@@ -337,21 +356,71 @@ fn positions_survive_restarts_rotation_and_doubt() {
 }
 
 #[test]
-fn positions_lag_while_events_may_still_be_on_their_way() {
+fn positions_of_an_older_release_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.log");
     let file = directory.path().join("positions.json");
     append(&path, "<14>one\n");
     let mut followed = Followed::new(&path, Start::Beginning, Some(&file));
     followed.poll();
-    let offsets = || -> Vec<u64> {
-        let positions = Positions::open(&file).unwrap();
-        positions.remembered.iter().map(|position| position.offset).collect()
-    };
-    followed.follower.save_lagging();
-    assert!(offsets().is_empty());
-    followed.follower.save_lagging();
-    assert_eq!(offsets(), [8]);
+    followed.save();
+    // That one wrote the list alone.
+    let memory: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let mut list = memory["files"].clone();
+    list[0].as_object_mut().unwrap().remove("created");
+    fs::write(&file, list.to_string()).unwrap();
+    append(&path, "<14>two\n");
+    append(&directory.path().join("b.log"), "<14>new\n");
+    let mut followed = Followed::new(directory.path().join("*.log"), Start::End, Some(&file));
+    // A file that is found by a pattern of which there are positions is new.
+    assert_eq!(followed.poll(), ["<14>two", "<14>new"]);
+}
+
+#[test]
+fn a_number_that_a_new_file_was_given_is_not_mistaken_for_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    let file = directory.path().join("positions.json");
+    append(&path, "<14>one\n<14>two\n");
+    let mut followed = Followed::new(&path, Start::End, Some(&file));
+    assert!(followed.poll().is_empty());
+    followed.save();
+    // The same number, and longer; as after a deletion, or when it was truncated.
+    fs::write(&path, "<14>another and longer than before\n").unwrap();
+    let mut followed = Followed::new(&path, Start::End, Some(&file));
+    assert_eq!(followed.poll(), ["<14>another and longer than before"]);
+}
+
+#[test]
+fn a_file_that_was_closed_and_comes_back_is_read_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, away) = (directory.path().join("a.log"), directory.path().join("away"));
+    append(&path, "<14>one\n");
+    let mut followed = Followed::new(&path, Start::Beginning, None);
+    assert_eq!(followed.poll(), ["<14>one"]);
+    followed.follower = followed.follower.with_renamed_wait(Duration::ZERO);
+    fs::rename(&path, &away).unwrap();
+    assert!(followed.poll().is_empty());
+    append(&away, "<14>two\n");
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(followed.poll(), ["<14>two"]);
+}
+
+#[test]
+fn positions_are_checked_without_a_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = |name: &str| directory.path().join(name);
+    assert!(positions::check(&here("new")).is_ok());
+    fs::write(here("broken"), "{").unwrap();
+    assert!(matches!(positions::check(&here("broken")), Err(positions::Unusable::Senseless(_))));
+    assert!(matches!(positions::check(directory.path()), Err(positions::Unusable::NoFile)));
+    let fifo = here("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+        .unwrap();
+    assert!(matches!(positions::check(&fifo), Err(positions::Unusable::NoFile)));
+    let lost = here("no").join("p");
+    assert!(matches!(positions::check(&lost), Err(positions::Unusable::Directory(_))));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 }
 
 #[tokio::test]

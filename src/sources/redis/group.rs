@@ -21,7 +21,7 @@ end
 return gone";
 
 /// What the group is, and who reads in it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Names {
     pub(super) keys: Vec<(Vec<u8>, Slot)>,
     pub(super) group: String,
@@ -54,6 +54,10 @@ impl Group {
 
     pub(super) fn names(&self) -> &Names {
         &self.names
+    }
+
+    pub(super) fn into_names(self) -> Names {
+        self.names
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use self::group::{Group, Names};
-use self::reader::{Reader, Settings};
+use self::reader::{Reader, Settings, Unacknowledged};
 use super::syslog::Preparation;
 use super::thread::run_until;
 use super::{BuiltSource, Inherited, Source, SourcePart};
@@ -118,7 +118,8 @@ impl Config {
             group: self.group.to_string(),
             consumer: self.consumer.as_ref().map_or_else(consumer, Name::to_string),
         };
-        Ok(Redis { component, client: self.server.client()?, names, settings })
+        let (client, server) = (self.server.client()?, self.server.clone());
+        Ok(Redis { component, server, client, names, settings })
     }
 }
 
@@ -132,9 +133,17 @@ fn consumer() -> String {
 #[derive(Debug)]
 struct Redis {
     component: String,
+    server: Server,
     client: Client,
     names: Names,
     settings: Settings,
+}
+
+/// What a source leaves to a successor that reads as the same consumer.
+struct Left {
+    server: Server,
+    names: Names,
+    unacknowledged: Unacknowledged,
 }
 
 #[async_trait]
@@ -145,17 +154,22 @@ impl Source for Redis {
 
     async fn run(
         self: Box<Self>,
-        _: Option<Inherited>,
+        inherited: Option<Inherited>,
         intake: Intake,
         shutdown: Shutdown,
     ) -> Option<Inherited> {
-        let Self { component, client, names, settings } = *self;
+        let Self { component, server, client, names, settings } = *self;
+        let left = inherited.and_then(|left| left.downcast::<Left>().ok());
+        let left = left.filter(|left| left.server == server && left.names == names);
+        let left = left.map(|left| left.unacknowledged);
         let runtime = Handle::current();
-        run_until(&component, shutdown, move |stop| {
+        let left = run_until(&component, shutdown, move |stop| {
             let group = Group::new(client, names);
-            Reader::new(group, settings, &intake, runtime).run(stop);
-        })
-        .await;
-        None
+            let reader = Reader::new(group, settings, &intake, runtime, left);
+            drop(intake);
+            reader.run(stop)
+        });
+        let (names, unacknowledged) = left.await?;
+        Some(Box::new(Left { server, names, unacknowledged }))
     }
 }

@@ -2,12 +2,14 @@
 //! have settled them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use super::entry::{Content, Id, content};
+use super::group::Names;
 use super::group::{Found, Group};
 use super::parcel::{Load, Packing, PageSize, Parcel};
 use crate::component::{Closed, Intake};
@@ -15,6 +17,7 @@ use crate::event::{Ticket, TicketEnd};
 use crate::redis::{Error, ErrorKind};
 use crate::sources::now;
 use crate::sources::thread::Stop;
+use crate::telemetry::SourceAccount;
 
 /// So long is waited for one thing before the others are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -64,23 +67,42 @@ impl Due {
     }
 }
 
-/// The reader.
-pub(super) struct Reader {
-    group: Group,
-    settings: Settings,
-    runtime: Handle,
-    /// For each key, so that its entries keep their order.
-    intakes: Vec<Intake>,
-    /// What was read and is not acknowledged yet.
+/// What was read and is not acknowledged. It outlives a reader whose table a reload changes.
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    /// All of it.
     held: HashSet<(usize, Id)>,
-    /// What was read and is not handed in yet.
-    parcels: VecDeque<Parcel>,
     /// What was handed in, by the number of its ticket.
     handed_in: HashMap<u64, (usize, Vec<Id>)>,
     tickets: u64,
     ends: (Sender<NumberedEnd>, Receiver<NumberedEnd>),
     /// What has come to its end, for each key.
     ended: Vec<Vec<Id>>,
+}
+
+impl Unacknowledged {
+    fn new(keys: usize) -> Self {
+        Self {
+            held: HashSet::new(),
+            handed_in: HashMap::new(),
+            tickets: 0,
+            ends: channel(),
+            ended: vec![Vec::new(); keys],
+        }
+    }
+}
+
+/// The reader.
+pub(super) struct Reader {
+    group: Group,
+    settings: Settings,
+    runtime: Handle,
+    account: Arc<SourceAccount>,
+    /// For each key, so that its entries keep their order.
+    intakes: Vec<Intake>,
+    unacknowledged: Unacknowledged,
+    /// What was read and is not handed in yet.
+    parcels: VecDeque<Parcel>,
     /// Up to where of each key those entries were read again that were given to this consumer
     /// before; `None` once that is done.
     history: Option<Vec<Id>>,
@@ -97,17 +119,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(group: Group, settings: Settings, intake: &Intake, runtime: Handle) -> Self {
+    /// A reader that goes on with what its predecessor of the same names has left.
+    pub(super) fn new(
+        group: Group,
+        settings: Settings,
+        intake: &Intake,
+        runtime: Handle,
+        left: Option<Unacknowledged>,
+    ) -> Self {
         let keys = group.names().keys.len();
         let claim_every = (settings.claim_idle / 2).max(TICK);
         Self {
             intakes: (0..keys).map(|_| intake.connection()).collect(),
-            held: HashSet::new(),
+            account: Arc::clone(intake.account()),
+            unacknowledged: left.unwrap_or_else(|| Unacknowledged::new(keys)),
             parcels: VecDeque::new(),
-            handed_in: HashMap::new(),
-            tickets: 0,
-            ends: channel(),
-            ended: vec![Vec::new(); keys],
             history: None,
             start: settings.start,
             has_group: false,
@@ -123,8 +149,9 @@ impl Reader {
         }
     }
 
-    /// Reads until the order to stop, then waits for a while for what is on its way.
-    pub(super) fn run(mut self, stop: &Stop) {
+    /// Reads until the order to stop, then waits for a while for what is on its way; a successor
+    /// does that instead.
+    pub(super) fn run(mut self, stop: &Stop) -> (Names, Unacknowledged) {
         while !stop.is_ordered() {
             self.take_ends(Duration::ZERO);
             if self.hand_in().is_err() {
@@ -145,7 +172,21 @@ impl Reader {
                 Err(error) => self.failed(&error),
             }
         }
-        self.finish();
+        self.give_back();
+        // Whoever waits for the last events to be handed in need not wait for their end.
+        self.intakes.clear();
+        if stop.is_replaced() {
+            self.take_ends(Duration::ZERO);
+            if self.failures == 0
+                && self.group.is_connected()
+                && let Err(error) = self.acknowledge()
+            {
+                self.failed(&error);
+            }
+        } else {
+            self.finish();
+        }
+        (self.group.into_names(), self.unacknowledged)
     }
 
     /// Does what is to be done with the server. Returns whether it is worth while to go on at once.
@@ -153,7 +194,7 @@ impl Reader {
         if !self.group.is_connected() {
             self.group.connect()?;
             // What the broken connection has lost on its way was given to this consumer, too.
-            self.history = Some(vec![Id::ZERO; self.ended.len()]);
+            self.history = Some(vec![Id::ZERO; self.unacknowledged.ended.len()]);
         }
         if !self.has_group {
             self.group.create(self.start)?;
@@ -163,8 +204,8 @@ impl Reader {
         if self.keeping.is_due() {
             self.keep()?;
         }
-        let keys = self.ended.len();
-        let room = self.settings.unacknowledged_max.saturating_sub(self.held.len());
+        let keys = self.unacknowledged.ended.len();
+        let room = self.settings.unacknowledged_max.saturating_sub(self.unacknowledged.held.len());
         if !self.parcels.is_empty() || room == 0 {
             return Ok(!self.parcels.is_empty());
         }
@@ -184,7 +225,7 @@ impl Reader {
             return Ok(true);
         }
         // Whoever waits for entries acknowledges none meanwhile.
-        let is_idle = self.handed_in.is_empty();
+        let is_idle = self.unacknowledged.handed_in.is_empty();
         let block = if is_idle { self.settings.block_max } else { TICK };
         let found = self.group.read(count, block)?;
         let any = !found.is_empty();
@@ -195,7 +236,7 @@ impl Reader {
     }
 
     fn name(&self) -> &str {
-        self.intakes[0].account().name()
+        self.account.name()
     }
 
     /// Takes the next page of what was given to this consumer before.
@@ -214,7 +255,7 @@ impl Reader {
 
     /// Takes over what others have left lying, one page of each key.
     fn claim(&mut self, count: usize) -> Result<(), Error> {
-        for key in 0..self.ended.len() {
+        for key in 0..self.unacknowledged.ended.len() {
             let mut cursor = Id::ZERO;
             loop {
                 let (found, next) =
@@ -256,13 +297,13 @@ impl Reader {
             count += entries.len();
             for entry in entries {
                 bytes += entry.bytes();
-                if !self.held.insert((key, entry.id)) {
+                if !self.unacknowledged.held.insert((key, entry.id)) {
                     continue;
                 }
                 let rejected = packing.push(entry.id, content(entry.fields));
                 if let Some(Content::Rejected { reason, bytes, example }) = rejected {
                     self.intakes[key].reject(reason, bytes, &example);
-                    self.ended[key].push(entry.id);
+                    self.unacknowledged.ended[key].push(entry.id);
                 }
             }
             self.parcels.extend(packing.finish());
@@ -278,10 +319,10 @@ impl Reader {
             let Ok(room) = self.runtime.block_on(reserve) else { return Ok(()) };
             let room = room?;
             let Some(Parcel { key, ids, load }) = self.parcels.pop_front() else { return Ok(()) };
-            let number = self.tickets;
-            self.tickets += 1;
-            self.handed_in.insert(number, (key, ids));
-            let ends = self.ends.0.clone();
+            let number = self.unacknowledged.tickets;
+            self.unacknowledged.tickets += 1;
+            self.unacknowledged.handed_in.insert(number, (key, ids));
+            let ends = self.unacknowledged.ends.0.clone();
             let ticket = Ticket::new(move |end| {
                 // Nobody waits for it any more when the source has ended.
                 let _gone = ends.send((number, end));
@@ -296,28 +337,29 @@ impl Reader {
 
     /// Takes notice of what has come to its end; waits for the first up to `wait`.
     fn take_ends(&mut self, wait: Duration) {
-        let first = self.ends.1.recv_timeout(wait).ok();
-        let others: Vec<_> = first.into_iter().chain(self.ends.1.try_iter()).collect();
+        let first = self.unacknowledged.ends.1.recv_timeout(wait).ok();
+        let others: Vec<_> =
+            first.into_iter().chain(self.unacknowledged.ends.1.try_iter()).collect();
         for (number, end) in others {
-            let Some((key, ids)) = self.handed_in.remove(&number) else { continue };
+            let Some((key, ids)) = self.unacknowledged.handed_in.remove(&number) else { continue };
             match end {
-                TicketEnd::Settled => self.ended[key].extend(ids),
+                TicketEnd::Settled => self.unacknowledged.ended[key].extend(ids),
                 // A sink was not given all of it. It stays pending, and is claimed in time.
                 TicketEnd::Dropped => ids.iter().for_each(|id| {
-                    self.held.remove(&(key, *id));
+                    self.unacknowledged.held.remove(&(key, *id));
                 }),
             }
         }
     }
 
     fn acknowledge(&mut self) -> Result<(), Error> {
-        for key in 0..self.ended.len() {
-            if self.ended[key].is_empty() {
+        for key in 0..self.unacknowledged.ended.len() {
+            if self.unacknowledged.ended[key].is_empty() {
                 continue;
             }
-            self.group.acknowledge(key, &self.ended[key])?;
-            for id in self.ended[key].drain(..) {
-                self.held.remove(&(key, id));
+            self.group.acknowledge(key, &self.unacknowledged.ended[key])?;
+            for id in self.unacknowledged.ended[key].drain(..) {
+                self.unacknowledged.held.remove(&(key, id));
             }
         }
         Ok(())
@@ -325,8 +367,8 @@ impl Reader {
 
     /// Says of everything that is on its way that somebody works on it.
     fn keep(&mut self) -> Result<(), Error> {
-        for key in 0..self.ended.len() {
-            let of_key = self.held.iter().filter(|(of, _)| *of == key);
+        for key in 0..self.unacknowledged.ended.len() {
+            let of_key = self.unacknowledged.held.iter().filter(|(of, _)| *of == key);
             let mut ids: Vec<Id> = of_key.map(|(_, id)| *id).collect();
             ids.sort_unstable();
             if !ids.is_empty() {
@@ -347,7 +389,7 @@ impl Reader {
         let wait = RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX);
         self.failures = self.failures.saturating_add(1);
         self.next_attempt = Instant::now() + wait;
-        let (reason, account) = (error.kind().as_str(), self.intakes[0].account());
+        let (reason, account) = (error.kind().as_str(), &self.account);
         if account.failed(reason, error.to_string()) {
             let component = account.name();
             tracing::warn!(component, reason, "cannot read: {error}; it is tried again");
@@ -356,23 +398,27 @@ impl Reader {
 
     fn recovered(&mut self) {
         let failures = std::mem::take(&mut self.failures);
-        let account = self.intakes[0].account();
+        let account = &self.account;
         if account.recovered() {
             tracing::info!(component = account.name(), failures, "reads again");
         }
     }
 
-    /// Waits for what is on its way, and acknowledges it. The rest stays pending, for others.
-    fn finish(&mut self) {
+    /// Leaves what was read and not handed in pending, for whoever comes next.
+    fn give_back(&mut self) {
         for Parcel { key, ids, .. } in self.parcels.drain(..) {
             ids.iter().for_each(|id| {
-                self.held.remove(&(key, *id));
+                self.unacknowledged.held.remove(&(key, *id));
             });
         }
+    }
+
+    /// Waits for what is on its way, and acknowledges it. The rest stays pending, for others.
+    fn finish(&mut self) {
         let deadline = Instant::now() + SETTLE_WAIT_MAX;
         loop {
             self.take_ends(TICK);
-            let is_over = self.handed_in.is_empty() || Instant::now() >= deadline;
+            let is_over = self.unacknowledged.handed_in.is_empty() || Instant::now() >= deadline;
             let may_try = is_over || Instant::now() >= self.next_attempt;
             if may_try
                 && self.group.is_connected()
@@ -384,12 +430,12 @@ impl Reader {
                 break;
             }
         }
-        if self.held.is_empty() && self.group.is_connected() {
+        if self.unacknowledged.held.is_empty() && self.group.is_connected() {
             if let Err(error) = self.group.leave() {
                 tracing::debug!(component = self.name(), %error, "the group keeps the consumer");
             }
-        } else if !self.held.is_empty() {
-            let entries = self.held.len();
+        } else if !self.unacknowledged.held.is_empty() {
+            let entries = self.unacknowledged.held.len();
             let component = self.name();
             tracing::warn!(component, entries, "not acknowledged, and left to other consumers");
         }

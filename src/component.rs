@@ -249,7 +249,7 @@ impl Intake {
 
     /// The source's account, where it notes its outages.
     #[must_use]
-    pub fn account(&self) -> &SourceAccount {
+    pub fn account(&self) -> &Arc<SourceAccount> {
         &self.account
     }
 

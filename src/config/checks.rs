@@ -2,7 +2,7 @@
 
 mod filters;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::document::Places;
 use super::file::Unmatched;
@@ -51,6 +51,31 @@ impl<'r> Checks<'r, '_, '_> {
             for (index, address) in config.listen.values().iter().enumerate() {
                 self.address(address, &listen.element(index), &addresses);
                 addresses.push((address, &source.path));
+            }
+        }
+        self.followed();
+    }
+
+    /// Two sources that write one file of positions destroy each other's; two that follow one file
+    /// bring its events twice.
+    fn followed(&mut self) {
+        let (mut positions, mut paths) = (HashMap::new(), HashMap::new());
+        for source in &self.read.sources {
+            let kind = source.config.as_ref().map(|config| &config.kind);
+            let Some(SourceKind::File(config)) = kind else { continue };
+            if let Some(path) = &config.positions
+                && let Some(other) = positions.insert(path.to_path_buf(), &source.path)
+            {
+                let message = format!("the same as those of {other}: give each source its own");
+                self.note(&source.path.key("positions"), message);
+            }
+            for (index, path) in config.paths.values().iter().enumerate() {
+                let Some(other) = paths.insert(path.as_str(), &source.path) else { continue };
+                let key = self.element(&source.path.key("paths").element(index));
+                if other != &source.path && !self.findings.concern(&key) {
+                    let message = format!("is read by {other} as well: its events come twice");
+                    self.findings.warn(&self.read.places.nearest(&key).value, &key, message);
+                }
             }
         }
     }

@@ -125,6 +125,14 @@ pub enum PathPatternError {
     },
 }
 
+impl PathPattern {
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for PathPattern {
     type Err = PathPatternError;
 

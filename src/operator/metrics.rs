@@ -352,6 +352,12 @@ impl Page<'_> {
         };
         let help = "Events on disk that a sink has not settled";
         self.gauge("qatime_spool_events", help, None, spool(|spool| spool.events))?;
+        let outages = sinks.iter().filter_map(|sink| {
+            let outage = sink.spool_outage.as_ref()?;
+            Some((vec![("sink", &*sink.name), ("reason", &*outage.reason)], true))
+        });
+        let help = "Whether the spool of a sink cannot be used, by reason";
+        self.gauge("qatime_spool_outage", help, None, outages)?;
         let help = "Size of the spool files of a sink";
         self.gauge("qatime_spool", help, bytes, spool(|spool| spool.bytes))?;
         let age = queue(|queue| queue.oldest_age_seconds.into());

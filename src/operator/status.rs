@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigurationReport, GaugesStatus, Refusal, ReloadCounts};
-use crate::event::Timestamp;
+use crate::event::{Reason, Timestamp};
 use crate::pipeline::{LaneReport, Phase, PipelineReport};
 use crate::telemetry::{
     Counts, FilterCounts, FilterReport, GaugeReport, GaugeValue, OutageReport, SinkCounts,
@@ -246,6 +246,7 @@ impl Status {
             let remark =
                 |outage: &OutageStatus| outage.remark(&format!("spool of the sink {name}"));
             self.remarks.extend(sink.spool_outage.as_ref().map(remark));
+            self.remarks.extend(sink.damage());
             self.remarks.extend(troubles(&component, &sink.gauges));
         }
         self.remarks.extend(self.configuration.remark());
@@ -259,6 +260,18 @@ impl Status {
         let lines = self.reasons.iter().chain(&self.remarks);
         let lines = lines.map(|line| format!("- {}\n", line.replace('\n', "\n  ")));
         std::iter::once(format!("{verdict}\n")).chain(lines).collect()
+    }
+}
+
+impl SinkStatus {
+    /// That its spool had events that nobody can read any more.
+    fn damage(&self) -> Option<String> {
+        let events = self.rejected.get(Reason::SpoolDamaged.as_str())?;
+        let name = &self.name;
+        Some(format!(
+            "the spool of the sink {name} was damaged: {events} events were lost since the daemon \
+             started; the log names the files"
+        ))
     }
 }
 

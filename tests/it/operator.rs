@@ -696,3 +696,46 @@ fn a_log_that_nobody_reads_stops_nothing() {
     assert_eq!(crate::daemon::lines(&directory.path().join("out")).len(), 1000);
     drop(unread);
 }
+
+#[test]
+fn what_ails_a_spool_is_said() {
+    let (source, admin) = (free_port(), free_port());
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let spool = "spool = { directory = \"{dir}/spool\", segment_bytes = \"64 KiB\" }";
+    let config = format!("{spool}\n{}", config(source, admin)).replace("{dir}/out", "{dir}/fifo");
+    let daemon = Daemon::start_in(directory, &config, &[source, admin]);
+    let lines: String = (0..30).map(|_| message("fs_read_data", "/a")).collect();
+    send(source, lines.as_bytes());
+    let on_disk = || status(admin)["sinks"][0]["queue"]["spool"]["events"] == 30;
+    daemon.wait_until("30 events on disk", on_disk);
+    // The last record was not written to its end.
+    let directory = daemon.kill();
+    let folder = directory.path().join("spool/out");
+    let mut files: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort_by_key(|file| fs::metadata(file).unwrap().len());
+    let segment = files.pop().unwrap();
+    let length = fs::metadata(&segment).unwrap().len();
+    OpenOptions::new().write(true).open(&segment).unwrap().set_len(length - 5).unwrap();
+    let daemon = Daemon::start_in(directory, &config, &[source, admin]);
+    let damaged = || get(admin, "/readyz").1.contains("the spool of the sink out was damaged");
+    daemon.wait_until("the word of the damage", damaged);
+    assert_eq!(get(admin, "/readyz").0, 200);
+    let labels = [("sink", "out"), ("reason", "spool_damaged")];
+    assert!(metrics(admin).value("qatime_events_rejected_total", &labels) >= 1.0);
+    // Nothing can be written any more: somebody has taken the directory away.
+    fs::remove_dir_all(daemon.path("spool")).unwrap();
+    let lines: String = (0..500).map(|_| message("fs_read_data", &"/x".repeat(500))).collect();
+    let refused = || {
+        let mut stream = connect(source);
+        stream.write_all(lines.as_bytes()).unwrap();
+        get(admin, "/readyz").1.contains("- the spool of the sink out has been retrying since 2")
+    };
+    daemon.wait_until("the word of the outage", refused);
+    let outage = status(admin)["sinks"][0]["spool_outage"]["reason"].as_str().unwrap().to_owned();
+    let labels = [("sink", "out"), ("reason", outage.as_str())];
+    assert_eq!(metrics(admin).value("qatime_spool_outage", &labels), 1.0);
+    daemon.stop().assert_balanced();
+}

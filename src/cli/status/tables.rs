@@ -123,7 +123,7 @@ fn state(sink: &SinkStatus) -> String {
     if sink.stalled {
         return "stalled".to_owned();
     }
-    if let Some(outage) = &sink.outage {
+    if let Some(outage) = sink.outage.as_ref().or(sink.spool_outage.as_ref()) {
         return printable(&outage.reason);
     }
     if let Some(trouble) = sink.gauges.trouble() {

@@ -9,19 +9,19 @@ const PENDING_FILES: GaugeName = GaugeName {
     metric: "qatime_atime_pending_files",
     group: "atime",
     key: "pending_files",
-    help: "Files whose access time is to be set",
+    help: "Files whose access time waits to be set",
 };
 const IN_FLIGHT_FILES: GaugeName = GaugeName {
     metric: "qatime_atime_in_flight_files",
     group: "atime",
     key: "in_flight_files",
-    help: "Files whose access time a thread is setting",
+    help: "Files whose access time is being set",
 };
 const DEGRADED: GaugeName = GaugeName {
     metric: "qatime_atime_degraded",
     group: "atime",
     key: "degraded",
-    help: "Whether updates are refused for a reason that calls for the operator",
+    help: "Whether the file system refuses updates for a reason that the operator must mend",
 };
 
 /// The gauges of one sink.

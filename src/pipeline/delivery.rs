@@ -1,31 +1,35 @@
 //! The delivery of one lane: takes batches from its queue and hands them to its sink. All retrying
 //! is here.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::lanes::{Beginning, Handover, Lane, Order, Orders};
+use super::settling::Settling;
 use crate::event::{Reason, Selection};
 use crate::lane::{Consumer, Gauge};
 use crate::sinks::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink};
 use crate::telemetry::SinkAccount;
+use crate::units::Backoff;
 
 /// The first wait after a failure; each further one in a row is twice as long.
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
+/// The longest wait once the daemon stops: whether the queue has ended is looked at as often.
+const STOPPING_DELAY_MAX: Duration = Duration::from_millis(100);
 /// A queue that stays empty for so long has run empty: what the sink holds back is written out.
 const QUIET: Duration = Duration::from_millis(20);
-
-/// Those who wait to hear of their events wait so long at most, if the sink can.
-const SETTLE_INTERVAL_MAX: Duration = Duration::from_secs(5);
-/// A sink that could not settle everything takes further events for so long before it is asked
-/// again.
-const SETTLE_PAUSE: Duration = Duration::from_secs(1);
+/// A sink that is given up has so long to bring what it can to its end.
+const LAST_SETTLE_MAX: Duration = Duration::from_secs(2);
+/// A sink all of whose events are on disk has so long to close at the end: what it does not bring
+/// to its end by then, the next process does.
+const CLOSE_ON_DISK_MAX: Duration = Duration::from_secs(5);
 
 /// A sink, and what brings its events to it.
 pub(super) struct Delivery {
@@ -35,10 +39,8 @@ pub(super) struct Delivery {
     account: Arc<SinkAccount>,
     reopen: watch::Receiver<u64>,
     orders: Orders,
-    /// How many attempts have failed in a row.
-    failures: u32,
-    /// When the sink may be asked to settle again.
-    settle_after: Instant,
+    backoff: Backoff,
+    settling: Settling,
     /// When the order came that has an end.
     ordered_at: Option<Instant>,
     /// How many events the sink has taken.
@@ -66,13 +68,13 @@ impl Delivery {
         let BuiltSink { sink, pace, gauges: _ } = built;
         Self {
             sink,
+            settling: Settling::new(pace.settle),
             pace,
             queue: lane.gauge.clone(),
             account: Arc::clone(&lane.account),
             reopen,
             orders: lane.orders(),
-            failures: 0,
-            settle_after: Instant::now(),
+            backoff: Backoff::new(RETRY_DELAY_MIN, RETRY_DELAY_MAX),
             ordered_at: None,
             given: 0,
             settled_before: 0,
@@ -148,21 +150,22 @@ impl Delivery {
         self.settled_before = self.account.settled();
         let served = self.serve(consumer).await;
         let closed = match served {
-            Ok(()) => self.insist(Step::Close).await,
+            Ok(()) => self.close(consumer).await,
             Err(GivenUp) => Err(GivenUp),
         };
         match closed {
-            Ok(_) => self.finish(consumer),
-            Err(GivenUp) => self.abandon(consumer),
+            Ok(()) => self.finish(consumer),
+            Err(GivenUp) => self.abandon(consumer).await,
         }
     }
 
     /// Delivers until the queue ends, or another delivery takes over.
     async fn serve(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
-        if let Err(GivenUp) = self.insist(Step::Connect).await {
+        if let Err(GivenUp) = self.insist(Step::Connect, consumer).await {
             return self.leave();
         }
         let interval = self.pace.flush;
+        let half = HalfTime::of(self.orders.clone());
         let mut flushed = Instant::now();
         let mut holds_back = false;
         loop {
@@ -170,8 +173,10 @@ impl Delivery {
             let step = tokio::select! {
                 biased;
                 () = self.orders.hand_over() => return Ok(()),
-                Ok(()) = self.reopen.changed() => self.insist(Step::Reopen).await.map(drop),
-                popped = tokio::time::timeout(patience, consumer.pop()) => match popped {
+                Ok(()) = self.reopen.changed() => {
+                    self.insist(Step::Reopen, consumer).await.map(drop)
+                }
+                popped = timeout(patience, consumer.pop_until(|| half.is_over())) => match popped {
                     Ok(Some(events)) => {
                         if let ControlFlow::Break(left) = self.deliver(events, consumer).await {
                             return left;
@@ -199,7 +204,7 @@ impl Delivery {
         events: Selection,
         consumer: &mut Consumer,
     ) -> ControlFlow<Result<(), GivenUp>> {
-        if self.insist(Step::Deliver(&events)).await.is_ok() {
+        if self.insist(Step::Deliver(&events), consumer).await.is_ok() {
             self.given += events.len() as u64;
             consumer.delivered();
             return ControlFlow::Continue(());
@@ -208,19 +213,30 @@ impl Delivery {
         ControlFlow::Break(self.leave())
     }
 
-    /// Lets the sink write out what it holds back, and acknowledges its events where somebody
-    /// waits for that, and has waited for long enough.
+    /// Lets the sink write out what it holds back. Where somebody waits to hear of events, and has
+    /// waited for long enough, lets it bring them to their end.
     async fn flush(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
-        let interval = self.pace.settle.min(SETTLE_INTERVAL_MAX);
-        let is_due = consumer.unsettled_for().is_some_and(|waited| waited >= interval);
-        if !is_due || Instant::now() < self.settle_after {
-            return self.insist(Step::Settle(Settle::WhatIsDue)).await.map(drop);
+        let (waited, has_room) = (consumer.unsettled_for(), consumer.is_half_free());
+        if !self.settling.is_due(waited, has_room, Instant::now()) {
+            return self.insist(Step::Settle(Settle::WhatIsDue), consumer).await.map(drop);
         }
-        match self.insist(Step::Settle(Settle::Everything)).await? {
-            Settled::Everything => consumer.settled(&[]),
-            Settled::Partly => self.settle_after = Instant::now() + SETTLE_PAUSE,
-        }
+        let settled = self.insist(Step::Settle(Settle::Everything), consumer).await?;
+        self.settling.asked(&settled, Instant::now());
+        acknowledge(consumer, &settled);
         Ok(())
+    }
+
+    /// No event will come any more. What is settled is acknowledged even if the rest needs long.
+    async fn close(&mut self, consumer: &mut Consumer) -> Result<(), GivenUp> {
+        if consumer.unsettled_for().is_some() {
+            let settled = self.insist(Step::Settle(Settle::Everything), consumer).await?;
+            acknowledge(consumer, &settled);
+        }
+        let close = self.insist(Step::Close, consumer);
+        if !consumer.is_on_disk() {
+            return close.await.map(drop);
+        }
+        timeout(CLOSE_ON_DISK_MAX, close).await.unwrap_or(Err(GivenUp)).map(drop)
     }
 
     /// After a step was given up: whoever takes over goes on with what waits.
@@ -231,24 +247,34 @@ impl Delivery {
         }
     }
 
-    /// Makes a step, again and again until it succeeds, or the orders say to give up. At the end
-    /// of the grace period the process ends while it tries; the ledger has what was left.
-    async fn insist(&mut self, step: Step<'_>) -> Result<Settled, GivenUp> {
-        let mut step = Attempt { step, needs_connection: false };
+    /// Makes a step, again and again until it succeeds, or the orders say to give up.
+    async fn insist(&mut self, step: Step<'_>, consumer: &Consumer) -> Result<Settled, GivenUp> {
+        let mut attempt = Attempt { step, needs_connection: false };
         let settled = loop {
-            let error = match step.attempt(self.sink.as_mut()).await {
+            let made = tokio::select! {
+                biased;
+                made = attempt.make(self.sink.as_mut()) => made,
+                () = deadline(&mut self.orders, &mut self.ordered_at, step) => return Err(GivenUp),
+            };
+            let error = match made {
                 Ok(settled) => break settled,
-                Err(DeliverError::Reject { reason, .. })
-                    if let Step::Deliver(events) = step.step =>
-                {
+                Err(DeliverError::Reject { reason, .. }) if let Step::Deliver(events) = step => {
                     self.account.count_rejected(reason, events.len() as u64);
                     break Settled::Everything;
                 }
                 Err(error) => error,
             };
             let mut wait = self.failed(&error);
-            step.needs_connection |= matches!(error, DeliverError::Disconnected { .. });
-            match self.patience_left(step.step) {
+            attempt.needs_connection |= matches!(error, DeliverError::Disconnected { .. });
+            let order = self.orders.latest();
+            if matches!(order, Order::Stop(_) | Order::Finish(_)) {
+                // What is on disk waits for the next process, rather than this one for the sink.
+                if consumer.is_at_end() && consumer.is_on_disk() {
+                    return Err(GivenUp);
+                }
+                wait = wait.min(STOPPING_DELAY_MAX);
+            }
+            match time_left(order, step, &mut self.ordered_at) {
                 Some(left) if left.is_zero() => return Err(GivenUp),
                 Some(left) => wait = wait.min(left),
                 None => {}
@@ -259,7 +285,7 @@ impl Delivery {
                 () = tokio::time::sleep(wait) => {}
             }
         };
-        let failures = std::mem::take(&mut self.failures);
+        let failures = self.backoff.reset();
         if self.account.recovered() {
             tracing::info!(component = self.account.name(), failures, "delivers again");
         }
@@ -270,14 +296,11 @@ impl Delivery {
     /// until there is another reason.
     fn failed(&mut self, error: &DeliverError) -> Duration {
         self.account.retried();
-        let wished = match error {
-            DeliverError::Disconnected { .. } | DeliverError::Reject { .. } => None,
-            DeliverError::Retry { after, .. } => *after,
+        let usual = self.backoff.next_wait();
+        let wait = match error {
+            DeliverError::Disconnected { .. } | DeliverError::Reject { .. } => usual,
+            DeliverError::Retry { after, .. } => after.unwrap_or(usual),
         };
-        let wait = wished.unwrap_or_else(|| {
-            RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX)
-        });
-        self.failures = self.failures.saturating_add(1);
         let (component, reason) = (self.account.name(), error.reason());
         if self.account.failed(reason, error.to_string()) {
             tracing::warn!(
@@ -287,19 +310,6 @@ impl Delivery {
             );
         }
         wait
-    }
-
-    /// For how long to go on with a step that fails; for ever, unless there is an order that ends.
-    fn patience_left(&mut self, step: Step<'_>) -> Option<Duration> {
-        let order = self.orders.latest();
-        let patience = match (order, step) {
-            (Order::Deliver, _) => return None,
-            (Order::HandOver(patience), Step::Close) | (Order::Finish(patience), _) => patience,
-            (Order::HandOver(_), _) => Duration::ZERO,
-            (Order::Stop(end), _) => return Some(end.saturating_duration_since(Instant::now())),
-        };
-        let ordered_at = *self.ordered_at.get_or_insert_with(Instant::now);
-        Some(patience.saturating_sub(ordered_at.elapsed()))
     }
 
     /// The sink has brought all that it was given to its end.
@@ -312,8 +322,13 @@ impl Delivery {
         }
     }
 
-    /// Counts what the sink has kept and cannot finish; where nobody takes over, also what waits.
-    fn abandon(&self, consumer: &mut Consumer) {
+    /// The sink is given up: acknowledges what it still brings to its end, and counts what it has
+    /// kept and cannot finish; where nobody takes over, also what waits.
+    async fn abandon(&mut self, consumer: &mut Consumer) {
+        let last = timeout(LAST_SETTLE_MAX, self.sink.settle(Settle::Everything));
+        if let Ok(Ok(settled)) = last.await {
+            acknowledge(consumer, &settled);
+        }
         if matches!(self.orders.current(), Order::Stop(_)) {
             // What is not on disk stays in flight: the last words of the daemon name it.
             return consumer.finish(Reason::ShutDown);
@@ -343,6 +358,65 @@ impl Delivery {
     }
 }
 
+/// What the sink says is settled leaves the spool, and the sources hear of it.
+fn acknowledge(consumer: &mut Consumer, settled: &Settled) {
+    match settled {
+        Settled::Everything => consumer.settled(&[]),
+        Settled::AllBut(receipts) => consumer.settled(receipts),
+        Settled::Partly => {}
+    }
+}
+
+/// For how long to go on with a step; for ever, unless there is an order that ends.
+fn time_left(order: Order, step: Step<'_>, ordered_at: &mut Option<Instant>) -> Option<Duration> {
+    let patience = match (order, step) {
+        (Order::Deliver, _) => return None,
+        (Order::HandOver(patience), Step::Close) | (Order::Finish(patience), _) => patience,
+        (Order::HandOver(_), _) => Duration::ZERO,
+        (Order::Stop(end), _) => return Some(end.saturating_duration_since(Instant::now())),
+    };
+    let ordered_at = *ordered_at.get_or_insert_with(Instant::now);
+    Some(patience.saturating_sub(ordered_at.elapsed()))
+}
+
+/// Returns when a step that has begun is to be given up. A batch that is being taken when another
+/// sink is to take over has as long as that one waits.
+async fn deadline(orders: &mut Orders, ordered_at: &mut Option<Instant>, step: Step<'_>) {
+    let step = if matches!(step, Step::Settle(_) | Step::Deliver(_)) { Step::Close } else { step };
+    loop {
+        match time_left(orders.latest(), step, ordered_at) {
+            None => orders.changed().await,
+            Some(left) if timeout(left, orders.changed()).await.is_err() => return,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Tells when half of the time is over that an order gives: a backlog on disk is left then, so
+/// that the sink can close.
+struct HalfTime {
+    orders: Orders,
+    ends: Cell<Option<Instant>>,
+}
+
+impl HalfTime {
+    fn of(orders: Orders) -> Self {
+        Self { orders, ends: Cell::new(None) }
+    }
+
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        let time = match self.orders.current() {
+            Order::Deliver | Order::HandOver(_) => return false,
+            Order::Finish(patience) => patience,
+            Order::Stop(end) => end.saturating_duration_since(now),
+        };
+        let half = self.ends.get().unwrap_or(now + time / 2);
+        self.ends.set(Some(half));
+        now >= half
+    }
+}
+
 /// What a lane does with its sink.
 #[derive(Clone, Copy)]
 enum Step<'a> {
@@ -360,7 +434,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn attempt(&mut self, sink: &mut dyn Sink) -> Result<Settled, DeliverError> {
+    async fn make(&mut self, sink: &mut dyn Sink) -> Result<Settled, DeliverError> {
         if self.needs_connection {
             sink.connect().await?;
             self.needs_connection = false;

@@ -211,7 +211,7 @@ impl RetiringLane {
 }
 
 /// The orders to a delivery.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Orders(watch::Receiver<Order>);
 
 impl Orders {

@@ -16,6 +16,7 @@ mod parked;
 mod passage;
 mod routing;
 mod running;
+mod settling;
 mod sources;
 mod stopping;
 #[cfg(test)]

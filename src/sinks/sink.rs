@@ -72,12 +72,15 @@ pub enum Settle {
 }
 
 /// What [`Sink::settle`] answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "who waits for events must not be told before they are settled"]
 pub enum Settled {
+    /// All events that were given are settled, but for some of the batches with these
+    /// [receipts](Selection::receipt), in ascending order.
+    AllBut(Vec<u64>),
     /// Every event that was given has come to its end, and stands in the account.
     Everything,
-    /// Some events are open.
+    /// Some events are open; the sink does not say which.
     Partly,
 }
 
@@ -177,7 +180,8 @@ pub trait Sink: Send {
     /// Called with [`Settle::WhatIsDue`] when the queue has run empty, and at least every
     /// [`Pace::flush`]; with [`Settle::Everything`] at [`Pace::settle`], where somebody waits to
     /// hear of events. [`Settled::Everything`]: the lane acknowledges all that was given.
-    /// [`Settled::Partly`]: it gives further batches, and asks again after a second; that is no
+    /// [`Settled::AllBut`]: it acknowledges the other batches. Then, as after
+    /// [`Settled::Partly`], it gives further batches, and asks again after a second; that is no
     /// failure. An error: it is called again after a while, or after `connect`, and no batch is
     /// given before it succeeds. A sink that settles in `deliver` has nothing to do here.
     async fn settle(&mut self, _wanted: Settle) -> Result<Settled, DeliverError> {

@@ -107,7 +107,7 @@ impl Home {
     /// Looks that the spool's directory is the one that this process has locked, and not what is
     /// there after a file system was unmounted.
     fn is_locked(&self) -> io::Result<()> {
-        let spool = self.path.parent().unwrap_or(Path::new("."));
+        let spool = self.path.parent().unwrap_or_else(|| Path::new("."));
         let there = fs::metadata(spool.join(LOCK));
         let held = self.lock.metadata()?;
         let same = |there: fs::Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());

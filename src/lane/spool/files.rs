@@ -201,7 +201,7 @@ impl Files {
         let full = |last: &Segment| {
             last.length > HEADER_BYTES && last.length + bytes > self.limits.segment_bytes
         };
-        if self.active().is_some_and(|last| full(last)) {
+        if self.active().is_some_and(full) {
             self.close_active()?;
         }
         self.look_for_removal()?;
@@ -322,7 +322,8 @@ impl Files {
         if self.active().is_some_and(done) {
             closed = self.close_active();
         }
-        written.and(closed).and(self.remove_settled())
+        let removed = self.remove_settled();
+        written.and(closed).and(removed)
     }
 
     /// Notes what an earlier process has lost, so that it is told once.
@@ -444,7 +445,8 @@ impl Files {
     /// No process writes here any more: leaves nothing behind but what is not settled.
     pub(super) fn close(&mut self) -> io::Result<()> {
         let closed = self.close_active();
-        closed.and(self.remove_settled())
+        let removed = self.remove_settled();
+        closed.and(removed)
     }
 
     /// Events that are not settled, and whose file somebody has removed.

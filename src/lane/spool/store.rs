@@ -334,7 +334,8 @@ impl Store {
         let mut files = lock(&self.files);
         let (new, mut done) = files.settle(events);
         if files.bytes() * 2 > self.limits.bytes_max {
-            done = done.and(files.compact());
+            let compacted = files.compact();
+            done = done.and(compacted);
         }
         self.show(&files);
         drop(files);

@@ -45,6 +45,8 @@ pub(super) struct Usage {
     pub(super) place: Moment,
     /// How many changes were known when the event arrived.
     pub(super) arrival: u64,
+    /// The receipt of the batch that it came in.
+    pub(super) receipt: u64,
     /// Its number; 0 where it has none of 64 bits.
     pub(super) file_id: u64,
     /// The path ended in a slash: nothing but a directory will do.
@@ -68,6 +70,8 @@ pub(super) struct Entry {
     pub(super) attempts: u8,
     /// It is in flight, and used anew since.
     pub(super) again: bool,
+    /// The receipt of what is in flight.
+    pub(super) sent: u64,
     list: List,
     prev: u32,
     next: u32,
@@ -207,6 +211,7 @@ impl Entries {
                 since: now,
                 attempts: 0,
                 again: false,
+                sent: 0,
                 list: List::FRESH,
                 prev: NONE,
                 next: NONE,

@@ -172,6 +172,7 @@ impl Atime {
             admission.renamed_directories().for_each(|name| shared.rename_directory(name));
             let now = Instant::now();
             let mut pending = shared.lock();
+            pending.begin_batch(events.receipt());
             let granted = admission.grant(&mut pending, part(), now, tally);
             shared.show(&pending);
             if let Err(taken) = granted {
@@ -229,7 +230,14 @@ impl Sink for Atime {
         if wanted == Settle::Everything {
             self.finish().await;
         }
-        Ok(if self.shared.is_settled() { Settled::Everything } else { Settled::Partly })
+        if self.shared.is_settled() {
+            return Ok(Settled::Everything);
+        }
+        // Nobody waits to hear which ones.
+        if wanted == Settle::WhatIsDue {
+            return Ok(Settled::Partly);
+        }
+        Ok(Settled::AllBut(self.shared.lock().unsettled()))
     }
 
     async fn reopen(&mut self) -> Result<(), DeliverError> {

@@ -7,6 +7,7 @@
 //!
 //! Nothing here touches a file or reads a clock.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::event::{Reason, Timestamp};
 use crate::sinks::access::{check_components, is_within};
 use crate::sinks::changes::{Changes, Event, Moment, Whereabouts};
 
+/// So many receipts of changes of names are kept at most. Beyond it the oldest count as settled.
+const CHANGED_MAX: usize = 1 << 16;
 /// So many names are held back at most because their file may be in flight by another name.
 const HELD_MAX: usize = 4096;
 
@@ -93,6 +96,11 @@ pub(super) struct Pending {
     forced: usize,
     /// Everything is due whatever its age.
     closing: bool,
+    /// The receipt of the batch that comes in.
+    receipt: u64,
+    /// The receipts of batches in which a name changed that something waits by, or is in flight:
+    /// whoever gets that again needs the change again. In ascending order.
+    changed: VecDeque<u64>,
 }
 
 impl Pending {
@@ -106,6 +114,8 @@ impl Pending {
             held: HashMap::new(),
             forced: 0,
             closing: false,
+            receipt: 0,
+            changed: VecDeque::new(),
         }
     }
 
@@ -142,6 +152,42 @@ impl Pending {
         self.closing = true;
     }
 
+    /// What comes now comes with this receipt.
+    pub(super) fn begin_batch(&mut self, receipt: u64) {
+        self.receipt = receipt;
+    }
+
+    /// The receipts of all batches that are not settled, in ascending order.
+    pub(super) fn unsettled(&mut self) -> Vec<u64> {
+        let mut receipts = Vec::new();
+        for index in self.entries.all() {
+            let entry = self.entries.get(index);
+            receipts.extend(entry.is_waiting().then_some(entry.usage.receipt));
+            receipts.extend(entry.is_sent().then_some(entry.sent));
+        }
+        let first = receipts.iter().min().copied();
+        while self.changed.front().is_some_and(|receipt| first.is_none_or(|first| *receipt < first))
+        {
+            self.changed.pop_front();
+        }
+        receipts.extend(&self.changed);
+        receipts.sort_unstable();
+        receipts.dedup();
+        receipts
+    }
+
+    /// A name changes; where anything waits by it, or is in flight, the change is not over.
+    fn note_change(&mut self, name: &[u8], tree: bool) {
+        let concerns = tree || self.entries.find(self.entries.hash(name), name).is_some();
+        if !concerns || self.changed.back() == Some(&self.receipt) {
+            return;
+        }
+        if self.changed.len() >= CHANGED_MAX {
+            self.changed.pop_front();
+        }
+        self.changed.push_back(self.receipt);
+    }
+
     /// Takes an access of a file.
     pub(super) fn access(
         &mut self,
@@ -153,7 +199,8 @@ impl Pending {
         let Access { time, file_id, directory, link, smb } = access;
         let arrival = self.changes.sequence();
         let place = Moment { time, sequence: arrival };
-        let mut usage = Usage { time, place, arrival, file_id, directory, link, smb };
+        let receipt = self.receipt;
+        let mut usage = Usage { time, place, arrival, receipt, file_id, directory, link, smb };
         if place <= self.changes.newest() {
             match self.changes.resolve(name.key, place, arrival) {
                 Whereabouts::Same => {}
@@ -332,6 +379,7 @@ impl Pending {
 
     /// The file that had a name till now is gone: another took its place.
     fn overwrite(&mut self, name: &[u8], tree: bool, when: (Moment, Instant), tally: &mut Tally) {
+        self.note_change(name, tree);
         self.changes.record(name, Event::Replaced, tree, when);
         let found = self.entries.find(self.entries.hash(name), name);
         self.apply(found, when.1, tally);
@@ -344,6 +392,7 @@ impl Pending {
             Ok(new) => Event::Renamed(new),
         };
         let found = self.entries.find(self.entries.hash(name), name);
+        self.note_change(name, shift.tree);
         self.changes.record(name, event, shift.tree, when);
         if let Event::Renamed(new) = event {
             self.hold(name, new, shift.tree);
@@ -446,6 +495,8 @@ impl Pending {
                 continue;
             }
             chunk.push(index, entry);
+            let receipt = entry.usage.receipt;
+            self.entries.get_mut(index).sent = receipt;
             self.entries.move_to(index, List::SENT, now);
         }
         if self.entries.length(List::FRESH) == 0 {

@@ -111,6 +111,39 @@ impl Rig {
 }
 
 #[test]
+fn the_batches_that_something_waits_for_are_known() {
+    let mut rig = Rig::new();
+    let read = |rig: &mut Rig, batch: u64, key: &str, time: i64| {
+        rig.pending.begin_batch(batch);
+        rig.read(key, time).unwrap();
+    };
+    read(&mut rig, 1, "a", 1);
+    read(&mut rig, 2, "b", 1);
+    // The newer time wins, and its batch counts; an older time changes nothing.
+    read(&mut rig, 3, "a", 5);
+    read(&mut rig, 4, "b", 0);
+    assert_eq!(rig.pending.unsettled(), [2, 3]);
+    // What is in flight counts, and what comes for it meanwhile as well.
+    rig.clock = 5;
+    let chunk = rig.take();
+    assert_eq!(Rig::names(&chunk), ["a", "b"]);
+    read(&mut rig, 5, "a", 9);
+    assert_eq!(rig.pending.unsettled(), [2, 3, 5]);
+    // A change of a name that something waits by is needed again with it; others are not.
+    rig.pending.begin_batch(6);
+    rig.change("b", Some("c"), 20);
+    rig.pending.begin_batch(7);
+    rig.change("x", Some("y"), 20);
+    assert_eq!(rig.pending.unsettled(), [2, 3, 5, 6]);
+    rig.complete(chunk, Outcome::Done);
+    assert_eq!(rig.pending.unsettled(), [5, 6]);
+    rig.clock = 20;
+    let chunk = rig.take();
+    rig.complete(chunk, Outcome::Done);
+    assert_eq!(rig.pending.unsettled(), [0; 0]);
+}
+
+#[test]
 fn a_file_waits_for_its_interval_and_then_goes_once() {
     let mut rig = Rig::new();
     rig.read("a", 1).unwrap();

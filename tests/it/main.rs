@@ -22,6 +22,8 @@ mod index;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod nfs;
 #[cfg(test)]
 mod operator;

@@ -16,14 +16,14 @@ use crate::daemon::{Daemon, Ended, free_port, lines, send};
 static PROBES: AtomicU32 = AtomicU32::new(0);
 
 /// A daemon whose sink `out` gets the reads, and `probe` the deletes.
-struct Setup {
-    port: u16,
-    config: String,
+pub(crate) struct Setup {
+    pub(crate) port: u16,
+    pub(crate) config: String,
 }
 
 impl Setup {
     /// `out` is the rest of the sink's table, `spool` that of the spool's.
-    fn new(out: &str, spool: &str) -> Self {
+    pub(crate) fn new(out: &str, spool: &str) -> Self {
         let port = free_port();
         let config = format!(
             "grace = '1s'\n\
@@ -39,22 +39,22 @@ impl Setup {
     }
 
     /// With a sink that writes the paths to a file.
-    fn to_file(more: &str, spool: &str) -> Self {
+    pub(crate) fn to_file(more: &str, spool: &str) -> Self {
         let sink = "type = 'file'\npath = '{dir}/out'\nformat = { template = \"{path}\\n\" }\n";
         Self::new(&format!("{sink}{more}"), spool)
     }
 
-    fn start(&self) -> Daemon {
+    pub(crate) fn start(&self) -> Daemon {
         Daemon::start(&self.config, &[self.port])
     }
 
-    fn start_in(&self, directory: tempfile::TempDir) -> Daemon {
+    pub(crate) fn start_in(&self, directory: tempfile::TempDir) -> Daemon {
         Daemon::start_in(directory, &self.config, &[self.port])
     }
 
     /// Sends a read of each of the paths, and waits until all of them are routed: what comes
     /// behind them on the same connection has gone through its sink.
-    fn send(&self, daemon: &Daemon, paths: impl Iterator<Item = String>) {
+    pub(crate) fn send(&self, daemon: &Daemon, paths: impl Iterator<Item = String>) {
         let mut text = String::new();
         let mut push = |operation: &str, path: &str| {
             let stamp = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - -";
@@ -69,31 +69,31 @@ impl Setup {
     }
 }
 
-fn numbered(numbers: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+pub(crate) fn numbered(numbers: std::ops::Range<u32>) -> impl Iterator<Item = String> {
     numbers.map(|number| format!("/{number}"))
 }
 
 /// A FIFO in place of the sink's file, before the daemon has its directory.
-fn fifo(path: &Path) {
+pub(crate) fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
 }
 
-fn distinct(lines: Vec<String>) -> BTreeSet<String> {
+pub(crate) fn distinct(lines: Vec<String>) -> BTreeSet<String> {
     lines.into_iter().collect()
 }
 
 /// Waits until all of the paths are in the sink's file.
-fn wait_for_all(daemon: &Daemon, numbers: std::ops::Range<u32>) {
+pub(crate) fn wait_for_all(daemon: &Daemon, numbers: std::ops::Range<u32>) {
     let expected: BTreeSet<String> = numbered(numbers).collect();
     daemon.wait_until("all paths", || distinct(lines(&daemon.path("out"))).is_superset(&expected));
 }
 
-fn count(ended: &Ended, account: &str, key: &str) -> u64 {
+pub(crate) fn count(ended: &Ended, account: &str, key: &str) -> u64 {
     ended.account(account)[key].as_u64().unwrap()
 }
 
 /// The segments of the sink.
-fn segments(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn segments(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory.join("spool/out")).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some()).collect();

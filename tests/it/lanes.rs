@@ -91,6 +91,8 @@ fn get(port: u16, path: &str) -> String {
 struct Tap {
     reader: BufReader<File>,
     taken: Vec<String>,
+    /// The beginning of the next line.
+    part: String,
 }
 
 impl Tap {
@@ -98,16 +100,28 @@ impl Tap {
         fifo(path);
         // Opened for both, so that opening does not wait for the daemon.
         let reader = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        Self { reader: BufReader::new(reader), taken: Vec::new() }
+        rustix::io::ioctl_fionbio(&reader, true).unwrap();
+        Self { reader: BufReader::new(reader), taken: Vec::new(), part: String::new() }
+    }
+
+    /// Takes lines until `enough` says so; shows the daemon's log at the deadline.
+    fn take_until(&mut self, daemon: &Daemon, enough: impl Fn(&[String]) -> bool) {
+        let started = Instant::now();
+        while !enough(&self.taken) {
+            let read = self.reader.read_line(&mut self.part);
+            if read.is_ok() && self.part.ends_with('\n') {
+                self.taken.push(self.part.trim_end().to_owned());
+                self.part.clear();
+                continue;
+            }
+            assert!(started.elapsed() < DEADLINE, "{}: {}", self.taken.len(), daemon.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Takes lines until there are so many.
-    fn take(&mut self, count: usize) {
-        while self.taken.len() < count {
-            let mut line = String::new();
-            self.reader.read_line(&mut line).unwrap();
-            self.taken.push(line.trim_end().to_owned());
-        }
+    fn take(&mut self, daemon: &Daemon, count: usize) {
+        self.take_until(daemon, |taken| taken.len() >= count);
     }
 }
 
@@ -117,7 +131,7 @@ fn a_lack_of_descriptors_is_waited_out() {
     let directory = tempfile::tempdir().unwrap();
     let mut tap = Tap::new(&directory.path().join("out"));
     let daemon = setup.start_in(directory);
-    setup.send(&daemon, numbered(0..20_000));
+    setup.send(&daemon, numbered(0..100_000));
     assert!(segments(&daemon.path("")).len() > 5);
     // From now on no file can be opened.
     let pid = Pid::from_raw(daemon.pid().cast_signed());
@@ -126,13 +140,12 @@ fn a_lack_of_descriptors_is_waited_out() {
         prlimit(pid, Resource::Nofile, limits).unwrap();
     };
     limit(1);
-    tap.take(1_000);
-    daemon.wait_until("a line of the log", || daemon.log().contains("cannot be read"));
+    tap.take_until(&daemon, |_| daemon.log().contains("cannot be read"));
     // It gave everything up after six seconds.
     std::thread::sleep(Duration::from_secs(8));
     limit(4096);
-    tap.take(20_000);
-    assert!(tap.taken.iter().cloned().eq(numbered(0..20_000)), "all, in order");
+    tap.take(&daemon, 100_000);
+    assert!(tap.taken.iter().cloned().eq(numbered(0..100_000)), "all, in order");
     let ended = daemon.stop();
     ended.assert_settled();
     assert_eq!(ended.account("sinks.out")["rejected"], serde_json::json!({}));
@@ -145,18 +158,16 @@ fn a_spool_that_is_removed_under_load_is_counted_exactly() {
     let directory = tempfile::tempdir().unwrap();
     let mut tap = Tap::new(&directory.path().join("out"));
     let daemon = setup.start_in(directory);
-    setup.send(&daemon, numbered(0..20_000));
+    setup.send(&daemon, numbered(0..100_000));
     fs::remove_dir_all(daemon.path("spool/out")).unwrap();
-    setup.send(&daemon, numbered(20_000..21_000));
+    setup.send(&daemon, numbered(100_000..101_000));
     // What is left of it comes, up to the last.
-    while tap.taken.last().is_none_or(|last| last != "/20999") {
-        tap.take(tap.taken.len() + 1);
-    }
+    tap.take_until(&daemon, |taken| taken.last().is_some_and(|last| last == "/100999"));
     let ended = daemon.stop();
     ended.assert_balanced();
     let lost = ended.account("sinks.out")["rejected"]["spool_damaged"].as_u64().unwrap();
     assert!(lost > 1_000, "{lost}");
-    assert_eq!(distinct(tap.taken).len() as u64 + lost, 21_000);
+    assert_eq!(distinct(tap.taken).len() as u64 + lost, 101_000);
     assert_eq!(count(&ended, "sinks.out", "in_flight"), 0);
     assert!(!ended.log.contains("stopped; every event"), "{}", ended.log);
     assert!(!ended.status.success());
@@ -292,7 +303,7 @@ fn a_full_disk_is_a_remark_until_there_is_room_again() {
     setup.send(&daemon, numbered(0..5_000));
     let page = get(admin, "/readyz");
     assert!(page.contains("spool_disk_full"), "{page}");
-    tap.take(5_000);
+    tap.take(&daemon, 5_000);
     daemon.wait_until("room", || {
         setup.send(&daemon, numbered(5_000..5_001));
         !get(admin, "/readyz").contains("spool_disk_full")

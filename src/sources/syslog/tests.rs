@@ -363,7 +363,8 @@ fn an_address_that_cannot_be_had_says_what_to_do() {
         let text = text(config(&format!("listen = \"{listen}\"")).bind("tested"));
         assert!(text.contains(part), "{text}");
     }
-    assert!(text(config("listen = []").bind("tested")).contains("listen names no address"));
+    let empty = toml::from_str::<Config>("listen = []").unwrap_err().to_string();
+    assert!(empty.contains("name one at least"), "{empty}");
 }
 
 #[test]
@@ -379,7 +380,7 @@ fn the_configuration_refuses_what_cannot_work() {
         let text = format!("listen = 'udp://127.0.0.1:0'\n{key}");
         let error = toml::from_str::<Config>(&text).unwrap_err();
         assert!(error.to_string().contains(part), "{key}: {error}");
-        assert!(error.to_string().contains("line 3"), "{key}: {error}");
+        assert!(error.to_string().contains("line 2"), "{key}: {error}");
     }
     let defaults = config("listen = \"udp://127.0.0.1:0\"");
     assert_eq!(defaults.frame_bytes_max.bytes(), 1 << 20);
@@ -549,22 +550,15 @@ async fn what_is_not_read_at_the_end_of_the_grace_period_is_counted() {
     let (source, address) = tcp("");
     let harness = run(source);
     // The worker takes nothing, and its channel is full before all of it is read.
+    let lines = b"<14>a line of a client that nobody has the time for\n".repeat(2000);
     let mut client = TcpStream::connect(address).unwrap();
-    let (mut sent, mut waits) = (0, 0);
-    client.set_nonblocking(true).unwrap();
-    while waits < 20 {
-        match client.write(b"<14>a line of a client that nobody has the time for\n") {
-            Ok(bytes) => sent += bytes as u64,
-            Err(_full) => {
-                waits += 1;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    }
+    client.write_all(&lines).unwrap();
     harness.order_to_stop();
-    client.set_nonblocking(false).unwrap();
     closed(client).await;
+    // The first buffers are read, and make room in the system's queue for the rest.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let report = harness.give_up().await;
-    assert_eq!(report.rejected.of(Reason::Truncated), 1, "of {sent} bytes: {report:?}");
-    assert!(report.bytes > sent / 4, "{} of {sent} bytes are known", report.bytes);
+    assert_eq!(report.rejected.of(Reason::Truncated), 1, "{report:?}");
+    // Each frame but the rejected one has lost its LF.
+    assert_eq!(report.bytes + report.received - 1, lines.len() as u64, "{report:?}");
 }

@@ -31,7 +31,9 @@ const SIZES: &[&str] =
     &["0", "1", "64", "'10 B'", "'64 KiB'", "'1 MiB'", "'3 GiB'", "'9 TiB'", "-1"];
 const SWITCHES: &[&str] = &["true", "false", "'maybe'"];
 const NAMES: &[&str] = &["''", "'qatime'", "'a{b}'", "'a:b'", "'ä'"];
-const FILES: &[&str] = &["'{here}/file'", "''", "'{here}/'", "~'{here}/none/file'", "'a\\u0000b'"];
+const FILES: &[&str] =
+    &["'{here}/file'", "''", "'{here}/'", "~'{here}/none/file'", "\"a\\u0000b\""];
+const POSITIONS: &[&str] = &["'{here}/positions'", "''", "~'{here}/none/file'", "~'{here}/file'"];
 const PEM: &[&str] = &["'{here}/file'", "''", "~'{here}/none'"];
 const URLS: &[&str] = &[
     "'redis://127.0.0.1:1'",
@@ -137,7 +139,7 @@ const PARTS: &[Part] = &[
             ("paths", &["'{here}/file'", "[]", "'{here}/a['", "~'{here}/none'", "~'{here}/no*'"]),
             ("follow", SWITCHES),
             ("from_start", SWITCHES),
-            ("positions", FILES),
+            ("positions", POSITIONS),
             ("poll_interval", SPANS),
             ("frame_bytes_max", SIZES),
             ("nul_separates", SWITCHES),

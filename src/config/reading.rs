@@ -168,8 +168,8 @@ fn note(
     if let Some(variable) = places.variable(&key) {
         message.push_str(&from_variable(variable));
     }
-    // What was taken out may now be missing, and what is missing was noted before.
-    if !findings.concern(&key) {
+    // What was taken out may now be missing, or its table make no sense; it was noted before.
+    if !findings.concern_below(&key) {
         findings.error(span, &key, message);
     }
 }

@@ -239,13 +239,11 @@ fn shipped_tables<'s>(schema: &'s Value, shipped: &Value) -> Vec<(String, &'s Va
 }
 
 /// Keys whose value in the shipped file is an example rather than the default.
-const EXAMPLES: [&str; 8] = [
+const EXAMPLES: [&str; 6] = [
     "filters: settings",
     "rules: final",
     "sinks of type redis: enabled",
-    "sinks of type redis: server.topology",
     "sources of type file: follow",
-    "sources of type redis: server.topology",
     "tests: fields",
     "tests: labels",
 ];

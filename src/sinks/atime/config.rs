@@ -47,10 +47,10 @@ pub struct Config {
     /// before their time, and the queue waits for room.
     #[serde(default)]
     pub pending_files_max: Within<u32, 1, { u64::MAX }, 100_000>,
-    /// How many bytes the paths of waiting files have together at most, from 64 KiB; the same
+    /// How many bytes the paths of waiting files have together at most, from 1 KiB; the same
     /// happens then.
     #[serde(default)]
-    pub pending_bytes_max: Within<Size, { 64 * KIB }, TIB, { 24 * MIB }>,
+    pub pending_bytes_max: Within<Size, KIB, TIB, { 24 * MIB }>,
     /// How long a file's first event waits for further ones, which then cost nothing: a file is
     /// written once per interval at most, unless the map is full. `"0s"` writes at once; `"24h"` is
     /// the most.

@@ -453,7 +453,7 @@ async fn a_full_map_makes_room_by_writing() {
 
 #[tokio::test]
 async fn long_names_fill_the_map_too() {
-    let mut rig = Rig::new("pending_bytes_max = 1000");
+    let mut rig = Rig::new("pending_bytes_max = 1024");
     let names: Vec<_> = (0..50).map(|n| format!("/{n:0>200}")).collect();
     let files: Vec<_> = names.iter().map(|name| rig.file(&name[1..])).collect();
     let lines: Vec<_> = names.iter().map(|name| read(name, 5)).collect();

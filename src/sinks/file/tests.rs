@@ -129,11 +129,12 @@ async fn what_cannot_be_written_to_is_refused_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let inside = |name: &str| directory.path().join(name);
     fs::write(inside("a-file"), "").unwrap();
+    fs::create_dir(inside("a-directory")).unwrap();
     for (path, more, message) in [
         (inside("missing/audit.log"), "", "create it, or set create_dirs = true"),
         (inside("a-file/audit.log"), "", "a-file does not exist"),
         (inside("a-file/b/audit.log"), "create_dirs = true", "cannot create the directory"),
-        (inside(""), "", "is a directory; name a file in it"),
+        (inside("a-directory"), "", "is a directory; name a file in it"),
         ("/proc/audit.log".into(), "", "cannot write to /proc/audit.log; give"),
         ("/dev/null".into(), "rotate = { size = '1 MiB' }", "/dev/null is not a regular file"),
     ] {

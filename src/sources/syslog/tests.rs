@@ -370,8 +370,8 @@ fn an_address_that_cannot_be_had_says_what_to_do() {
 #[test]
 fn the_configuration_refuses_what_cannot_work() {
     for (key, part) in [
-        ("frame_bytes_max = 10", "64 B to 1 GiB"),
-        ("frame_bytes_max = \"2 GiB\"", "64 B to 1 GiB"),
+        ("frame_bytes_max = 10", "from 64 B to 1 GiB"),
+        ("frame_bytes_max = \"2 GiB\"", "from 64 B to 1 GiB"),
         ("connections_max = 0", "from 1 to 1000000"),
         ("socket_mode = 660", "in octal"),
         ("port = 514", "unknown field `port`"),

@@ -268,6 +268,10 @@ impl Delivery {
             attempt.needs_connection |= matches!(error, DeliverError::Disconnected { .. });
             let order = self.orders.latest();
             if matches!(order, Order::Stop(_) | Order::Finish(_)) {
+                // A FIFO may never have a reader: without work nobody waits for one.
+                if matches!(step, Step::Connect) && is_idle_at_end(consumer) {
+                    return Ok(Settled::Everything);
+                }
                 // What is on disk waits for the next process, rather than this one for the sink.
                 if consumer.is_at_end() && consumer.is_on_disk() {
                     return Err(GivenUp);
@@ -415,6 +419,13 @@ impl HalfTime {
         self.ends.set(Some(half));
         now >= half
     }
+}
+
+/// Whether nothing is left in a queue, in memory and on disk, and nothing more comes in.
+fn is_idle_at_end(consumer: &Consumer) -> bool {
+    let gauge = consumer.gauge();
+    let on_disk = gauge.spool_depth().map_or(0, |depth| depth.events);
+    consumer.is_at_end() && gauge.depth().events == 0 && on_disk == 0
 }
 
 /// What a lane does with its sink.

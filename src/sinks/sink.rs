@@ -198,7 +198,8 @@ pub trait Sink: Send {
 
     /// Finishes everything, and lets go of files, connections and threads.
     ///
-    /// Called when no event will come any more: the daemon stops, or another sink takes over.
+    /// Called when no event will come any more: the daemon stops, or another sink takes over; also
+    /// where `connect` has never succeeded and no event was given.
     /// `Ok`: every event is settled, and the sink is dropped. An error: it is called again, for as
     /// long as the lane has time; then what the sink still holds counts as left over. Without
     /// anything to finish it returns at once.

@@ -219,7 +219,10 @@ fn a_file_that_cannot_be_written_is_refused_at_the_start_and_leaves_no_trace() {
         (paths_to("out", &path("dangling"), ""), "gone does not exist"),
         (paths_to("out", &path(""), ""), "is a directory"),
         (paths_to("out", &path("fifo"), "rotate = { size = \"1 MiB\" }"), "not a regular file"),
-        (paths_to("out", &path(&long), "rotate = { size = \"1 MiB\" }"), "use a shorter one"),
+        (
+            paths_to("out", &path(&long), "rotate = { size = \"1 MiB\" }"),
+            "leaves no room for a time of rotation",
+        ),
     ] {
         let (code, log) = Daemon::start(&config(free_port(), "\"out\"", &table), &[]).refusal();
         assert_eq!(code, Some(78), "{table}\n{log}");

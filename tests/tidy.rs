@@ -236,7 +236,6 @@ struct Room {
 /// `cargo test --test tidy -- --nocapture figures` prints the rooms in figures: lines without tests,
 /// functions by their lines, circles between files of a folder, and arrows between rooms.
 #[test]
-#[expect(clippy::print_stdout, reason = "the table is what it is for")]
 fn figures() {
     let groups = groups();
     let sources = rust_files("src");

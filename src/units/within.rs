@@ -195,7 +195,9 @@ macro_rules! numbers {
                 }
             }
 
-            impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Within<$number, MIN, MAX, DEFAULT> {
+            impl<const MIN: u64, const MAX: u64, const DEFAULT: u64>
+                Within<$number, MIN, MAX, DEFAULT>
+            {
                 /// The number.
                 #[must_use]
                 pub const fn get(self) -> $number {

@@ -55,8 +55,8 @@ pub struct Config {
     /// an empty one, what waits in memory is lost when the daemon is killed.
     #[serde(default, deserialize_with = "directory_or_none")]
     pub directory: Option<PathBuf>,
-    /// How much of the disk each sink may take, from 128 KiB. Where that is used up, the sink counts
-    /// as stalled: what comes for it waits for `queue.wait_max`, and is then rejected as
+    /// How much of the disk each sink may take, from 128 KiB. Where that is used up, the sink
+    /// counts as stalled: what comes for it waits for `queue.wait_max`, and is then rejected as
     /// `queue_full`; files and standard input wait for as long as it takes.
     #[serde(default)]
     pub bytes_max: Within<Size, { 128 * KIB }, { 1024 * TIB }, GIB>,

@@ -50,7 +50,7 @@ pub enum PrepareError {
     Plugins(#[source] Problems),
     /// The file is wrong.
     #[error("the configuration is wrong")]
-    Refused(Diagnosis),
+    Refused(Box<Diagnosis>),
     /// The file cannot be read.
     #[error("{0}")]
     Unreadable(String),

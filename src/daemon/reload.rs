@@ -73,7 +73,7 @@ impl Operated {
                 self.show(running);
                 Reloaded::Applied { generation: running.generation(), diagnosis }
             }
-            Err(PrepareError::Refused(diagnosis)) => Reloaded::Refused { diagnosis },
+            Err(PrepareError::Refused(diagnosis)) => Reloaded::Refused { diagnosis: *diagnosis },
             Err(error) => Reloaded::Failed { message: error.one_line() },
         };
         self.daemon.configuration.reloaded(digest, &reloaded);

@@ -54,7 +54,7 @@ enum Event {
     /// SIGHUP.
     Hangup,
     /// What is to run next is ready, or cannot be had.
-    Prepared(Outcome),
+    Prepared(Box<Outcome>),
     /// SIGTERM or SIGINT.
     Stop(&'static str),
 }
@@ -147,7 +147,7 @@ impl Supervisor {
                 Event::Asked(Command::Reload { reply }) => self.reload(Some(reply)),
                 Event::Hangup => self.hang_up(),
                 Event::Beat => self.show_progress(),
-                Event::Prepared(outcome) => self.take_over(outcome)?,
+                Event::Prepared(outcome) => self.take_over(*outcome)?,
             }
         };
         Ok(self.stop(why, exhausted).await)
@@ -162,7 +162,7 @@ impl Supervisor {
             biased;
             why = signals.stop.next() => Event::Stop(why),
             _ = halt.ordered() => Event::Halted,
-            outcome = prepared(preparing) => Event::Prepared(outcome),
+            outcome = prepared(preparing) => Event::Prepared(Box::new(outcome)),
             () = running.exhausted(), if runs => Event::Exhausted,
             _ = signals.hangup.recv(), if has_operator => Event::Hangup,
             Some(command) = asked(operated), if is_free => Event::Asked(command),
@@ -263,7 +263,7 @@ impl Supervisor {
 fn plan(checked: Checked) -> Result<Plan, PrepareError> {
     let Checked { diagnosis, usable, .. } = checked;
     match usable {
-        None => Err(PrepareError::Refused(diagnosis)),
+        None => Err(PrepareError::Refused(Box::new(diagnosis))),
         Some((Configuration { sources, .. }, _)) if sources.is_empty() => {
             Err(PrepareError::NoSource)
         }

@@ -14,7 +14,7 @@ pub struct Columns<C: Counted> {
 impl<C: Counted> Columns<C> {
     /// The columns for these accounts: some counters are left out where none has counted anything.
     #[must_use]
-    pub fn of<'a>(accounts: impl Iterator<Item = &'a C> + Clone) -> Self {
+    pub fn of<'a>(accounts: &(impl Iterator<Item = &'a C> + Clone)) -> Self {
         let is_shown = |counter: &&Counter<C>| match counter.column {
             Column::Always(_) => true,
             Column::IfAny(_) => accounts.clone().any(|counts| (counter.value)(counts) > 0),

@@ -81,7 +81,7 @@ fn verdict(report: &LedgerReport) -> String {
 }
 
 fn push_sources(report: &LedgerReport, text: &mut String) {
-    let columns = Columns::of(report.sources.iter().map(|source| &source.counts));
+    let columns = Columns::of(&report.sources.iter().map(|source| &source.counts));
     let mut table = Table::new(columns.headings());
     for source in &report.sources {
         let (name, lost) = (short("sources.", &source.name), source.rejected.total());
@@ -101,7 +101,7 @@ fn push_rules(report: &LedgerReport, text: &mut String) {
 }
 
 fn push_sinks(report: &LedgerReport, text: &mut String) {
-    let columns = Columns::of(report.sinks.iter().map(|sink| &sink.counts));
+    let columns = Columns::of(&report.sinks.iter().map(|sink| &sink.counts));
     let uses_disk = report.sinks.iter().any(|sink| sink.recovered > 0 || sink.spooled > 0);
     let on_disk = uses_disk.then_some("on disk");
     let mut table = Table::new(Vec::from_iter(columns.headings().into_iter().chain(on_disk)));
@@ -118,7 +118,7 @@ fn push_sinks(report: &LedgerReport, text: &mut String) {
 
 /// Nothing where there are no filters.
 fn push_filters(report: &LedgerReport, text: &mut String) {
-    let columns = Columns::of(report.filters.iter().map(|filter| &filter.counts));
+    let columns = Columns::of(&report.filters.iter().map(|filter| &filter.counts));
     let mut table = Table::new(columns.headings());
     for filter in &report.filters {
         let (name, lost) = (short("filters.", &filter.name), filter.faulted.total());

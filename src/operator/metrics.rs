@@ -149,7 +149,7 @@ impl Page<'_> {
     /// All counters of accounts of one kind, as they are declared.
     fn accounts<'s, C: Counted>(
         &mut self,
-        accounts: impl Iterator<Item = (&'s str, &'s C)> + Clone,
+        accounts: &(impl Iterator<Item = (&'s str, &'s C)> + Clone),
     ) -> Result<(), Error> {
         for Counter { metric, help, unit, value, .. } in C::COUNTERS {
             let samples = accounts.clone();
@@ -208,7 +208,7 @@ impl Page<'_> {
     }
 
     fn sources(&mut self, sources: &[SourceStatus]) -> Result<(), Error> {
-        self.accounts(sources.iter().map(|source| (&*source.name, &source.counts)))?;
+        self.accounts(&sources.iter().map(|source| (&*source.name, &source.counts)))?;
         let outages = sources.iter().filter_map(|source| {
             let outage = source.outage.as_ref()?;
             Some((vec![("source", &*source.name), ("reason", &*outage.reason)], true))
@@ -227,7 +227,7 @@ impl Page<'_> {
     }
 
     fn filters(&mut self, filters: &[FilterStatus]) -> Result<(), Error> {
-        self.accounts(filters.iter().map(|filter| (&*filter.name, &filter.counts)))?;
+        self.accounts(&filters.iter().map(|filter| (&*filter.name, &filter.counts)))?;
         let faulted = filters.iter().flat_map(|filter| {
             FaultKind::ALL.iter().map(|kind| {
                 let labels = vec![("filter", &*filter.name), ("kind", kind.as_str())];
@@ -263,7 +263,7 @@ impl Page<'_> {
     }
 
     fn sinks(&mut self, sinks: &[SinkStatus]) -> Result<(), Error> {
-        self.accounts(sinks.iter().map(|sink| (&*sink.name, &sink.counts)))?;
+        self.accounts(&sinks.iter().map(|sink| (&*sink.name, &sink.counts)))?;
         let up = |sink: &SinkStatus| sink.outage.is_none() && !sink.stalled;
         let help = "Whether a sink takes events: neither stalled nor in an outage";
         self.gauge(

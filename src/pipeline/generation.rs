@@ -187,15 +187,15 @@ fn delivery_thread(lane: &Lane) -> Result<Parked<(Delivery, delivery::Start)>, B
     let run = move |(delivery, place): (Delivery, delivery::Start)| {
         runtime.block_on(delivery.run(place));
     };
-    Parked::spawn(component, run).map_err(|error| no_thread(component, error))
+    Parked::spawn(component, run).map_err(|error| no_thread(component, &error))
 }
 
 fn worker_thread(number: usize) -> Result<Parked<Employed>, BuildError> {
     let run = |(worker, work): Employed| worker.run(work);
-    Parked::spawn(format!("worker-{number}"), run).map_err(|error| no_thread("workers", error))
+    Parked::spawn(format!("worker-{number}"), run).map_err(|error| no_thread("workers", &error))
 }
 
-fn no_thread(component: &str, error: io::Error) -> BuildError {
+fn no_thread(component: &str, error: &io::Error) -> BuildError {
     let cause = format!("the system gives no more threads ({error}); raise its limit");
     BuildError { component: component.to_owned(), cause: cause.into() }
 }

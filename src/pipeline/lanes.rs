@@ -32,7 +32,7 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) enum Handover {
     /// The delivery before hands it over when it ends.
-    Awaited(oneshot::Receiver<Handover>),
+    Awaited(oneshot::Receiver<Self>),
     Ready(Box<Consumer>),
 }
 

@@ -47,7 +47,7 @@ fn head(status: &Status) -> String {
 }
 
 fn push_sources(status: &Status, before: Before<'_>, text: &mut String) {
-    let columns = Columns::of(status.sources.iter().map(|source| &source.counts));
+    let columns = Columns::of(&status.sources.iter().map(|source| &source.counts));
     let mut table = wide(columns.headings(), &["connections", "state", "a second"]);
     for source in &status.sources {
         let earlier = |before: &&SourceStatus| before.name == source.name;
@@ -84,7 +84,7 @@ fn push_rules(status: &Status, text: &mut String) {
 }
 
 fn push_filters(status: &Status, text: &mut String) {
-    let columns = Columns::of(status.filters.iter().map(|filter| &filter.counts));
+    let columns = Columns::of(&status.filters.iter().map(|filter| &filter.counts));
     let mut table = Table::new(columns.headings());
     for filter in &status.filters {
         let (name, lost) = (printable(&filter.name), filter.faulted.values().sum());
@@ -94,7 +94,7 @@ fn push_filters(status: &Status, text: &mut String) {
 }
 
 fn push_sinks(status: &Status, before: Before<'_>, text: &mut String) {
-    let columns = Columns::of(status.sinks.iter().map(|sink| &sink.counts));
+    let columns = Columns::of(&status.sinks.iter().map(|sink| &sink.counts));
     let now = ["queue", "on disk", "oldest", "state", "a second"];
     let mut table = wide(columns.headings(), &now);
     for sink in &status.sinks {

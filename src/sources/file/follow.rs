@@ -12,7 +12,7 @@ use super::book::{Book, Position, Recalled};
 use super::identity::Identity;
 use super::pattern::Wanted;
 use super::positions::Saver;
-use super::tail::{Emit, Tail, position};
+use super::tail::{Emit, Found, Tail, position};
 use crate::component::Closed;
 use crate::framing::Limits;
 use crate::sources::thread::{Feed, Stop};
@@ -219,7 +219,13 @@ impl Follower {
         };
         let (component, offset) = (&self.plan.component, position.offset);
         tracing::info!(component, path = %path.display(), offset, "following");
-        self.tails.push(Tail::new(file, number, &position, path, pattern, self.plan.limits)?);
+        self.tails.push(Tail::new(
+            file,
+            number,
+            &position,
+            Found { path, pattern },
+            self.plan.limits,
+        )?);
         Ok(true)
     }
 
@@ -258,7 +264,7 @@ impl Follower {
             let renamed = renamed(directory, &position).and_then(|file| {
                 let (pattern, limits) = (&wanted.text, self.plan.limits);
                 // It keeps the name under which it was wanted.
-                Tail::new(file, number, &position, path, pattern, limits).ok()
+                Tail::new(file, number, &position, Found { path, pattern }, limits).ok()
             });
             if let Some(mut tail) = renamed {
                 tail.is_renamed = true;

@@ -67,20 +67,26 @@ pub(super) fn position(path: &Path, file: &File, metadata: &Metadata) -> io::Res
     })
 }
 
+/// Where a file was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) path: &'a Path,
+    pub(super) pattern: &'a str,
+}
+
 impl Tail {
     /// Follows an open file from `position` on.
     pub(super) fn new(
         mut file: File,
         number: u64,
         position: &Position,
-        path: &Path,
-        pattern: &str,
+        found: Found<'_>,
         limits: Limits,
     ) -> io::Result<Self> {
         file.seek(SeekFrom::Start(position.offset))?;
         Ok(Self {
-            path: path.to_owned(),
-            pattern: pattern.to_owned(),
+            path: found.path.to_owned(),
+            pattern: found.pattern.to_owned(),
             identity: position.identity,
             number,
             is_renamed: false,

@@ -1,9 +1,9 @@
 //! What runs: from a checked configuration to a pipeline, from one generation to the next, to the
 //! end.
 //!
-//! A [`Plan`] is a configuration with its plugins. It is prepared on a thread that may block, beside
-//! what runs and without an effect on it; then it takes the place of what ran ([`Running`]), which
-//! cannot fail. The [`Supervisor`] is the loop that decides when: `run` and `replay` go through it.
+//! A [`Plan`] is a configuration with its plugins. It is prepared on a thread that may block,
+//! beside what runs and without an effect on it; then it takes the place of what ran
+//! ([`Running`]). The [`Supervisor`] is the loop that decides when: `run` and `replay` go through it.
 
 mod blueprint;
 mod check;

@@ -122,7 +122,7 @@ impl Delivery {
     fn take_over(&self) -> Handover {
         tracing::error!(
             component = self.account.name(),
-            "the sink hangs that was replaced: the new one goes on without what that one has in hand"
+            "the sink that was replaced hangs: the new one goes on without what that one holds"
         );
         Handover::Ready(Box::new(self.queue.take_over()))
     }
@@ -138,8 +138,8 @@ impl Delivery {
                 () = self.orders.hand_over() => return false,
                 () = tokio::time::sleep_until(deadline) => tracing::error!(
                     component = self.account.name(),
-                    "a sink that was taken out of the configuration uses the same place, and hangs; \
-                     this one begins without waiting for it any longer"
+                    "a sink that was taken out of the configuration uses the same place, and \
+                     hangs; this one begins without waiting for it any longer"
                 ),
             }
         }

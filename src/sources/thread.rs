@@ -26,7 +26,8 @@ const CHUNKS_MAX: usize = 2;
 /// call. The successor begins without it.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// Called when a chunk is handed on to a worker: notes that, and gives the ticket that goes with it.
+/// Called when a chunk is handed on to a worker: notes that, and gives the ticket that goes with
+/// it.
 pub(crate) type Note = Box<dyn FnOnce() -> Option<Ticket> + Send>;
 
 /// What the thread gives.
@@ -159,7 +160,8 @@ fn spawn<L: Send + 'static>(
     Some(left)
 }
 
-/// Runs `work` on a thread that is told of the order to stop, and gives what it leaves when it ends.
+/// Runs `work` on a thread that is told of the order to stop, and gives what it leaves when it
+/// ends.
 pub(super) async fn run_until<L: Send + 'static>(
     name: &str,
     mut shutdown: Shutdown,

@@ -88,7 +88,8 @@ macro_rules! counters {
         $counters:ident => $counts:ident, $label:literal, lost $lost:literal;
         $(
             $(#[doc = $help:literal])+
-            $key:ident: $role:ident, $metric:literal $(in $unit:ident)?, $shown:ident($heading:literal);
+            $key:ident: $role:ident, $metric:literal $(in $unit:ident)?,
+                $shown:ident($heading:literal);
         )+
     ) => {
         $(#[doc = $about])+

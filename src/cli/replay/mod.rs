@@ -42,8 +42,8 @@ impl VerbError for HaltedError {}
 /// the end the ledger says what became of every event.
 ///
 /// It is safe to repeat: an access time only ever moves forward, so events that were seen before
-/// change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks `grace` to finish what was
-/// read; a second one ends at once.
+/// change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks `grace` to finish what
+/// was read; a second one ends at once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -23,7 +23,10 @@ pub(super) enum PlaceError {
     CreateDirectory(PathBuf, #[source] io::Error),
     #[error("path: {} is a directory; name a file in it", .0.display())]
     IsDirectory(PathBuf),
-    #[error("path: {} is a socket, which cannot be written to as a file; name a file", .0.display())]
+    #[error(
+        "path: {} is a socket, which cannot be written to as a file; name a file",
+        .0.display()
+    )]
     IsSocket(PathBuf),
     #[error(
         "path: the directory {} does not exist; create it, or set create_dirs = true",

@@ -70,7 +70,8 @@ pub struct Config {
     /// The file in which to remember, when following, how far each file was read, so that a
     /// restart goes on from there. It is written every second and at the end, with what is
     /// safe: on disk where there is a spool, otherwise with the sinks. After a crash some events
-    /// come twice. Without it every start begins as `from_start` says; a reload goes on all the same.
+    /// come twice. Without it every start begins as `from_start` says; a reload goes on all the
+    /// same.
     #[serde(default)]
     pub positions: Option<FilePath>,
     /// How often to look for what is new, when following: 1 ms to 1 h.

@@ -184,7 +184,8 @@ impl Saver {
                 self.written = memory;
                 if account.recovered() {
                     let path = path.display();
-                    tracing::info!(component = account.name(), %path, "positions are written again");
+                    let component = account.name();
+                    tracing::info!(component, %path, "positions are written again");
                 }
             }
             Err(error) => {

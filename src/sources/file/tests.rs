@@ -204,7 +204,7 @@ impl Followed {
         seen
     }
 
-    fn save(&mut self) {
+    fn save(&self) {
         positions::write(self.positions.as_ref().unwrap(), &self.book.memory()).unwrap();
     }
 }
@@ -463,8 +463,8 @@ fn what_cannot_be_read_is_refused_with_what_to_do() {
     ] {
         let error = config(&text)
             .build("tested", &mut Sockets::default().prepare())
-            .err()
-            .expect(part)
+            .map(drop)
+            .expect_err(part)
             .to_string();
         assert!(error.starts_with("sources.tested: ") && error.contains(part), "{error}");
     }

@@ -9,8 +9,8 @@
 //! is wrong, and `<field>_base64` beside it has them exactly. In text it is a word of the shell:
 //! `printf '%s\n' $'…' | qatime explain`.
 //!
-//! Nobody waits for standard error: a thread of its own writes, and what it cannot write for long is
-//! counted and lost.
+//! Nobody waits for standard error: a thread of its own writes, and what it cannot write for long
+//! is counted and lost.
 //!
 //! Spans are not shown: what a message needs stands in its own fields.
 
@@ -99,8 +99,8 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// The running log. When it is dropped, it says how many messages were held back, and waits a second
-/// at most until all is written.
+/// The running log. When it is dropped, it says how many messages were held back, and waits a
+/// second at most until all is written.
 #[must_use = "dropped at once, it cannot tell at the end how many messages were held back"]
 pub struct Log(Arc<Shared>);
 

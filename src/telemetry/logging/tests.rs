@@ -191,7 +191,7 @@ impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // Once the other end is gone, it reads.
         let _gone = self.0.recv();
-        self.1.write(bytes)
+        self.1.write_all(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

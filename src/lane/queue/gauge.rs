@@ -1,0 +1,93 @@
+//! What can be seen of a queue, and done to it, by who is at neither of its ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Consumer, Depth, Gauge, Producer, QueueLimits, Trace, age};
+use crate::event::Reason;
+use crate::lane::spool::{SpoolDepth, Store};
+
+impl Gauge {
+    /// Another producer. Where there is none any more, the consumer may have ended already.
+    #[must_use]
+    pub fn producer(&self) -> Producer {
+        self.0.lock().producers += 1;
+        Producer(Arc::clone(&self.0))
+    }
+
+    /// From now on nobody waits for room: what does not fit comes back at once.
+    pub fn stop_waiting(&self) {
+        self.0.lock().waits_have_ended = true;
+        self.0.signal_room();
+    }
+
+    /// From now on nothing is taken in, because the daemon stops: what is pushed comes back, and
+    /// the queue ends once what it has was taken, even where somebody who hangs still has a
+    /// producer.
+    pub fn end_input(&self) {
+        self.0.close(Reason::ShutDown);
+    }
+
+    /// Another consumer, where the one before hangs with whoever has it: what that one has taken
+    /// stays with it, and it takes nothing more.
+    #[must_use]
+    pub fn take_over(&self) -> Consumer {
+        Consumer::new(Arc::clone(&self.0))
+    }
+
+    /// What tells whether the queue is still there.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        Trace(Arc::downgrade(&self.0))
+    }
+
+    /// How full the queue is, in memory.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.0.lock().sequence.depth()
+    }
+
+    /// How full it may be, in memory.
+    #[must_use]
+    pub fn limits(&self) -> QueueLimits {
+        self.0.lock().sequence.limits
+    }
+
+    /// Whether at least half of the queue is free.
+    #[must_use]
+    pub fn is_half_free(&self) -> bool {
+        self.0.is_half_free()
+    }
+
+    /// How much is on disk; `None` where there is no spool.
+    #[must_use]
+    pub fn spool_depth(&self) -> Option<SpoolDepth> {
+        self.0.spool.as_ref().map(Store::depth)
+    }
+
+    /// How long the oldest batch has waited: in memory, or on disk where there is a spool and the
+    /// sink has not brought it to its end.
+    #[must_use]
+    pub fn oldest_age(&self) -> Option<Duration> {
+        let oldest = self.0.lock().sequence.oldest();
+        age(oldest).max(self.0.spool.as_ref().and_then(Store::oldest_age))
+    }
+
+    /// Returns when there is room, or nobody takes from the queue any more. Cancel-safe.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.0.room_for_tasks.notified();
+            tokio::pin!(freed);
+            // Registered before the look at the queue, so that no release in between is missed.
+            freed.as_mut().enable();
+            {
+                let state = self.0.lock();
+                let nobody_waits = state.closed.is_some() || state.waits_have_ended;
+                if nobody_waits || self.0.has_room(&state) {
+                    return;
+                }
+            }
+            freed.await;
+        }
+    }
+}

@@ -26,7 +26,7 @@ shelf! {
         Atime(atime::Config) = "atime",
         File(file::Config) = "file",
         Null(null::Config) = "null",
-        Redis(redis::Config) = "redis",
+        Redis(self::redis::Config) = "redis",
         Stdout(stdout::Config) = "stdout",
     }
 }

@@ -29,7 +29,7 @@ shelf! {
     /// The kinds of sources, with the keys of their own.
     SourceKind: SourcePart {
         File(file::Config) = "file",
-        Redis(redis::Config) = "redis",
+        Redis(self::redis::Config) = "redis",
         Stdin(stdin::Config) = "stdin",
         Syslog(syslog::Config) = "syslog",
     }

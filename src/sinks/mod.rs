@@ -16,6 +16,7 @@ pub mod stdout;
 pub use self::access::{ClientNetwork, ClientNetworkError, WriteMetadata};
 pub use self::keys::{QueueConfig, SinkKeys};
 pub use self::part::{Preview, Previewed, SinkPart};
+use self::redis::Config as RedisConfig;
 use self::sink::io_reason;
 pub use self::sink::{BuiltSink, DeliverError, Pace, Settle, Settled, Sink};
 use crate::component::shelf;
@@ -26,7 +27,7 @@ shelf! {
         Atime(atime::Config) = "atime",
         File(file::Config) = "file",
         Null(null::Config) = "null",
-        Redis(self::redis::Config) = "redis",
+        Redis(RedisConfig) = "redis",
         Stdout(stdout::Config) = "stdout",
     }
 }

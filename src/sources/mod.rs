@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use self::redis::Config as RedisConfig;
 use self::syslog::Preparation;
 use crate::component::{BuildError, Intake, Resource, shelf};
 use crate::event::Timestamp;
@@ -29,7 +30,7 @@ shelf! {
     /// The kinds of sources, with the keys of their own.
     SourceKind: SourcePart {
         File(file::Config) = "file",
-        Redis(self::redis::Config) = "redis",
+        Redis(RedisConfig) = "redis",
         Stdin(stdin::Config) = "stdin",
         Syslog(syslog::Config) = "syslog",
     }

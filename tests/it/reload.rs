@@ -136,6 +136,75 @@ fn a_hundred_reloads_good_and_bad_lose_nothing_and_drop_no_connection() {
     assert!(seen == expected, "{} lines of {} events", seen.len(), expected.len());
 }
 
+/// How many threads and descriptors a daemon has, and how much memory, in bytes.
+fn held(daemon: &Daemon) -> (usize, usize, u64) {
+    let count =
+        |what: &str| fs::read_dir(format!("/proc/{}/{what}", daemon.pid())).unwrap().count();
+    (count("task"), count("fd"), daemon.memory_bytes("VmRSS"))
+}
+
+#[test]
+fn five_hundred_reloads_under_load_lose_nothing_and_leave_nothing_behind() {
+    let (port, other) = (free_port(), free_port());
+    let config = |number: usize| {
+        let second = format!(
+            "[sources.second]\ntype = \"syslog\"\nlisten = \"udp://127.0.0.1:{other}\"\n\
+             [[rules]]\nname = \"none\"\nwhen.operation = \"fs_delete\"\nsinks = \"extra\"\n\
+             [sinks.extra]\ntype = \"file\"\npath = \"{{dir}}/extra{number}\"\n"
+        );
+        match number % 5 {
+            0 => source(port, "") + &rule(&format!("r{number}"), "paths", ""),
+            1 => {
+                source(port, "") + &rule("all", "paths", &format!("events_max = {}", 900 + number))
+            }
+            2 => {
+                source(port, &format!("connections_max = {}", 90 + number))
+                    + &rule("all", "others", "")
+            }
+            3 => source(port, "") + &rule("all", "others", "") + &second,
+            _ => {
+                format!("workers = {}\n", 1 + number % 3)
+                    + &source(port, "")
+                    + &rule("all", "paths", "")
+            }
+        }
+    };
+    let daemon = Daemon::start(&config(0), &[port]);
+    let senders: Vec<_> = (0..2).map(|number| Sender::start(port, number)).collect();
+    for number in 0..50 {
+        reload(&daemon, &config(number), APPLIED);
+    }
+    let before = held(&daemon);
+    for number in 50..500 {
+        reload(&daemon, &config(number), APPLIED);
+    }
+    reload(&daemon, &config(45), APPLIED);
+    let sent: Vec<usize> = senders.into_iter().map(Sender::finish).collect();
+    let (paths, others) = (daemon.path("paths"), daemon.path("others"));
+    let total: usize = sent.iter().sum();
+    daemon.wait_until("all events", || lines(&paths).len() + lines(&others).len() >= total);
+    let after = held(&daemon);
+    println!(
+        "{total} events; threads, descriptors, bytes: {before:?} after 50, {after:?} after 500"
+    );
+    // A thread of the runtime may come or go, and the lane of another number of workers.
+    assert!(after.0 <= before.0 + 8 && after.1 <= before.1 + 8, "{before:?} {after:?}");
+    assert!(after.2 <= before.2 + (24 << 20), "{before:?} {after:?}");
+    let ended = daemon.stop();
+    ended.assert_settled();
+    let mut seen: Vec<_> = ["paths", "others"]
+        .iter()
+        .flat_map(|name| lines(&ended.directory.path().join(name)))
+        .collect();
+    seen.sort();
+    let numbered = |(number, sent): (usize, &usize)| {
+        (0..*sent).map(move |next| format!("/{number}/{next}")).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<_> = sent.iter().enumerate().flat_map(numbered).collect();
+    expected.sort();
+    assert!(seen == expected, "{} lines of {} events", seen.len(), expected.len());
+}
+
 #[test]
 fn sources_sinks_and_rules_come_and_go() {
     let (first, second) = (free_port(), free_port());

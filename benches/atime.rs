@@ -198,7 +198,7 @@ impl Running {
         let Self { runtime, sink, .. } = self;
         runtime.block_on(async {
             while sink.status().pending_files > 0 {
-                let _ = sink.settle(Settle::WhatIsDue).await?;
+                let _settled = sink.settle(Settle::WhatIsDue).await?;
                 tokio::time::sleep(Duration::from_micros(500)).await;
             }
             Ok::<_, DeliverError>(())

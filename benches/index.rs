@@ -187,7 +187,7 @@ fn drive(server: &Server, more: &str, load: &[Selection]) -> Figure {
         for events in load {
             sink.deliver(events).await.expect("the server takes it");
         }
-        let _ = sink.settle(Settle::WhatIsDue).await.expect("the server takes it");
+        let _settled = sink.settle(Settle::WhatIsDue).await.expect("the server takes it");
     });
     let took = began.elapsed().as_secs_f64();
     let events: usize = load.iter().map(Selection::len).sum();

@@ -196,7 +196,7 @@ fn through_the_sink(server: &Server, load: &Load) -> Figure {
         for selection in &load.selections {
             sink.deliver(selection).await.expect("a server that answers");
         }
-        let _ = sink.settle(Settle::WhatIsDue).await.expect("a server that answers");
+        let _settled = sink.settle(Settle::WhatIsDue).await.expect("a server that answers");
         let (seconds, cpu) = (started.elapsed().as_secs_f64(), thread_cpu_nanos() - cpu);
         let events = load.events as f64;
         Figure { per_second: events / seconds, cpu_nanos: cpu / events }

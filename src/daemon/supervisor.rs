@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::Interval;
+use tokio::time::{Instant, Interval};
 
 use super::preparation::{Plan, Prepared};
 use super::reload::{Operated, Reply};
@@ -16,12 +16,16 @@ use super::running::Running;
 use super::signals::Signals;
 use super::{Checked, PrepareError};
 use crate::config::Configuration;
-use crate::operator::{Command, Digest};
+use crate::operator::{Command, Digest, Reloaded};
 use crate::pipeline::Halt;
 use crate::telemetry::LedgerReport;
 
 /// A sink that works on may take as long as it needs.
 const PATIENT: Duration = Duration::from_secs(365 * 86_400);
+
+/// A preparation that takes longer than this may hang. It goes on, unless another reload is asked
+/// for: that one takes its place.
+const PREPARING_MAX: Duration = Duration::from_secs(20);
 
 /// What makes a plan; it may block.
 pub type MakePlan = Box<dyn FnOnce() -> Result<Plan, PrepareError> + Send>;
@@ -53,6 +57,8 @@ enum Event {
     Halted,
     /// SIGHUP.
     Hangup,
+    /// What is prepared takes so long that it may hang.
+    Late,
     /// What is to run next is ready, or cannot be had.
     Prepared(Box<Outcome>),
     /// SIGTERM or SIGINT.
@@ -73,6 +79,9 @@ struct Preparing {
     task: JoinHandle<Outcome>,
     /// Who waits to hear of it.
     reply: Option<Reply>,
+    late_at: Instant,
+    /// Whether it takes so long that it may hang: then another reload takes its place.
+    is_late: bool,
 }
 
 /// How it ended.
@@ -147,6 +156,7 @@ impl Supervisor {
                 Event::Asked(Command::Reload { reply }) => self.reload(Some(reply)),
                 Event::Hangup => self.hang_up(),
                 Event::Beat => self.show_progress(),
+                Event::Late => self.note_lateness(),
                 Event::Prepared(outcome) => self.take_over(*outcome)?,
             }
         };
@@ -157,12 +167,13 @@ impl Supervisor {
     async fn next(&mut self) -> Event {
         let Self { running, preparing, signals, halt, operated, progress, .. } = self;
         let runs = running.generation() > 0;
-        let (is_free, has_operator) = (preparing.is_none(), operated.is_some());
+        let is_free = preparing.as_ref().is_none_or(|preparing| runs && preparing.is_late);
+        let has_operator = operated.is_some();
         tokio::select! {
             biased;
             why = signals.stop.next() => Event::Stop(why),
             _ = halt.ordered() => Event::Halted,
-            outcome = prepared(preparing) => Event::Prepared(Box::new(outcome)),
+            event = prepared(preparing) => event,
             () = running.exhausted(), if runs => Event::Exhausted,
             _ = signals.hangup.recv(), if has_operator => Event::Hangup,
             Some(command) = asked(operated), if is_free => Event::Asked(command),
@@ -182,7 +193,8 @@ impl Supervisor {
             let result = plan.and_then(|plan| beside.prepare(plan).map_err(PrepareError::Build));
             Outcome { digest, result }
         });
-        self.preparing = Some(Preparing { task, reply });
+        let late_at = Instant::now() + PREPARING_MAX;
+        self.preparing = Some(Preparing { task, reply, late_at, is_late: false });
     }
 
     fn hang_up(&mut self) {
@@ -193,9 +205,15 @@ impl Supervisor {
 
     /// Checks the file and prepares what it says, unless that is done already.
     fn reload(&mut self, reply: Option<Reply>) {
-        if self.preparing.is_some() {
+        if self.preparing.as_ref().is_some_and(|preparing| !preparing.is_late) {
             self.reload_wanted = true;
             return;
+        }
+        if let Some(Preparing { reply: Some(reply), .. }) = self.preparing.take() {
+            let message = "another reload took its place, since it had not ended for long: a file \
+                           system or server that the configuration names may hang";
+            // Who asked may have gone away.
+            let _unheard = reply.send(Reloaded::Failed { message: message.to_owned() });
         }
         let Some(operated) = &self.operated else { return };
         let check = operated.check();
@@ -222,6 +240,16 @@ impl Supervisor {
             self.reload(None);
         }
         Ok(())
+    }
+
+    fn note_lateness(&mut self) {
+        if let Some(preparing) = &mut self.preparing {
+            preparing.is_late = true;
+            tracing::warn!(
+                "preparing the configuration takes long: a file system or server that it names may \
+                 hang; what ran goes on, and another reload takes the place of this one"
+            );
+        }
     }
 
     fn show_progress(&mut self) {
@@ -273,13 +301,20 @@ fn plan(checked: Checked) -> Result<Plan, PrepareError> {
     }
 }
 
-/// Returns once the preparation is done; never where there is none. Cancel-safe.
-async fn prepared(preparing: &mut Option<Preparing>) -> Outcome {
-    let Some(preparing) = preparing else { return std::future::pending().await };
-    (&mut preparing.task).await.unwrap_or_else(|failed| {
+/// Returns once the preparation is done, or is late; never where there is none. Cancel-safe.
+async fn prepared(preparing: &mut Option<Preparing>) -> Event {
+    let Some(Preparing { task, late_at, is_late, .. }) = preparing else {
+        return std::future::pending().await;
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = task => outcome,
+        () = tokio::time::sleep_until(*late_at), if !*is_late => return Event::Late,
+    };
+    Event::Prepared(Box::new(outcome.unwrap_or_else(|failed| {
         let error = PrepareError::Fault(failed.to_string());
         Outcome { digest: None, result: Err(error) }
-    })
+    })))
 }
 
 /// Returns once the operator asks for something. Cancel-safe.

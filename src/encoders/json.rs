@@ -82,10 +82,10 @@ pub fn write(event: EventRef<'_>, options: Options, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// The event as a JSON object; [`write`] says which keys it has.
+/// The event as a JSON object; [`write()`] says which keys it has.
 ///
 /// # Panics
-/// Never: what [`write`] writes is an object.
+/// Never: what [`write()`] writes is an object.
 #[must_use]
 pub fn object(event: EventRef<'_>, options: Options) -> Map<String, Value> {
     let mut text = Vec::new();

@@ -525,7 +525,9 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if self.shared.lock().terms == self.term {
+        // After a fault of the program the queue waits for whoever takes it over.
+        let is_last = self.shared.lock().terms == self.term;
+        if is_last && !std::thread::panicking() {
             self.shared.close(Reason::SinkGone);
         }
     }

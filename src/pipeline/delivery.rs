@@ -104,7 +104,7 @@ impl Delivery {
     /// The end of the queue. Where the delivery before does not hand it over in time, it hangs with
     /// its sink, and is left with what it has in hand. Where another delivery is to take over
     /// meanwhile, that one has to wait in the place of this one.
-    async fn take(&mut self, mut from: Handover, deadline: Instant) -> Handover {
+    async fn take(&mut self, mut from: Handover, mut deadline: Instant) -> Handover {
         loop {
             let Handover::Awaited(mut before) = from else { return from };
             from = tokio::select! {
@@ -113,7 +113,13 @@ impl Delivery {
                     Ok(next) => next,
                     Err(_panicked) => self.take_over(),
                 },
-                () = self.orders.hand_over() => return Handover::Awaited(before),
+                () = self.orders.changed() => match self.orders.latest() {
+                    Order::HandOver(_) => return Handover::Awaited(before),
+                    order => {
+                        deadline = shortened(deadline, order);
+                        Handover::Awaited(before)
+                    }
+                },
                 () = tokio::time::sleep_until(deadline) => self.take_over(),
             };
         }
@@ -129,19 +135,30 @@ impl Delivery {
 
     /// Waits for sinks that use the same as this one, and are gone from the configuration. Returns
     /// whether to go on: not where another delivery is to take over.
-    async fn wait_for(&mut self, ends: Vec<watch::Receiver<()>>, deadline: Instant) -> bool {
-        for mut end in ends {
+    async fn wait_for(
+        &mut self,
+        mut ends: Vec<watch::Receiver<()>>,
+        mut deadline: Instant,
+    ) -> bool {
+        while let Some(end) = ends.last_mut() {
             tokio::select! {
                 biased;
                 // Nothing is ever sent: it is the end of the delivery.
                 _ended = end.changed() => {}
-                () = self.orders.hand_over() => return false,
+                () = self.orders.changed() => match self.orders.latest() {
+                    Order::HandOver(_) => return false,
+                    order => {
+                        deadline = shortened(deadline, order);
+                        continue;
+                    }
+                },
                 () = tokio::time::sleep_until(deadline) => tracing::error!(
                     component = self.account.name(),
                     "a sink that was taken out of the configuration uses the same place, and \
                      hangs; this one begins without waiting for it any longer"
                 ),
             }
+            ends.pop();
         }
         true
     }
@@ -426,6 +443,14 @@ fn is_idle_at_end(consumer: &Consumer) -> bool {
     let gauge = consumer.gauge();
     let on_disk = gauge.spool_depth().map_or(0, |depth| depth.events);
     consumer.is_at_end() && gauge.depth().events == 0 && on_disk == 0
+}
+
+/// How long to wait for others once there is this order: where the daemon stops, no longer than half
+/// of what is left, so that time remains for the sink's own events.
+fn shortened(deadline: Instant, order: Order) -> Instant {
+    let Order::Stop(end) = order else { return deadline };
+    let now = Instant::now();
+    deadline.min(now + end.saturating_duration_since(now) / 2)
 }
 
 /// What a lane does with its sink.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task;
 
 use super::blueprint::{Blueprint, Next};
-use super::generation::{Generation, Started, Surroundings, Transition};
+use super::generation::{Generation, ReadyWorker, Started, Surroundings, Transition};
 use super::halt::{Halt, Halting, halt};
 use super::lanes::{Lane, RetiringLane};
 use super::monitor::View;
@@ -37,8 +37,7 @@ pub struct RunningPipeline {
     spool: Option<Option<Spool>>,
     /// The threads of deliveries, of earlier generations as well.
     pub(super) deliveries: Vec<JoinHandle<()>>,
-    /// Gives the threads of the workers, once those before them have ended.
-    pub(super) workers: task::JoinHandle<Vec<JoinHandle<()>>>,
+    pub(super) workers: Vec<WorkerTask>,
     reopen: watch::Sender<u64>,
     halting: Halting,
     halt: Halt,
@@ -106,7 +105,7 @@ impl Default for RunningPipeline {
             retiring: Vec::new(),
             spool: None,
             deliveries: Vec::new(),
-            workers: task::spawn(std::future::ready(Vec::new())),
+            workers: Vec::new(),
             reopen: watch::Sender::new(0),
             halting,
             halt,
@@ -148,11 +147,7 @@ impl RunningPipeline {
         self.lanes = lanes;
         self.deliveries.retain(|thread| !thread.is_finished());
         self.deliveries.extend(deliveries);
-        let before = std::mem::replace(&mut self.workers, task::spawn(std::future::ready(vec![])));
-        self.workers = task::spawn(async move {
-            join(before.await.unwrap_or_default()).await;
-            workers.into_iter().map(super::generation::ReadyWorker::begin).collect()
-        });
+        self.workers = follow(std::mem::take(&mut self.workers), workers);
         self.generation += 1;
         self.sources.succeed(sources, &self.switch, &self.ledger);
     }
@@ -204,6 +199,49 @@ impl RunningPipeline {
         let mut stopping = self.stop();
         stopping.finish(grace).await;
         stopping.report()
+    }
+}
+
+/// Gives the thread of a worker, once those have ended whose events come before its own.
+pub(super) type WorkerTask = task::JoinHandle<JoinHandle<()>>;
+
+/// Begins each worker once its predecessor has ended: a connection keeps to one number, so that its
+/// events keep their order, and one worker that waits for a full sink holds up no other. Where there
+/// are more or fewer than before, each waits for all.
+fn follow(before: Vec<WorkerTask>, next: Vec<ReadyWorker>) -> Vec<WorkerTask> {
+    if before.len() == next.len() {
+        let pairs = before.into_iter().zip(next);
+        let begin = |(before, next): (WorkerTask, ReadyWorker)| {
+            task::spawn(async move {
+                ended(before).await;
+                next.begin()
+            })
+        };
+        return pairs.map(begin).collect();
+    }
+    let (waiting, all_ended) = watch::channel(());
+    task::spawn(async move {
+        for worker in before {
+            ended(worker).await;
+        }
+        drop(waiting);
+    });
+    let begin = |next: ReadyWorker| {
+        let mut all_ended = all_ended.clone();
+        task::spawn(async move {
+            // Nothing is ever sent: it is the end of the wait.
+            let _ended = all_ended.changed().await;
+            next.begin()
+        })
+    };
+    next.into_iter().map(begin).collect()
+}
+
+/// Waits until a worker has ended; says whether it did not panic.
+pub(super) async fn ended(worker: WorkerTask) -> bool {
+    match worker.await {
+        Ok(thread) => join(vec![thread]).await,
+        Err(_never_began) => true,
     }
 }
 

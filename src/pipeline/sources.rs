@@ -179,7 +179,7 @@ impl RunningSources {
         let names: Vec<_> = sources.iter().map(|live| live.name.as_str()).collect();
         tracing::warn!(
             sources = names.join(", "),
-            "these sources did not stop within their share of the grace period; they are given up"
+            "these sources did not stop within the grace period; they are given up"
         );
         self.tasks.abort_all();
         // An aborted task that blocks its thread is left to end with the process.

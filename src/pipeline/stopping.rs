@@ -9,7 +9,7 @@ use tokio::task;
 use tokio::time::{Instant, timeout_at};
 
 use super::lanes::{Lane, RetiringLane};
-use super::running::{RunningPipeline, join};
+use super::running::{RunningPipeline, ended, join};
 use super::sources::RunningSources;
 use crate::component::Switch;
 use crate::telemetry::{Ledger, LedgerReport};
@@ -65,7 +65,13 @@ impl Stopping {
         // A sink that is full must not keep others from being told.
         switch.stop_waiting();
         lanes.iter().for_each(Lane::stop_waiting);
-        let workers = task::spawn(async move { join(workers.await.unwrap_or_default()).await });
+        let workers = task::spawn(async move {
+            let mut is_sound = true;
+            for worker in workers {
+                is_sound &= ended(worker).await;
+            }
+            is_sound
+        });
         Self {
             ledger,
             switch,
@@ -87,9 +93,12 @@ impl Stopping {
         let now = Instant::now();
         let end = now + grace;
         self.lanes.iter().for_each(|lane| lane.stop(end));
-        // A source that waits to hear of its events goes on with that.
+        // A source that waits to hear of its events goes on with that, to the end.
         if timeout_at(now + grace / SOURCES_PART, self.switch.vacated()).await.is_err() {
-            self.sources.abandon();
+            tracing::warn!(
+                "a source did not stop within its share of the grace period; nothing more is taken \
+                 from it"
+            );
         }
         self.switch.close();
         if !self.workers.ended_by(now + grace / WORKERS_PART).await {

@@ -312,9 +312,10 @@ fn the_order_to_stop_is_obeyed_while_the_start_hangs() {
         for signal in [Signal::TERM, Signal::INT] {
             let setup = Setup::new();
             fs::create_dir(setup.path("hangs")).unwrap();
-            let _mount = HangingMount::over(&setup.path("hangs"));
+            let mount = HangingMount::over(&setup.path("hangs"));
             let (code, took, said) =
                 stopped_at_start(&setup, &setup.config("", sinks, rest), signal);
+            drop(mount);
             assert_eq!(code, Some(0), "{rest}\n{said}");
             assert!(took < Duration::from_secs(5), "{rest}\n{took:?}\n{said}");
         }
@@ -329,7 +330,7 @@ fn the_order_to_stop_is_obeyed_while_a_reload_hangs_and_events_flow_meanwhile() 
         let before = setup.config("grace = '4s'", "", "");
         let next = setup.config("grace = '4s'", sinks, rest);
         let Setup { port, directory } = setup;
-        let _mount = HangingMount::over(&directory.path().join("hangs"));
+        let mount = HangingMount::over(&directory.path().join("hangs"));
         let daemon = Daemon::start_in(directory, &before, &[port]);
         daemon.configure(&next);
         daemon.signal(Signal::HUP);
@@ -337,7 +338,63 @@ fn the_order_to_stop_is_obeyed_while_a_reload_hangs_and_events_flow_meanwhile() 
         send(port, reads(0..1_000).as_bytes());
         daemon.wait_for_lines("healthy", 1_000);
         let ended = daemon.stop();
+        // Who removes the directory must not hang in it.
+        drop(mount);
         ended.assert_settled();
         assert!(ended.after < Duration::from_secs(4), "{rest}\n{:?}", ended.after);
     }
+}
+
+#[test]
+fn a_reload_that_hangs_gives_way_to_the_next_one() {
+    let setup = Setup::new();
+    fs::create_dir(setup.path("hangs")).unwrap();
+    let hung = setup.config("grace = '4s'", "'hangs'", that_hang()[2].1);
+    let before = setup.config("grace = '4s'", "", "");
+    let mended = before.replace("{dir}/healthy", "{dir}/mended");
+    let Setup { port, directory } = setup;
+    let mount = HangingMount::over(&directory.path().join("hangs"));
+    let daemon = Daemon::start_in(directory, &before, &[port]);
+    daemon.configure(&hung);
+    daemon.signal(Signal::HUP);
+    // What is late may hang, and says so.
+    daemon.wait_until("the reload to be late", || daemon.log().contains("takes long"));
+    assert!(reload(&daemon, &mended).status.success());
+    send(port, reads(0..100).as_bytes());
+    daemon.wait_for_lines("mended", 100);
+    let ended = daemon.stop();
+    drop(mount);
+    ended.assert_settled();
+}
+
+#[test]
+fn a_worker_that_waits_for_a_full_sink_holds_up_no_other_after_a_reload() {
+    let setup = Setup::new();
+    fifo(&setup.path("hung"));
+    let _full = fs::OpenOptions::new().read(true).write(true).open(setup.path("hung")).unwrap();
+    let queue = "queue = { events_max = 10, wait_max = '1h' }";
+    let deletes = "[[rules]]\nname = 'deletes'\nwhen.operation = 'fs_delete'\nsinks = 'hung'\n";
+    let rest = format!("{deletes}{}", sink("hung", queue));
+    let config = setup.config("grace = '2s'\nworkers = 2", "", &rest);
+    let changed = config.replace("name = 'deletes'", "name = 'removals'");
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &config, &[port]);
+    // The first connections belong to the first worker; the port was tried once before.
+    let mut streams: Vec<_> =
+        (0..2).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    let full = reads(0..30_000).replace("fs_read_data", "fs_delete");
+    let mut blocked = streams.remove(0);
+    let writing = std::thread::spawn(move || {
+        // It is cut off at the end.
+        let _cut = blocked.write_all(full.as_bytes());
+    });
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(reload(&daemon, &changed).status.success());
+    let mut healthy = streams.remove(0);
+    healthy.write_all(reads(0..1_000).as_bytes()).unwrap();
+    let own = || lines(&daemon.path("healthy")).len() >= 1_000;
+    daemon.wait_until("the other worker", own);
+    drop(healthy);
+    daemon.stop().assert_balanced();
+    writing.join().unwrap();
 }

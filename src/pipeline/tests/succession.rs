@@ -207,3 +207,36 @@ async fn a_generation_that_cannot_be_built_changes_nothing() {
     assert!(report.is_settled(), "{report:?}");
     assert_eq!((report.sinks.len(), report.sinks[1].delivered), (2, 20));
 }
+
+/// Fails by a fault of the program with the first batch that it is given.
+struct Faulty;
+
+#[async_trait]
+impl Sink for Faulty {
+    async fn deliver(&mut self, _: &Selection) -> Result<(), DeliverError> {
+        panic!("a fault of the program")
+    }
+
+    async fn close(&mut self) -> Result<(), DeliverError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_faulty_sink_did_not_take_goes_to_the_one_that_replaces_it() {
+    let source = Next::Begin(BuiltSource::new(Lines { rounds: 20, patient: true, ends: None }));
+    let rules = RULES.replace(r#""good", "bad""#, r#""bad""#);
+    let build: BuildSink = Box::new(|_| Ok(BuiltSink::new(Faulty, Pace::default())));
+    let first = blueprint(&rules, source, vec![plan("bad", QueueConfig::default(), build)]);
+    let mut running = start(first);
+    until(&running, |report| report.sinks[0].counts.routed == 20).await;
+    let next = blueprint(&rules, Next::Keep, vec![failing("bad", usize::MAX)]);
+    let next = running.groundwork().build(next).unwrap();
+    running.succeed(next, PATIENCE);
+    let report = running.drain(GRACE).await;
+    let sink = &report.sinks[0];
+    // The batch in hand is lost with the fault; it stays in flight, and is named so.
+    assert!(sink.counts.delivered > 0, "{report:?}");
+    assert_eq!(i128::from(sink.counts.delivered) + sink.in_flight, 20);
+    assert_eq!(sink.rejected.total(), 0);
+}

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -76,8 +75,9 @@ impl Run {
         });
         let ended = ended.map(|ended| conclude(&ended));
         drop(admin);
-        // A thread that hangs in a system call would hang this one as well.
-        runtime.shutdown_timeout(Duration::ZERO);
+        // A thread that hangs in a system call would hang this one as well, and one that still works
+        // would fail without the runtime's timers: both end with the process.
+        std::mem::forget(runtime);
         ended
     }
 }

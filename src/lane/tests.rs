@@ -189,7 +189,7 @@ async fn a_sink_that_is_away_fills_the_disk_and_gets_everything_in_order() {
 async fn a_full_disk_refuses_and_takes_again_what_was_acknowledged_elsewhere() {
     let mut disk = Disk::new();
     disk.config.bytes_max = Within::preset::<{ 128 * KIB }>();
-    disk.config.segment_bytes = Within::preset::<{ 64 * KIB }>();
+    disk.config.segment_bytes = Some(Within::preset::<{ 64 * KIB }>());
     let mut process = disk.start();
     let batch = || numbered(0..500);
     let mut taken = 0;
@@ -379,7 +379,7 @@ async fn what_is_not_settled_comes_again_before_all_others() {
 async fn one_event_that_is_never_settled_costs_one_event() {
     let mut disk = Disk::new();
     disk.config.bytes_max = Within::preset::<{ 128 * KIB }>();
-    disk.config.segment_bytes = Within::preset::<{ 64 * KIB }>();
+    disk.config.segment_bytes = Some(Within::preset::<{ 64 * KIB }>());
     let mut process = disk.start();
     process.push([7]);
     assert_eq!(process.pop().await, Some(vec![7]));
@@ -433,7 +433,7 @@ async fn a_look_at_the_disk_has_no_effects() {
 #[tokio::test]
 async fn segments_are_deleted_one_by_one() {
     let mut disk = Disk::new();
-    disk.config.segment_bytes = Within::preset::<{ 64 * KIB }>();
+    disk.config.segment_bytes = Some(Within::preset::<{ 64 * KIB }>());
     let mut process = disk.start();
     for _ in 0..20 {
         process.push(0..500);

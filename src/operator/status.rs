@@ -15,6 +15,9 @@ use crate::telemetry::{
     SinkReport, SourceCounts, SourceReport,
 };
 
+/// A disk that does not answer a write for so many seconds hangs.
+const UNANSWERED_MAX: f64 = 5.0;
+
 /// A daemon at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -188,6 +191,8 @@ pub struct SpoolStatus {
     pub events: u64,
     /// The size of its files.
     pub bytes: u64,
+    /// How long its disk has not answered a write, in seconds; 0 while none is under way.
+    pub unanswered_seconds: f64,
 }
 
 impl Status {
@@ -240,6 +245,7 @@ impl Status {
                     "the sink {name} is stalled: its queue is full, and its events are rejected"
                 ));
             }
+            self.reasons.extend(sink.hanging_spool());
             let component = format!("sink {name}");
             let remark = |outage: &OutageStatus| outage.remark(&component);
             self.remarks.extend(sink.outage.as_ref().map(remark));
@@ -264,6 +270,18 @@ impl Status {
 }
 
 impl SinkStatus {
+    /// That the disk of its spool hangs: then nothing that it gets is taken in.
+    fn hanging_spool(&self) -> Option<String> {
+        let seconds = self.queue.as_ref()?.spool.as_ref()?.unanswered_seconds;
+        (seconds >= UNANSWERED_MAX).then(|| {
+            let name = &self.name;
+            format!(
+                "the spool of the sink {name} hangs: its disk has not answered for {seconds:.0} s, \
+                 and no events are taken in meanwhile"
+            )
+        })
+    }
+
     /// That its spool had events that nobody can read any more.
     fn damage(&self) -> Option<String> {
         let events = self.rejected.get(Reason::SpoolDamaged.as_str())?;
@@ -402,6 +420,10 @@ fn queue(lane: &LaneReport) -> QueueStatus {
         bytes: lane.depth.bytes,
         bytes_max: lane.limits.bytes_max,
         oldest_age_seconds: lane.oldest_age.unwrap_or_default().as_secs_f64(),
-        spool: lane.spool.map(|spool| SpoolStatus { events: spool.events, bytes: spool.bytes }),
+        spool: lane.spool.map(|spool| SpoolStatus {
+            events: spool.events,
+            bytes: spool.bytes,
+            unanswered_seconds: spool.unanswered.as_secs_f64(),
+        }),
     }
 }

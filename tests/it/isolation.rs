@@ -340,8 +340,14 @@ fn the_order_to_stop_is_obeyed_while_a_reload_hangs_and_events_flow_meanwhile() 
         let ended = daemon.stop();
         // Who removes the directory must not hang in it.
         drop(mount);
-        ended.assert_settled();
-        assert!(ended.after < Duration::from_secs(4), "{rest}\n{:?}", ended.after);
+        ended.assert_balanced();
+        assert_eq!(ended.account("sinks.healthy")["delivered"], 1_000);
+        // Where the root itself can be looked at, the sink is taken, and hangs later.
+        let is_taken = ended.log.contains("the configuration was reloaded");
+        assert!(is_taken || ended.status.success(), "{rest}\n{}", ended.log);
+        let most = Duration::from_secs(if is_taken { 6 } else { 4 });
+        assert!(ended.after < most, "{rest}\n{:?}", ended.after);
+        assert!(!ended.log.contains("panicked"), "{}", ended.log);
     }
 }
 

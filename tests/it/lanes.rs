@@ -236,6 +236,10 @@ fn a_disk_that_hangs_keeps_nobody_from_looking_nor_the_daemon_from_its_last_word
             assert!(get(admin, page).starts_with("HTTP/1.1 200"), "{page}");
         }
     }
+    daemon.wait_until("it to say so", || {
+        let page = get(admin, "/readyz");
+        page.starts_with("HTTP/1.1 503") && page.contains("its disk has not answered")
+    });
     let ordered = Instant::now();
     daemon.signal(Signal::TERM);
     daemon.wait_until("last words", || daemon.log().contains("\"ledger\""));

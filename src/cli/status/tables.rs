@@ -190,7 +190,7 @@ mod tests {
             gauges,
             ..SourceStatus::default()
         };
-        let spool = Some(SpoolStatus { events: 9_000, bytes: 3_000_000 });
+        let spool = Some(SpoolStatus { events: 9_000, bytes: 3_000_000, ..SpoolStatus::default() });
         let queue =
             QueueStatus { events: 1_500, oldest_age_seconds: 1.25, spool, ..Default::default() };
         let sink = SinkStatus {

@@ -29,6 +29,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use schemars::JsonSchema;
@@ -61,9 +62,9 @@ pub struct Config {
     #[serde(default)]
     pub bytes_max: Within<Size, { 128 * KIB }, { 1024 * TIB }, GIB>,
     /// How large a file of the spool becomes. Only whole files are deleted. At least 64 KiB, and at
-    /// most half of `bytes_max`.
+    /// most half of `bytes_max`. Default: 16 MiB, or half of `bytes_max` where that is less.
     #[serde(default)]
-    pub segment_bytes: Within<Size, { 64 * KIB }, TIB, { 16 * MIB }>,
+    pub segment_bytes: Option<Within<Size, { 64 * KIB }, TIB, { 16 * MIB }>>,
     /// When what was written is forced to the disk.
     #[serde(default)]
     pub sync: Sync,
@@ -87,9 +88,17 @@ fn directory_or_none<'de, D: Deserializer<'de>>(
     Ok(Some(path.into()))
 }
 
+impl Config {
+    /// How large a file becomes, in bytes.
+    fn segment_bytes(&self) -> u64 {
+        let usual = (16 * MIB).min(self.bytes_max.bytes() / 2);
+        self.segment_bytes.map_or(usual, |bytes| bytes.bytes())
+    }
+}
+
 impl Consistent for Config {
     fn contradictions(&self) -> Vec<Contradiction> {
-        if self.segment_bytes.bytes() <= self.bytes_max.bytes() / 2 {
+        if self.segment_bytes.is_none_or(|bytes| bytes.bytes() <= self.bytes_max.bytes() / 2) {
             return Vec::new();
         }
         let message = format!(
@@ -120,6 +129,8 @@ pub struct SpoolDepth {
     pub events: u64,
     /// The size of all segments, in bytes.
     pub bytes: u64,
+    /// How long the disk has not answered a write; zero while none is under way.
+    pub unanswered: Duration,
 }
 
 /// The limits of one sink's spool.
@@ -170,7 +181,7 @@ impl Spool {
         warn_of_strangers(directory, sinks);
         let limits = Limits {
             bytes_max: config.bytes_max.bytes(),
-            segment_bytes: config.segment_bytes.bytes(),
+            segment_bytes: config.segment_bytes(),
             sync: config.sync,
         };
         Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock) }))

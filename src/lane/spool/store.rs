@@ -47,6 +47,8 @@ pub struct Store {
     bytes: AtomicU64,
     /// As [`Files::oldest`], or [`NO_TIME`].
     oldest: AtomicI64,
+    /// Since when a write has been under way, in nanoseconds since 1970; 0 while none is.
+    writing_since: AtomicI64,
     /// The event before which all are on the disk. Held while that is brought about, so that those
     /// who wait find their own events there afterwards.
     synced: Mutex<u64>,
@@ -101,6 +103,7 @@ impl Store {
             is_unreadable: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             oldest: AtomicI64::new(NO_TIME),
+            writing_since: AtomicI64::new(0),
             synced: Mutex::new(files.next()),
             buffers: Mutex::default(),
             account,
@@ -146,7 +149,10 @@ impl Store {
     /// How much is in use.
     pub(crate) fn depth(&self) -> SpoolDepth {
         let events = self.account.events_on_disk();
-        SpoolDepth { events, bytes: self.bytes.load(Ordering::Acquire) }
+        let writing_since = self.writing_since.load(Ordering::Relaxed);
+        let unanswered = if writing_since == 0 { 0 } else { now().saturating_sub(writing_since) };
+        let unanswered = Duration::from_nanos(u64::try_from(unanswered).unwrap_or(0));
+        SpoolDepth { events, bytes: self.bytes.load(Ordering::Acquire), unanswered }
     }
 
     /// How long the oldest event has been on disk that is not settled.
@@ -189,7 +195,9 @@ impl Store {
         queue: impl FnOnce(Selection, Numbers),
     ) -> Result<Numbers, Selection> {
         let mut files = lock(&self.files);
+        self.writing_since.store(now(), Ordering::Relaxed);
         let appended = files.append(record);
+        self.writing_since.store(0, Ordering::Relaxed);
         let refused_before = self.refuses.swap(appended.is_err(), Ordering::Relaxed);
         self.show(&files);
         match appended {

@@ -32,6 +32,7 @@ pub(super) struct Active {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Device,
+    Fifo,
     Regular,
 }
 
@@ -40,16 +41,21 @@ impl Active {
     pub(super) fn open(path: &Path, mode: u32) -> Result<Self, OpenError> {
         let file = open_or_create(path, mode)?;
         let kind = file.metadata()?.file_type();
-        let kind = if kind.is_file() { Kind::Regular } else { Kind::Device };
+        let kind = match kind {
+            kind if kind.is_file() => Kind::Regular,
+            kind if kind.is_fifo() => Kind::Fifo,
+            _ => Kind::Device,
+        };
         // Opening a FIFO must not wait for its reader; writing to it may.
         rustix::fs::fcntl_setfl(&file, OFlags::APPEND).map_err(io::Error::from)?;
         Ok(Self { file, kind, torn_at: None })
     }
 
-    /// Makes sure that nobody else writes to a regular file meanwhile: a half line could not be
-    /// taken back then. Held until the file is dropped.
+    /// Makes sure that nobody else writes to the file meanwhile: a half line could not be taken back
+    /// then, and in a FIFO lines would be torn. A device is everybody's. Held until the file is
+    /// dropped.
     pub(super) fn lock(&self) -> Result<(), OpenError> {
-        if self.is_regular() && is_locked_elsewhere(&self.file) {
+        if self.kind != Kind::Device && is_locked_elsewhere(&self.file) {
             return Err(OpenError::Busy);
         }
         Ok(())

@@ -75,8 +75,8 @@ impl Run {
         });
         let ended = ended.map(|ended| conclude(&ended));
         drop(admin);
-        // A thread that hangs in a system call would hang this one as well, and one that still works
-        // would fail without the runtime's timers: both end with the process.
+        // A thread that hangs in a system call would hang this one as well, and one that still
+        // works would fail without the runtime's timers: both end with the process.
         std::mem::forget(runtime);
         ended
     }

@@ -3,7 +3,8 @@
 //!
 //! A [`Plan`] is a configuration with its plugins. It is prepared on a thread that may block,
 //! beside what runs and without an effect on it; then it takes the place of what ran
-//! ([`Running`]). The [`Supervisor`] is the loop that decides when: `run` and `replay` go through it.
+//! ([`Running`]). The [`Supervisor`] is the loop that decides when: `run` and `replay` go through
+//! it.
 
 mod blueprint;
 mod check;

@@ -100,8 +100,8 @@ impl SpoolPlan {
         tracing::warn!(
             component = "spool",
             why,
-            "events wait in memory only: a kill of this process loses those that no sink has taken, \
-             up to queue.events_max for each sink; name a directory in spool.directory"
+            "events wait in memory only: a kill of this process loses those that no sink has \
+             taken, up to queue.events_max for each sink; name a directory in spool.directory"
         );
         Ok(None)
     }

@@ -445,8 +445,8 @@ fn is_idle_at_end(consumer: &Consumer) -> bool {
     consumer.is_at_end() && gauge.depth().events == 0 && on_disk == 0
 }
 
-/// How long to wait for others once there is this order: where the daemon stops, no longer than half
-/// of what is left, so that time remains for the sink's own events.
+/// How long to wait for others once there is this order: where the daemon stops, no longer than
+/// half of what is left, so that time remains for the sink's own events.
 fn shortened(deadline: Instant, order: Order) -> Instant {
     let Order::Stop(end) = order else { return deadline };
     let now = Instant::now();

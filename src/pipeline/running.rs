@@ -206,8 +206,8 @@ impl RunningPipeline {
 pub(super) type WorkerTask = task::JoinHandle<JoinHandle<()>>;
 
 /// Begins each worker once its predecessor has ended: a connection keeps to one number, so that its
-/// events keep their order, and one worker that waits for a full sink holds up no other. Where there
-/// are more or fewer than before, each waits for all.
+/// events keep their order, and one worker that waits for a full sink holds up no other. Where
+/// there are more or fewer than before, each waits for all.
 fn follow(before: Vec<WorkerTask>, next: Vec<ReadyWorker>) -> Vec<WorkerTask> {
     if before.len() == next.len() {
         let pairs = before.into_iter().zip(next);

@@ -96,8 +96,8 @@ impl Replay {
             let ended = supervisor.run(Box::new(first)).await;
             ended.map_err(|error| CliError::from(file.prepare_error(error)))
         });
-        // A thread that hangs in a system call would hang this one as well, and one that still works
-        // would fail without the runtime's timers: both end with the process.
+        // A thread that hangs in a system call would hang this one as well, and one that still
+        // works would fail without the runtime's timers: both end with the process.
         std::mem::forget(runtime);
         bar.finish();
         let Ended { report, exhausted, halted_by } = ended?;

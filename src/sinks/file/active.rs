@@ -51,9 +51,9 @@ impl Active {
         Ok(Self { file, kind, torn_at: None })
     }
 
-    /// Makes sure that nobody else writes to the file meanwhile: a half line could not be taken back
-    /// then, and in a FIFO lines would be torn. A device is everybody's. Held until the file is
-    /// dropped.
+    /// Makes sure that nobody else writes to the file meanwhile: a half line could not be taken
+    /// back then, and in a FIFO lines would be torn. A device is everybody's. Held until the file
+    /// is dropped.
     pub(super) fn lock(&self) -> Result<(), OpenError> {
         if self.kind != Kind::Device && is_locked_elsewhere(&self.file) {
             return Err(OpenError::Busy);

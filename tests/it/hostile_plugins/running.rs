@@ -118,7 +118,11 @@ fn each_plugin_harms_its_own_events_alone() {
         assert_eq!(numbers(&ended.events(&format!("kept_{deed}"))), all, "{deed}");
         assert_eq!(ended.filter(deed)["faulted"], json!({}), "{deed}");
     }
-    assert_eq!(ended.filter("aliased")["faulted"], json!({ "host_calls": EVENTS }));
+    // The search for the events that make a plugin fail has a budget: the rest is not tried.
+    let aliased = ended.filter("aliased");
+    let tried = aliased["faulted"]["host_calls"].as_u64().unwrap();
+    assert_eq!(aliased["faulted"], json!({ "host_calls": tried }));
+    assert_eq!(tried + aliased["bypassed"].as_u64().unwrap(), EVENTS as u64);
     let panic = said(&ended.log, "panic")["message"].as_str().unwrap().to_owned();
     assert!(panic.contains("cannot bear /f/"), "{panic}");
     assert!(ended.log.len() < 1 << 20, "the log has {} bytes", ended.log.len());

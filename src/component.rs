@@ -40,6 +40,19 @@ impl Error for BuildError {
     }
 }
 
+/// An error and its causes on one line.
+#[must_use]
+pub fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
 /// How many used buffers are kept for a source.
 const SPARES_MAX: usize = 8;
 /// The largest buffer that is kept, in bytes.

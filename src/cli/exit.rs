@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::component::one_line;
+
 /// The exit codes; those above 1 are of `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -64,14 +66,7 @@ impl CliError {
 
     /// It and its causes on one line.
     pub(super) fn one_line(&self) -> String {
-        let mut line = self.0.to_string();
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        one_line(&*self.0)
     }
 
     /// How the program ends with it.

@@ -27,9 +27,7 @@ pub use signals::Signals;
 pub use sources::Sources;
 pub use supervisor::{Ended, MakePlan, Progress, Supervisor};
 
-use std::error::Error;
-
-use crate::component::BuildError;
+use crate::component::{BuildError, one_line};
 use crate::config::{Diagnosis, Problems};
 
 /// Why a plan cannot run.
@@ -60,13 +58,6 @@ pub enum PrepareError {
 impl PrepareError {
     /// It and its causes on one line.
     fn one_line(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            line.push_str(": ");
-            line.push_str(&error.to_string());
-            cause = error.source();
-        }
-        line
+        one_line(self)
     }
 }

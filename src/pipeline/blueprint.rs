@@ -1,11 +1,10 @@
 //! The checked plan of a generation.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use super::routing::Routing;
-use crate::component::{BuildError, Resource, SinkContext};
+use crate::component::{BuildError, Resource, SinkContext, one_line};
 use crate::decoders::Decoder;
 use crate::lane::spool::{self, Spool, SpoolError};
 use crate::sinks::{BuiltSink, QueueConfig};
@@ -105,17 +104,6 @@ impl SpoolPlan {
         );
         Ok(None)
     }
-}
-
-fn one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 impl fmt::Debug for Blueprint {

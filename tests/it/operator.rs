@@ -407,10 +407,12 @@ fn the_socket_is_the_daemons_own_and_goes_with_it() {
     assert!(!ended.directory.path().join("new/admin.sock").exists());
 }
 
-/// The program with this directory for its sockets, and no address named.
-fn in_runtime_directory(directory: &Path, arguments: &[&str]) -> Command {
+/// The program with this directory for its sockets, and no address named. The port that it would take
+/// by itself is one of the test's: daemons of other tests may have the usual one.
+fn in_runtime_directory(directory: &Path, port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
     command.args(arguments).env("RUNTIME_DIRECTORY", directory).env_remove("QATIME_ADMIN");
+    command.env("QATIME_ADMIN_TCP", format!("127.0.0.1:{port}"));
     command.current_dir(directory.parent().unwrap());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -419,14 +421,14 @@ fn in_runtime_directory(directory: &Path, arguments: &[&str]) -> Command {
 #[test]
 fn a_default_place_that_another_daemon_has_is_only_warned_of() {
     let directory = tempfile::tempdir().unwrap();
-    let runtime = directory.path().join("run");
+    let (runtime, port) = (directory.path().join("run"), free_port());
     let file = directory.path().join("qatime.toml");
     let text = config(free_port(), 0).replace("{dir}", directory.path().to_str().unwrap());
     let text: String =
         text.lines().filter(|line| !line.contains("admin.listen")).collect::<Vec<_>>().join("\n");
     fs::write(&file, &text).unwrap();
     let named = ["--config", file.to_str().unwrap()];
-    let status = || in_runtime_directory(&runtime, &["status", "--ready"]).output().unwrap();
+    let status = || in_runtime_directory(&runtime, port, &["status", "--ready"]).output().unwrap();
     let absent = status();
     assert_eq!(absent.status.code(), Some(1));
     assert!(stderr(&absent).contains("no daemon answers at unix://"), "{}", stderr(&absent));
@@ -435,7 +437,8 @@ fn a_default_place_that_another_daemon_has_is_only_warned_of() {
     drop(UnixListener::bind(runtime.join("admin.sock")).unwrap());
     assert_eq!(status().status.code(), Some(1));
     let run = ["run", named[0], named[1]];
-    let mut first = in_runtime_directory(&runtime, &run).stderr(Stdio::null()).spawn().unwrap();
+    let mut first =
+        in_runtime_directory(&runtime, port, &run).stderr(Stdio::null()).spawn().unwrap();
     let started = Instant::now();
     while status().status.code() != Some(0) {
         assert!(started.elapsed() < DEADLINE);
@@ -446,7 +449,8 @@ fn a_default_place_that_another_daemon_has_is_only_warned_of() {
                  rules = [{ name = \"r\", sinks = \"s\" }]\n";
     fs::write(&second, small).unwrap();
     let second = second.to_str().unwrap();
-    let ended = in_runtime_directory(&runtime, &["run", "--config", second]).output().unwrap();
+    let ended =
+        in_runtime_directory(&runtime, port, &["run", "--config", second]).output().unwrap();
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("no admin listener here"), "{}", stderr(&ended));
     assert!(stderr(&ended).contains("admin.sock is in use"), "{}", stderr(&ended));

@@ -56,7 +56,13 @@ impl Running {
     /// goes on.
     pub(super) fn take_over(&mut self, prepared: Prepared) -> Result<Diagnosis, BuildError> {
         let Prepared { successor, sources, settings, grace, warnings, diagnosis, .. } = prepared;
-        let afterwards = self.sources.settle(sources)?;
+        let afterwards = match self.sources.settle(sources) {
+            Ok(afterwards) => afterwards,
+            Err((error, left)) => {
+                tokio::task::spawn_blocking(move || drop((left, successor)));
+                return Err(error);
+            }
+        };
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         self.pipeline.succeed(successor, grace);
         // The file system of a socket's path may hang.

@@ -51,11 +51,16 @@ impl Sources {
     /// are told to end.
     ///
     /// # Errors
-    /// Where a socket cannot be opened; then nothing has changed.
-    pub fn settle(&mut self, built: BuiltSources) -> Result<Afterwards, BuildError> {
-        let committed = self.sockets.commit(built.preparation);
-        let afterwards = committed
-            .map_err(|cause| BuildError { component: "sources".to_owned(), cause: cause.into() })?;
+    /// Where a socket cannot be opened; then nothing has changed. With it comes what was prepared,
+    /// to be dropped where a file system may block.
+    pub fn settle(
+        &mut self,
+        built: BuiltSources,
+    ) -> Result<Afterwards, (BuildError, Box<Preparation>)> {
+        let afterwards = self.sockets.commit(built.preparation).map_err(|(cause, left)| {
+            let component = "sources".to_owned();
+            (BuildError { component, cause: cause.into() }, left)
+        })?;
         self.at_work = built.at_work;
         Ok(afterwards)
     }

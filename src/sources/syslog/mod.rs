@@ -131,7 +131,7 @@ impl Config {
         let sockets = Sockets::default();
         let mut preparation = sockets.prepare();
         let source = self.prepare(name, &mut preparation)?;
-        let committed = sockets.commit(preparation).map_err(|cause| BuildError {
+        let committed = sockets.commit(preparation).map_err(|(cause, _left)| BuildError {
             component: format!("sources.{name}"),
             cause: cause.into(),
         });

@@ -119,6 +119,22 @@ pub enum CommitError {
     Overtaken,
 }
 
+impl Book {
+    /// Lets senders in by the sockets that were bound for a preparation.
+    fn open(&self, preparation: &Preparation) -> Result<(), CommitError> {
+        if self.version != preparation.version {
+            return Err(CommitError::Overtaken);
+        }
+        let released = preparation.released();
+        for next in &preparation.next {
+            if matches!(next.origin, Origin::Bound) {
+                next.held.listener.open(&released)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Sockets {
     /// Begins a transaction.
     #[must_use]
@@ -133,17 +149,15 @@ impl Sockets {
     /// not block.
     ///
     /// # Errors
-    /// [`CommitError`]; then nothing has changed.
-    pub fn commit(&self, preparation: Preparation) -> Result<Afterwards, CommitError> {
+    /// [`CommitError`], with the preparation; then nothing has changed. To drop that may block: it
+    /// removes the files of its sockets.
+    pub fn commit(
+        &self,
+        preparation: Preparation,
+    ) -> Result<Afterwards, (CommitError, Box<Preparation>)> {
         let mut book = self.lock();
-        if book.version != preparation.version {
-            return Err(CommitError::Overtaken);
-        }
-        let released = preparation.released();
-        for next in &preparation.next {
-            if matches!(next.origin, Origin::Bound) {
-                next.held.listener.open(&released)?;
-            }
+        if let Err(cause) = book.open(&preparation) {
+            return Err((cause, Box::new(preparation)));
         }
         let Preparation { before, next, .. } = preparation;
         for (place, held) in before.iter().enumerate() {

@@ -488,7 +488,7 @@ fn a_preparation_that_is_dropped_leaves_no_trace() {
     assert_eq!(path("live").metadata().unwrap().permissions().mode() & 0o777, 0o606);
     assert!(UnixStream::connect(path("stale")).is_ok() && UnixStream::connect(path("new")).is_ok());
     // One that began before knows that it is late.
-    let error = sockets.commit(overtaken).unwrap_err().to_string();
+    let error = sockets.commit(overtaken).unwrap_err().0.to_string();
     assert!(error.contains("reload again"), "{error}");
 }
 

@@ -23,9 +23,9 @@ pub(super) fn blueprint(
     let Configuration { decoder, sinks, workers, spool, .. } = configuration;
     let sinks = sinks.into_iter().map(|sink| {
         let (queue, config) = (sink.config.keys.queue, sink.config);
-        let resources = config.part().resources();
+        let (resources, kind) = (config.part().resources(), Some(config.kind.clone()));
         let build: BuildSink = Box::new(move |context| config.part().build(context));
-        SinkPlan { name: sink.name, queue, resources, build }
+        SinkPlan { name: sink.name, queue, kind, resources, build }
     });
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     Blueprint {

@@ -7,4 +7,4 @@ pub mod spool;
 #[cfg(test)]
 mod tests;
 
-pub use self::queue::{Consumer, Depth, Gauge, Producer, QueueLimits, Refused, Trace, queue};
+pub use self::queue::{Consumer, Depth, Gauge, Producer, QueueLimits, Refused, queue};

@@ -10,7 +10,7 @@
 
 mod gauge;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -55,6 +55,8 @@ struct State {
     closed: Option<Reason>,
     /// The daemon stops, or the lane retires: nobody waits for room any more.
     waits_have_ended: bool,
+    /// The lane is gone from the configuration.
+    is_retired: bool,
     /// How many consumers there have been: one takes over where the one before hangs.
     terms: u64,
 }
@@ -97,18 +99,6 @@ pub struct Consumer {
 #[derive(Debug, Clone)]
 pub struct Gauge(Arc<Shared>);
 
-/// Tells whether anybody still has a queue.
-#[derive(Debug, Clone)]
-pub struct Trace(Weak<Shared>);
-
-impl Trace {
-    /// Whether anybody still has it.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        self.0.strong_count() > 0
-    }
-}
-
 /// A queue's two ends. With a spool, what that has from before comes first.
 #[must_use]
 pub fn queue(limits: QueueLimits, mut spool: Option<Store>) -> (Producer, Consumer) {
@@ -119,6 +109,7 @@ pub fn queue(limits: QueueLimits, mut spool: Option<Store>) -> (Producer, Consum
             producers: 1,
             closed: None,
             waits_have_ended: false,
+            is_retired: false,
             terms: 0,
         }),
         spool,
@@ -196,9 +187,20 @@ impl Shared {
     }
 
     fn close(&self, reason: Reason) {
-        self.lock().closed.get_or_insert(reason);
+        self.close_if(reason, |_| true);
+    }
+
+    /// Closes it, if that is so; says whether it was.
+    fn close_if(&self, reason: Reason, condition: impl Fn(&State) -> bool) -> bool {
+        let mut state = self.lock();
+        if !condition(&state) {
+            return false;
+        }
+        state.closed.get_or_insert(reason);
+        drop(state);
         self.signal_room();
         self.filled.notify_one();
+        true
     }
 
     /// Appends a batch to the disk; gives it back where there is none, or it refuses.
@@ -433,10 +435,13 @@ impl Consumer {
         self.shared.lock().sequence.put_back(waiting);
     }
 
-    /// Closes the queue, and forgets all that is in memory; gives how many events there were that
-    /// are not on disk as well.
-    pub fn close(&mut self, reason: Reason) -> u64 {
-        self.shared.close(reason);
+    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets all that is in memory;
+    /// gives how many events there were that are not on disk as well. Where the lane has come back
+    /// meanwhile, all stays for whoever takes over.
+    pub fn close_retired(&mut self) -> u64 {
+        if !self.shared.close_if(Reason::SinkGone, |state| state.is_retired) {
+            return 0;
+        }
         let unspooled = self.shared.lock().sequence.abandon_memory();
         if let Some(spool) = &self.shared.spool {
             spool.account().settled_off_disk(unspooled);
@@ -507,10 +512,22 @@ impl Consumer {
         tickets.into_iter().for_each(Ticket::settle);
     }
 
-    /// Nobody delivers from here any more: closes the queue, and leaves nothing on disk but what
-    /// is not settled.
-    pub fn finish(&mut self, reason: Reason) {
-        self.shared.close(reason);
+    /// Nobody delivers from here any more, since the daemon stops: closes the queue, and leaves
+    /// nothing on disk but what is not settled.
+    pub fn finish(&mut self) {
+        self.shared.close(Reason::ShutDown);
+        self.tidy();
+    }
+
+    /// As [`Self::finish`], for a lane that [retires](Gauge::retire). Where it has come back
+    /// meanwhile, all stays for whoever takes over.
+    pub fn finish_retired(&mut self) {
+        if self.shared.close_if(Reason::SinkGone, |state| state.is_retired) {
+            self.tidy();
+        }
+    }
+
+    fn tidy(&self) {
         if let Some(spool) = &self.shared.spool {
             spool.finish();
         }

@@ -97,7 +97,7 @@ impl Disk {
 impl Process {
     /// The orderly end of a lane.
     fn finish(mut self) {
-        self.consumer.finish(Reason::ShutDown);
+        self.consumer.finish();
     }
 
     fn push(&self, numbers: impl IntoIterator<Item = usize>) {
@@ -332,7 +332,7 @@ async fn a_directory_that_was_removed_is_made_anew_and_the_end_says_what_was_los
     process.account(|sink| assert_eq!(sink.events_on_disk(), 11));
     assert_eq!(process.pop().await, Some(vec![0]));
     process.consumer.settled(&[]);
-    process.consumer.finish(Reason::ShutDown);
+    process.consumer.finish();
     let report = process.report();
     // 1 to 9 were only in the files that are gone; 10 waits for the next process.
     assert_eq!(report.rejected.of(Reason::SpoolDamaged), 9, "{report:?}");

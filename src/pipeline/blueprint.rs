@@ -7,7 +7,7 @@ use super::routing::Routing;
 use crate::component::{BuildError, Resource, SinkContext, one_line};
 use crate::decoders::Decoder;
 use crate::lane::spool::{self, Spool, SpoolError};
-use crate::sinks::{BuiltSink, QueueConfig};
+use crate::sinks::{BuiltSink, QueueConfig, SinkKind};
 use crate::sources::BuiltSource;
 
 /// What builds a sink.
@@ -36,6 +36,9 @@ pub struct SinkPlan {
     pub name: String,
     /// Its queue.
     pub queue: QueueConfig,
+    /// The keys of its own: where the sink that runs has the same, that one goes on. A sink without
+    /// them is always built anew.
+    pub kind: Option<SinkKind>,
     /// What it uses: whoever uses the same waits for it.
     pub resources: Vec<Resource>,
     /// What builds it.

@@ -338,8 +338,8 @@ impl Delivery {
         consumer.settled(&[]);
         match self.orders.current() {
             Order::HandOver(_) => {}
-            Order::Finish(_) => consumer.finish(Reason::SinkGone),
-            Order::Deliver | Order::Stop(_) => consumer.finish(Reason::ShutDown),
+            Order::Finish(_) => consumer.finish_retired(),
+            Order::Deliver | Order::Stop(_) => consumer.finish(),
         }
     }
 
@@ -352,11 +352,11 @@ impl Delivery {
         }
         if matches!(self.orders.current(), Order::Stop(_)) {
             // What is not on disk stays in flight: the last words of the daemon name it.
-            return consumer.finish(Reason::ShutDown);
+            return consumer.finish();
         }
         let settled = self.account.settled() - self.settled_before;
         let is_gone = matches!(self.orders.current(), Order::Finish(_));
-        let waiting = if is_gone { consumer.close(Reason::SinkGone) } else { 0 };
+        let waiting = if is_gone { consumer.close_retired() } else { 0 };
         let held = self.given.saturating_sub(settled);
         // A source that waits to hear of its events hears that they were not settled; what is on
         // disk comes from there to whoever takes over, what was settled already for a second time.
@@ -364,7 +364,7 @@ impl Delivery {
         self.account.recovered_from_disk(again.saturating_sub(held));
         let lost = held.saturating_sub(again) + waiting;
         if is_gone {
-            consumer.finish(Reason::SinkGone);
+            consumer.finish_retired();
         }
         if lost == 0 {
             return;

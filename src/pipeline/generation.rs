@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::blueprint::{Blueprint, Next, SinkPlan, spool_error};
 use super::delivery::{self, Delivery};
 use super::halt::Halting;
-use super::lanes::{Lane, Order, RetiringLane};
+use super::lanes::Lane;
 use super::parked::Parked;
 use super::routing::Routing;
 use super::worker::{Decoding, LaneInput, Recipe, Worker};
@@ -37,11 +37,16 @@ pub(super) struct Generation {
     lanes: Vec<PreparedLane>,
 }
 
-/// A lane, its sink, and the thread that is to deliver.
+/// A lane, and what delivers from it: its own sink goes on where that is `None`.
 struct PreparedLane {
     lane: Lane,
     limits: QueueLimits,
     wait_max: Duration,
+    next: Option<PreparedDelivery>,
+}
+
+/// A sink with what delivers to it, and the thread for that.
+struct PreparedDelivery {
     delivery: Delivery,
     thread: Parked<(Delivery, delivery::Start)>,
 }
@@ -53,21 +58,19 @@ pub(super) struct Surroundings {
     /// The lanes that are there already.
     pub(super) lanes: Vec<Lane>,
     /// Lanes that are gone from the configuration, and may not have ended.
-    pub(super) retiring: Vec<RetiringLane>,
+    pub(super) retiring: Vec<Lane>,
     pub(super) spool: Option<Spool>,
     pub(super) reopened: watch::Receiver<u64>,
 }
 
 impl Surroundings {
-    /// The lane of a sink: with the queue that it has, or a new one.
+    /// The lane of a sink: with the queue that it has, or a new one. A sink that comes back has the
+    /// queue that it had, unless that has ended.
     fn lane(&self, context: &SinkContext, limits: QueueLimits) -> Result<Lane, BuildError> {
         let SinkContext { name, account } = context;
-        if let Some(known) = self.lanes.iter().find(|lane| lane.name == *name) {
+        let retiring = self.retiring.iter().filter(|lane| lane.is_there());
+        if let Some(known) = self.lanes.iter().chain(retiring).find(|lane| lane.name == *name) {
             return Ok(known.again());
-        }
-        if self.retiring.iter().any(|lane| lane.name() == name && lane.is_there()) {
-            let cause = "the sink that had this name before has not finished; try again later";
-            return Err(context.error(cause));
         }
         let store = self.spool.as_ref().map(|spool| spool.store(name, Arc::clone(account)));
         let store = store.transpose().map_err(spool_error)?;
@@ -84,17 +87,8 @@ impl Generation {
     ) -> Result<(Self, Vec<(String, Next)>), BuildError> {
         let Blueprint { decoder, year, routing, workers, sources, sinks, .. } = blueprint;
         let mut lanes = Vec::with_capacity(sinks.len());
-        for SinkPlan { name, queue: config, resources, build } in sinks {
-            let (limits, wait_max) = (config.limits(), config.wait_max.get());
-            let account = surroundings.ledger.draft_sink(&name);
-            let context = SinkContext { name, account };
-            let mut lane = surroundings.lane(&context, limits)?;
-            let sink = build(context)?;
-            lane.resources = resources.into();
-            lane.gauges = sink.gauges.iter().cloned().collect();
-            let delivery = Delivery::new(&lane, sink, surroundings.reopened.clone());
-            let thread = delivery_thread(&lane)?;
-            lanes.push(PreparedLane { lane, limits, wait_max, delivery, thread });
+        for plan in sinks {
+            lanes.push(PreparedLane::prepare(plan, surroundings)?);
         }
         let decoding = Arc::new(Decoding { decoder, year, wanted: routing.wanted() });
         let workers = (0..workers.max(1)).map(worker_thread).collect::<Result<_, _>>()?;
@@ -103,30 +97,27 @@ impl Generation {
 
     /// Puts the lanes to work, whose deliveries begin once those of `before` have handed over.
     pub(super) fn start(self, place: Transition<'_>) -> Started {
-        let Transition { ledger, mut before, retiring, halting, patience } = place;
+        let Transition { ledger, before, retiring, halting, patience } = place;
         let Self { decoding, routing, workers, lanes: prepared } = self;
-        for lane in &before {
-            let goes_on = prepared.iter().any(|next| next.lane.name == lane.name);
-            if goes_on {
-                lane.order(Order::HandOver(patience));
-            } else {
-                retiring.push(lane.retire(patience));
-            }
-        }
+        let mut leaving = Leaving::of(before, retiring, &prepared, patience);
         let mut lanes = Vec::with_capacity(prepared.len());
         let mut inputs = Vec::with_capacity(prepared.len());
         let mut deliveries = Vec::with_capacity(prepared.len());
-        for PreparedLane { mut lane, limits, wait_max, delivery, thread } in prepared {
+        for PreparedLane { lane, limits, wait_max, next } in prepared {
             ledger.enter_sink(&lane.account);
+            let mut lane = match next {
+                Some(PreparedDelivery { delivery, thread }) => {
+                    let (lane, place) = leaving.succeed(lane, patience);
+                    deliveries.push(thread.begin((delivery, place)));
+                    lane
+                }
+                None => leaving.keep(lane),
+            };
             lane.producer().set_limits(limits);
             inputs.push(LaneInput::new(&mut lane, wait_max));
-            let predecessor = before.iter_mut().find(|before| before.name == lane.name);
-            let beginning = lane.begin(predecessor);
-            let ends = retiring.iter().filter_map(|old| old.end_if_it_uses(&lane.resources));
-            let place = delivery::Start { beginning, ends: ends.collect(), patience };
-            deliveries.push(thread.begin((delivery, place)));
             lanes.push(lane);
         }
+        retiring.extend(leaving.retiring);
         let rules = routing.rules();
         let rules: Arc<[RuleCount]> =
             (0..rules.len()).map(|rule| ledger.open_rule(rules.name(rule))).collect();
@@ -147,13 +138,89 @@ impl Generation {
     }
 }
 
+impl PreparedLane {
+    fn prepare(plan: SinkPlan, surroundings: &Surroundings) -> Result<Self, BuildError> {
+        let SinkPlan { name, queue: config, kind, resources, build } = plan;
+        let (limits, wait_max) = (config.limits(), config.wait_max.get());
+        let known = surroundings.lanes.iter().find(|lane| lane.name == name);
+        if let Some(lane) = known.filter(|lane| lane.serves(kind.as_ref())) {
+            return Ok(Self { lane: lane.again(), limits, wait_max, next: None });
+        }
+        let account = surroundings.ledger.draft_sink(&name);
+        let context = SinkContext { name, account };
+        let mut lane = surroundings.lane(&context, limits)?;
+        let sink = build(context)?;
+        lane.kind = kind.map(Arc::new);
+        lane.resources = resources.into();
+        lane.gauges = sink.gauges.iter().cloned().collect();
+        let delivery = Delivery::new(&lane, sink, surroundings.reopened.clone());
+        let thread = delivery_thread(&lane)?;
+        let next = Some(PreparedDelivery { delivery, thread });
+        Ok(Self { lane, limits, wait_max, next })
+    }
+}
+
+/// The lanes of the generation before, as the next one takes their places.
+struct Leaving {
+    /// Their sinks go on.
+    kept: Vec<Lane>,
+    /// They hand their queues over to others of the same names.
+    replaced: Vec<Lane>,
+    /// They are gone from the configuration.
+    retiring: Vec<Lane>,
+}
+
+impl Leaving {
+    /// Tells each lane what becomes of it. Of those that retire already, one may come back.
+    fn of(
+        before: Vec<Lane>,
+        retiring: &mut Vec<Lane>,
+        prepared: &[PreparedLane],
+        patience: Duration,
+    ) -> Self {
+        let next_of = |lane: &Lane| prepared.iter().find(|next| next.lane.name == lane.name);
+        let (mut kept, mut replaced) = (Vec::new(), Vec::new());
+        let (mut gone, mut still_retiring) = (Vec::new(), Vec::new());
+        for lane in before {
+            match next_of(&lane) {
+                Some(next) if next.next.is_none() => kept.push(lane),
+                Some(_) => replaced.push(lane),
+                None => gone.push(lane.retire(patience)),
+            }
+        }
+        for lane in std::mem::take(retiring) {
+            let comes_back = next_of(&lane).is_some_and(|next| next.lane.gauge.is_of(&lane.gauge));
+            if comes_back { replaced.push(lane) } else { still_retiring.push(lane) }
+        }
+        replaced.iter().for_each(|lane| lane.hand_over(patience));
+        gone.append(&mut still_retiring);
+        Self { kept, replaced, retiring: gone }
+    }
+
+    /// The lane that goes on as it is.
+    fn keep(&mut self, prepared: Lane) -> Lane {
+        let place = self.kept.iter().position(|lane| lane.name == prepared.name);
+        place.map_or(prepared, |place| self.kept.swap_remove(place))
+    }
+
+    /// A lane in the place of the one that had its name; and where its delivery begins.
+    fn succeed(&mut self, mut lane: Lane, patience: Duration) -> (Lane, delivery::Start) {
+        let predecessor = self.replaced.iter_mut().find(|before| before.name == lane.name);
+        let beginning = lane.begin(predecessor);
+        let others = self.replaced.iter().filter(|before| before.name != lane.name);
+        let others = others.chain(&self.retiring);
+        let ends = others.filter_map(|old| old.end_if_it_uses(&lane.resources)).collect();
+        (lane, delivery::Start { beginning, ends, patience })
+    }
+}
+
 /// Where a generation begins.
 pub(super) struct Transition<'a> {
     pub(super) ledger: &'a Ledger,
     /// The lanes of the generation before.
     pub(super) before: Vec<Lane>,
-    /// Takes those of them that are gone from the configuration.
-    pub(super) retiring: &'a mut Vec<RetiringLane>,
+    /// Lanes that were gone from the configuration before; takes those that are now.
+    pub(super) retiring: &'a mut Vec<Lane>,
     pub(super) halting: Halting,
     /// How long an old sink may go on failing to finish what it has.
     pub(super) patience: Duration,

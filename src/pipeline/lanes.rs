@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::monitor::LaneView;
 use crate::component::Resource;
 use crate::lane::spool::Store;
-use crate::lane::{Consumer, Gauge, Producer, QueueLimits, Trace, queue};
+use crate::lane::{Consumer, Gauge, Producer, QueueLimits, queue};
+use crate::sinks::SinkKind;
 use crate::telemetry::{PartGauge, SinkAccount};
 
 /// What the delivery of a lane is to do.
@@ -50,6 +51,8 @@ pub(super) struct Lane {
     consumer: Option<Box<Consumer>>,
     /// What the delivery of this lane hands over when it ends; only a lane at work has it.
     handed_over: Option<oneshot::Receiver<Handover>>,
+    /// What the table of its sink says.
+    pub(super) kind: Option<Arc<SinkKind>>,
     /// What its sink uses.
     pub(super) resources: Arc<[Resource]>,
     /// What its sink shows of itself.
@@ -75,6 +78,7 @@ impl Lane {
             stalled: Arc::default(),
             consumer: Some(Box::new(consumer)),
             handed_over: None,
+            kind: None,
             resources: Arc::default(),
             is_at_work: None,
             gauges: Arc::default(),
@@ -113,6 +117,7 @@ impl Lane {
             stalled: Arc::clone(&self.stalled),
             consumer: None,
             handed_over: None,
+            kind: self.kind.clone(),
             resources: Arc::clone(&self.resources),
             is_at_work: self.is_at_work.clone(),
             gauges: Arc::clone(&self.gauges),
@@ -135,17 +140,40 @@ impl Lane {
 
     /// Takes it out of the configuration: it delivers what it has, at most for this time, and
     /// nobody waits for room in it any more.
-    pub(super) fn retire(&self, patience: Duration) -> RetiringLane {
+    pub(super) fn retire(mut self, patience: Duration) -> Self {
         self.order(Order::Finish(patience));
-        self.stop_waiting();
-        let queue = self.gauge.trace();
-        RetiringLane {
-            name: self.name.clone(),
-            queue,
-            _orders: Arc::clone(&self.orders),
-            resources: Arc::clone(&self.resources),
-            is_at_work: self.is_at_work.clone(),
-        }
+        self.gauge.retire();
+        self.producer = None;
+        self
+    }
+
+    /// Hands the queue over to the next lane of this name; also where it was taken out of the
+    /// configuration before.
+    pub(super) fn hand_over(&self, patience: Duration) {
+        self.order(Order::HandOver(patience));
+        self.gauge.revive();
+    }
+
+    /// Whether its delivery has not ended.
+    pub(super) fn is_at_work(&self) -> bool {
+        // Nothing is ever sent: an error is the end of it.
+        self.is_at_work.as_ref().is_some_and(|at_work| at_work.has_changed().is_ok())
+    }
+
+    /// Whether its delivery has not ended, or a worker may still put something in.
+    pub(super) fn is_there(&self) -> bool {
+        self.is_at_work() || self.gauge.has_producers()
+    }
+
+    /// Whether its sink is at work and does what such a table says.
+    pub(super) fn serves(&self, kind: Option<&SinkKind>) -> bool {
+        kind.is_some() && self.kind.as_deref() == kind && self.is_at_work()
+    }
+
+    /// What tells when its delivery has ended, if its sink uses anything of what is named here.
+    pub(super) fn end_if_it_uses(&self, resources: &[Resource]) -> Option<watch::Receiver<()>> {
+        let uses = |own: &Resource| resources.iter().any(|other| own.overlaps(other));
+        self.resources.iter().any(uses).then(|| self.is_at_work.clone()).flatten()
     }
 
     /// From now on nobody waits for room in it.
@@ -180,34 +208,6 @@ pub(super) struct Beginning {
     pub(super) leave: oneshot::Sender<Handover>,
     /// Dropped when it has ended.
     pub(super) at_work: watch::Sender<()>,
-}
-
-/// A lane that is gone from the configuration, and may not have ended.
-#[derive(Debug, Clone)]
-pub(super) struct RetiringLane {
-    name: String,
-    queue: Trace,
-    /// Without them, the delivery would take it that the daemon stops.
-    _orders: Arc<watch::Sender<Order>>,
-    resources: Arc<[Resource]>,
-    is_at_work: Option<watch::Receiver<()>>,
-}
-
-impl RetiringLane {
-    /// What tells when it has ended, if it uses anything of what is named here.
-    pub(super) fn end_if_it_uses(&self, resources: &[Resource]) -> Option<watch::Receiver<()>> {
-        let uses = |own: &Resource| resources.iter().any(|other| own.overlaps(other));
-        self.resources.iter().any(uses).then(|| self.is_at_work.clone()).flatten()
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether anybody still has its queue.
-    pub(super) fn is_there(&self) -> bool {
-        self.queue.is_there()
-    }
 }
 
 /// The orders to a delivery.

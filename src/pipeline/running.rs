@@ -10,7 +10,7 @@ use tokio::task;
 use super::blueprint::{Blueprint, Next};
 use super::generation::{Generation, ReadyWorker, Started, Surroundings, Transition};
 use super::halt::{Halt, Halting, halt};
-use super::lanes::{Lane, RetiringLane};
+use super::lanes::Lane;
 use super::monitor::View;
 use super::sources::RunningSources;
 use super::stopping::Stopping;
@@ -24,15 +24,15 @@ use crate::telemetry::{Ledger, LedgerReport};
 /// one can take its place while sources run. Then no connection is closed, and each event is
 /// treated by the one or by the other: buffers that come after [`RunningPipeline::succeed`] go to
 /// the new workers, which begin when the old ones have done what they had, so that the events of a
-/// connection keep their order. Queues go on under the names of their sinks: an old sink finishes
-/// what it has taken, and the new one goes on with the rest.
+/// connection keep their order. Sinks go on whose tables say the same. Where one changes, its queue
+/// goes on: the old sink finishes what it has taken, and the new one goes on with the rest.
 pub struct RunningPipeline {
     pub(super) ledger: Ledger,
     pub(super) switch: Switch,
     pub(super) sources: RunningSources,
     pub(super) lanes: Vec<Lane>,
     /// Lanes that are gone from the configuration; some may not have ended.
-    pub(super) retiring: Vec<RetiringLane>,
+    pub(super) retiring: Vec<Lane>,
     /// `None` before the first generation.
     spool: Option<Option<Spool>>,
     /// The threads of deliveries, of earlier generations as well.
@@ -121,7 +121,7 @@ impl RunningPipeline {
         let surroundings = Surroundings {
             ledger: self.ledger.clone(),
             lanes: self.lanes.iter().map(Lane::detached).collect(),
-            retiring: self.retiring.clone(),
+            retiring: self.retiring.iter().map(Lane::detached).collect(),
             spool: self.spool.clone().flatten(),
             reopened: self.reopen.subscribe(),
         };
@@ -133,7 +133,6 @@ impl RunningPipeline {
     pub fn succeed(&mut self, next: Successor, patience: Duration) {
         let Successor { generation, sources, spool } = next;
         self.spool.get_or_insert(spool);
-        self.retiring.retain(RetiringLane::is_there);
         let place = Transition {
             ledger: &self.ledger,
             before: std::mem::take(&mut self.lanes),
@@ -142,6 +141,7 @@ impl RunningPipeline {
             patience,
         };
         let Started { lanes, deliveries, channels, workers } = generation.start(place);
+        self.retiring.retain(Lane::is_there);
         self.switch.set(channels);
         // What an old worker holds of its lanes goes when it has ended.
         self.lanes = lanes;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task;
 use tokio::time::{Instant, timeout_at};
 
-use super::lanes::{Lane, RetiringLane};
+use super::lanes::Lane;
 use super::running::{RunningPipeline, ended, join};
 use super::sources::RunningSources;
 use crate::component::Switch;
@@ -28,7 +28,7 @@ pub struct Stopping {
     sources: RunningSources,
     lanes: Vec<Lane>,
     /// They end by themselves, at the latest with their own patience.
-    _retiring: Vec<RetiringLane>,
+    _retiring: Vec<Lane>,
     /// What has not ended.
     workers: Phase,
     deliveries: Phase,

@@ -1,6 +1,7 @@
 //! A part waits only for what shares its resource; stopping has phases, each with its deadline;
 //! the order to stop is obeyed in every state.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -177,6 +178,90 @@ fn a_sink_that_takes_the_place_of_a_hung_one_goes_on_with_its_queue() {
     // A FIFO holds 64 KiB, a write of the sink as much: less than 60,000 lines.
     assert!(written[0] < 60_000 && written.len() > 1_000, "{:?}", written[0]);
     daemon.stop().assert_balanced();
+}
+
+/// A sink that writes to a Redis.
+fn far(server: &RedisServer) -> String {
+    format!(
+        "[sinks.far]\ntype = 'redis'\nmode = 'stream'\nstream.key = 'events'\n\
+         server.url = '{}'\n",
+        server.url()
+    )
+}
+
+/// The paths that a stream has, each once.
+fn arrived(server: &RedisServer) -> BTreeSet<u32> {
+    let paths = server.field("events", "path");
+    paths.iter().map(|path| path.trim_start_matches('/').parse().unwrap()).collect()
+}
+
+#[test]
+fn a_sink_whose_table_is_not_changed_goes_on_although_it_hangs() {
+    let server = RedisServer::start();
+    let setup = Setup::new();
+    let config = setup.config("grace = '1s'", "'far'", &far(&server));
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &config, &[port]);
+    send(port, reads(0..1_000).as_bytes());
+    daemon.wait_until("the events", || server.length("events") == 1_000);
+    server.signal(Signal::STOP);
+    send(port, reads(1_000..3_000).as_bytes());
+    daemon.wait_for_lines("healthy", 3_000);
+    // Another rule, another queue: the sink itself is what it was.
+    let queue = "queue.events_max = 50000\n[[rules]]\nname = 'again'\nwhen.path = '/none/**'\n";
+    let other = config.clone() + queue + "sinks = 'healthy'\n";
+    for next in [&other, &config, &other] {
+        assert!(reload(&daemon, next).status.success(), "{}", daemon.log());
+        daemon.signal(Signal::HUP);
+        std::thread::sleep(Duration::from_millis(900));
+    }
+    send(port, reads(3_000..4_000).as_bytes());
+    daemon.wait_for_lines("healthy", 4_000);
+    server.signal(Signal::CONT);
+    daemon.wait_until("all events", || server.length("events") >= 4_000);
+    assert!(arrived(&server).into_iter().eq(0..4_000));
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert_eq!(ended.account("sinks.far")["delivered"], 4_000, "{}", ended.log);
+}
+
+#[test]
+fn a_sink_that_comes_back_before_it_has_ended_goes_on_with_its_queue() {
+    for hangs_longer_than_grace in [false, true] {
+        let server = RedisServer::start();
+        let setup = Setup::new();
+        let with = setup.config("grace = '3s'", "'far'", &far(&server));
+        let without = setup.config("grace = '3s'", "", "");
+        let Setup { port, directory } = setup;
+        let daemon = Daemon::start_in(directory, &with, &[port]);
+        send(port, reads(0..1_000).as_bytes());
+        daemon.wait_until("the events", || server.length("events") == 1_000);
+        server.signal(Signal::STOP);
+        send(port, reads(1_000..2_000).as_bytes());
+        daemon.wait_for_lines("healthy", 2_000);
+        assert!(reload(&daemon, &without).status.success());
+        send(port, reads(2_000..3_000).as_bytes());
+        daemon.wait_for_lines("healthy", 3_000);
+        let back = reload(&daemon, &with);
+        assert!(back.status.success(), "{back:?}");
+        send(port, reads(3_000..4_000).as_bytes());
+        daemon.wait_for_lines("healthy", 4_000);
+        let hangs = if hangs_longer_than_grace { 7 } else { 1 };
+        std::thread::sleep(Duration::from_secs(hangs));
+        server.signal(Signal::CONT);
+        daemon.wait_until("the last event", || arrived(&server).contains(&3_999));
+        let ended = daemon.stop();
+        ended.assert_balanced();
+        let far = ended.account("sinks.far");
+        assert_eq!(far["routed"], 3_000, "{far}");
+        let arrived = arrived(&server);
+        assert!((3_000..4_000).all(|number| arrived.contains(&number)));
+        // What a sink has in its hands that hangs for longer is rejected under a name.
+        let missing = (0..2_000).filter(|number| !arrived.contains(number)).count() as u64;
+        let gone = far["rejected"]["sink_gone"].as_u64().unwrap_or(0);
+        assert!(missing <= gone, "{missing} {far}");
+        assert!(hangs_longer_than_grace || gone == 0, "{far}");
+    }
 }
 
 /// Files beneath a root, all of which are last read in 2001.

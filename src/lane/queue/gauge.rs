@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Consumer, Depth, Gauge, Producer, QueueLimits, Trace, age};
+use super::{Consumer, Depth, Gauge, Producer, QueueLimits, age};
 use crate::event::Reason;
 use crate::lane::spool::{SpoolDepth, Store};
 
@@ -35,10 +35,33 @@ impl Gauge {
         Consumer::new(Arc::clone(&self.0))
     }
 
-    /// What tells whether the queue is still there.
+    /// The lane is gone from the configuration: nobody waits for room, and the queue may be closed
+    /// once it is empty, or given up.
+    pub fn retire(&self) {
+        self.0.lock().is_retired = true;
+        self.stop_waiting();
+    }
+
+    /// The lane has come back before the end of it: what was done by [`Self::retire`], and since,
+    /// is undone.
+    pub fn revive(&self) {
+        let mut state = self.0.lock();
+        if std::mem::take(&mut state.is_retired) {
+            state.waits_have_ended = false;
+            state.closed = state.closed.filter(|reason| *reason != Reason::SinkGone);
+        }
+    }
+
+    /// Whether anybody may still put something in.
     #[must_use]
-    pub fn trace(&self) -> Trace {
-        Trace(Arc::downgrade(&self.0))
+    pub fn has_producers(&self) -> bool {
+        self.0.lock().producers > 0
+    }
+
+    /// Whether both are of one queue.
+    #[must_use]
+    pub fn is_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// How full the queue is, in memory.

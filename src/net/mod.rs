@@ -13,4 +13,4 @@ pub use bind_error::BindError;
 pub use drops::dropped;
 pub use listener::{BACKLOG, Listener, Socket, SocketOptions, end_arrivals};
 pub use socket_file::{Grip, SocketFile};
-pub use stream::{Acceptor, Stream};
+pub use stream::{Acceptor, Stream, socket_backoff};

@@ -11,11 +11,20 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::ListenAddress;
 use super::address::covers;
+use super::listener::Socket;
+use crate::units::Backoff;
 
 /// Probes without an answer after which a peer counts as gone.
 const KEEPALIVE_PROBES: u32 = 6;
 /// Time between two such probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long whoever accepts or receives waits after an error of the socket itself (no descriptors
+/// left, say).
+#[must_use]
+pub const fn socket_backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(1))
+}
 
 /// A socket that accepts connections.
 #[derive(Debug)]
@@ -27,6 +36,18 @@ pub enum Acceptor {
 }
 
 impl Acceptor {
+    /// A socket that listens, on the runtime.
+    ///
+    /// # Errors
+    /// Where it takes datagrams, or the runtime refuses it.
+    pub fn of(socket: Socket) -> io::Result<Self> {
+        match socket {
+            Socket::Tcp(socket) => TcpListener::from_std(socket).map(Self::Tcp),
+            Socket::Unix(socket) => UnixListener::from_std(socket).map(Self::Unix),
+            Socket::Udp(_) | Socket::UnixDatagram(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// The next connection. Cancel-safe.
     ///
     /// # Errors

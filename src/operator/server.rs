@@ -16,16 +16,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Daemon;
 use super::pages::Pages;
 use crate::component::BuildError;
 use crate::config::{AdminAddress, AdminConfig};
-use crate::net::{BindError, ListenAddress, Listener, Socket, SocketFile, SocketOptions};
+use crate::net::{
+    Acceptor, BindError, ListenAddress, Listener, Socket, SocketFile, SocketOptions, Stream,
+    socket_backoff,
+};
 use crate::shutdown::{Shutdown, Trigger, shutdown};
-use crate::units::Backoff;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,9 +36,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// How long to wait after an error of the listening socket (no descriptors left, say): at first,
-/// and at most.
-const ACCEPT_WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How long the end of the listener may take. What hangs is left alone: the process ends with it.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// Who may use the unix socket: the daemon's own user.
@@ -143,14 +141,10 @@ async fn serve_all(bound: Vec<Bound>, connections_max: usize, daemon: &Daemon, o
     let mut files = Vec::new();
     for (address, socket, file) in bound {
         files.push(file);
-        let acceptor = match socket {
-            Socket::Tcp(socket) => TcpListener::from_std(socket).map(Acceptor::Tcp),
-            Socket::Unix(socket) => UnixListener::from_std(socket).map(Acceptor::Unix),
-            Socket::Udp(_) | Socket::UnixDatagram(_) => Err(io::ErrorKind::Unsupported.into()),
-        };
-        match acceptor {
+        match Acceptor::of(socket) {
             Ok(acceptor) => {
-                let pages = pages.with_reload(acceptor.may_reload());
+                // Whoever may write to the socket's file may ask for a reload; a port is anybody's.
+                let pages = pages.with_reload(matches!(acceptor, Acceptor::Unix(_)));
                 tasks.spawn(serve(acceptor, connections_max, pages, order.clone()));
                 tracing::info!(%address, "answering the operator");
             }
@@ -160,28 +154,11 @@ async fn serve_all(bound: Vec<Bound>, connections_max: usize, daemon: &Daemon, o
     while tasks.join_next().await.is_some() {}
 }
 
-enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Acceptor {
-    /// Whoever may write to the socket's file may ask for a reload; a port is anybody's.
-    const fn may_reload(&self) -> bool {
-        matches!(self, Self::Unix(_))
-    }
-
-    /// Takes a connection, and starts its task.
-    async fn accept(&self, pages: &Pages, open: &mut JoinSet<()>) -> io::Result<AbortHandle> {
-        let pages = pages.clone();
-        Ok(match self {
-            Self::Tcp(listener) => {
-                open.spawn(connection(listener.accept().await?.0, pages, TIMEOUT))
-            }
-            Self::Unix(listener) => {
-                open.spawn(connection(listener.accept().await?.0, pages, RELOAD_TIMEOUT))
-            }
-        })
+/// Starts the task of a connection.
+fn answer(stream: Stream, pages: Pages, open: &mut JoinSet<()>) -> AbortHandle {
+    match stream {
+        Stream::Tcp(stream) => open.spawn(connection(stream, pages, TIMEOUT)),
+        Stream::Unix(stream) => open.spawn(connection(stream, pages, RELOAD_TIMEOUT)),
     }
 }
 
@@ -189,19 +166,19 @@ impl Acceptor {
 async fn serve(acceptor: Acceptor, connections_max: usize, pages: Pages, mut order: Shutdown) {
     let mut open = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
-    let mut backoff = Backoff::new(ACCEPT_WAITS[0], ACCEPT_WAITS[1]);
+    let mut backoff = socket_backoff();
     loop {
         let accepted = tokio::select! {
             biased;
             () = order.ordered() => break,
-            accepted = acceptor.accept(&pages, &mut open) => accepted,
+            accepted = acceptor.accept() => accepted,
         };
         while open.try_join_next().is_some() {}
         by_age.retain(|task| !task.is_finished());
         match accepted {
-            Ok(task) => {
+            Ok(stream) => {
                 backoff.reset();
-                by_age.push_back(task);
+                by_age.push_back(answer(stream, pages.clone(), &mut open));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {

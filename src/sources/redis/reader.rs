@@ -18,6 +18,7 @@ use crate::redis::{Error, ErrorKind};
 use crate::sources::now;
 use crate::sources::thread::Stop;
 use crate::telemetry::SourceAccount;
+use crate::units::Backoff;
 
 /// So long is waited for one thing before the others are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -114,7 +115,7 @@ pub(super) struct Reader {
     forgetting: Due,
     /// How many entries of each key are asked for.
     page_size: PageSize,
-    failures: u32,
+    backoff: Backoff,
     next_attempt: Instant,
 }
 
@@ -141,7 +142,7 @@ impl Reader {
             keeping: Due::new((settings.claim_idle / 3).max(TICK)),
             forgetting: Due::new((settings.consumer_idle_max / 4).max(Duration::from_secs(1))),
             page_size: PageSize::new(settings.read_events_max, keys),
-            failures: 0,
+            backoff: Backoff::new(RETRY_DELAY_MIN, RETRY_DELAY_MAX),
             next_attempt: Instant::now(),
             group,
             settings,
@@ -177,7 +178,7 @@ impl Reader {
         self.intakes.clear();
         if stop.is_replaced() {
             self.take_ends(Duration::ZERO);
-            if self.failures == 0
+            if self.backoff.failures() == 0
                 && self.group.is_connected()
                 && let Err(error) = self.acknowledge()
             {
@@ -386,9 +387,7 @@ impl Reader {
             // Redis has lost it, or somebody has deleted it. Better twice than not at all.
             (self.has_group, self.start) = (false, "0");
         }
-        let wait = RETRY_DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(RETRY_DELAY_MAX);
-        self.failures = self.failures.saturating_add(1);
-        self.next_attempt = Instant::now() + wait;
+        self.next_attempt = Instant::now() + self.backoff.next_wait();
         let (reason, account) = (error.kind().as_str(), &self.account);
         if account.failed(reason, error.to_string()) {
             let component = account.name();
@@ -397,7 +396,7 @@ impl Reader {
     }
 
     fn recovered(&mut self) {
-        let failures = std::mem::take(&mut self.failures);
+        let failures = self.backoff.reset();
         let account = &self.account;
         if account.recovered() {
             tracing::info!(component = account.name(), failures, "reads again");

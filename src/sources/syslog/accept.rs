@@ -8,16 +8,13 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use super::claim::Claim;
-use super::connection::{Connection, HandedOver};
+use super::connection::Connection;
+use super::handed_over::HandedOver;
 use super::state::State;
 use crate::component::Intake;
-use crate::net::{Acceptor, BACKLOG, Listener, Stream};
+use crate::net::{Acceptor, BACKLOG, Listener, Stream, socket_backoff};
 use crate::shutdown::Shutdown;
-use crate::units::Backoff;
 
-/// How long to wait after an error of the listening socket (no descriptors left, say): at first,
-/// and at most.
-const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// How long those who wait at the end of an address wait for a descriptor.
 const DESCRIPTOR_MAX: Duration = Duration::from_secs(5);
 
@@ -39,7 +36,7 @@ impl Accepting {
     pub(super) async fn run(mut self) {
         let mut open = JoinSet::new();
         let mut order = self.shutdown.clone();
-        let mut backoff = backoff();
+        let mut backoff = socket_backoff();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -100,7 +97,7 @@ impl Accepting {
     /// Accepts who waits in the system's queue. Each has sent already, as far as it can tell.
     async fn accept_waiting(&mut self, open: &mut JoinSet<()>) {
         let started = Instant::now();
-        let mut backoff = backoff();
+        let mut backoff = socket_backoff();
         // Who comes all the time must not hold up the end.
         let mut left = u32::from(BACKLOG) + 1;
         while left > 0 {
@@ -148,13 +145,9 @@ impl Accepting {
     /// connected already is not disturbed.
     fn take_over(&self, connection: HandedOver, open: &mut JoinSet<()>) {
         let (state, claim) = (Arc::clone(&self.state), Arc::clone(&self.claim));
-        let connection = connection.go_on(&self.intake, state, claim);
+        let connection = Connection::brought(connection, &self.intake, state, claim);
         open.spawn(connection.run(self.shutdown.clone()));
     }
-}
-
-const fn backoff() -> Backoff {
-    Backoff::new(WAITS[0], WAITS[1])
 }
 
 pub(super) fn report_panic(state: &State, ended: Result<(), JoinError>) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
-use super::connection::HandedOver;
+use super::handed_over::HandedOver;
 use crate::net::ListenAddress;
 
 /// How many connections may be on their way from one source to another.

@@ -8,11 +8,12 @@ use tokio::time::{Instant, timeout};
 
 use super::budget::Share;
 use super::claim::Claim;
+use super::handed_over::HandedOver;
 use super::state::{Slot, State};
 use crate::component::{Intake, Room, Spares};
 use crate::event::Reason;
 use crate::framing::{Cut, Framer};
-use crate::net::{ListenAddress, Stream};
+use crate::net::Stream;
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
 
@@ -45,32 +46,6 @@ pub(super) struct Connection {
     is_known: bool,
 }
 
-/// A connection on its way from the source that had its address to the one that has it now.
-#[derive(Debug)]
-pub(super) struct HandedOver {
-    stream: Stream,
-    peer: String,
-    framer: Framer,
-    read_bytes: usize,
-    intake: Intake,
-}
-
-impl HandedOver {
-    /// Whether it could have been accepted at an address.
-    pub(super) fn belongs_to(&self, address: &ListenAddress) -> bool {
-        self.stream.belongs_to(address)
-    }
-
-    /// The connection in its new place: it is read with the settings of that, and counted there.
-    pub(super) fn go_on(self, intake: &Intake, state: Arc<State>, claim: Arc<Claim>) -> Connection {
-        let Self { stream, peer, mut framer, read_bytes, intake: before } = self;
-        framer.set_limits(state.limits);
-        let reader = Reader { framer, share: state.budget.share(), read_bytes };
-        let (intake, slot) = (intake.in_place_of(&before), state.connections.take_over());
-        Connection { stream, peer, reader, intake, state, claim, slot, is_known: true }
-    }
-}
-
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -100,6 +75,20 @@ struct Reader {
 }
 
 impl Connection {
+    /// A connection in its new place: it is read with the settings of that, and counted there.
+    pub(super) fn brought(
+        from: HandedOver,
+        intake: &Intake,
+        state: Arc<State>,
+        claim: Arc<Claim>,
+    ) -> Self {
+        let HandedOver { stream, peer, mut framer, read_bytes, intake: before } = from;
+        framer.set_limits(state.limits);
+        let reader = Reader { framer, share: state.budget.share(), read_bytes };
+        let (intake, slot) = (intake.in_place_of(&before), state.connections.take_over());
+        Self { stream, peer, reader, intake, state, claim, slot, is_known: true }
+    }
+
     pub(super) fn new(
         stream: Stream,
         intake: Intake,

@@ -15,10 +15,9 @@ use super::state::State;
 use crate::component::Intake;
 use crate::event::Frames;
 use crate::framing::{Cut, Limits};
-use crate::net::{self, ListenAddress};
+use crate::net::{self, ListenAddress, socket_backoff};
 use crate::shutdown::Shutdown;
 use crate::sources::{now, reject_all};
-use crate::units::Backoff;
 
 /// How much is received at a time, in bytes.
 const RECEIVE_BYTES: usize = 128 << 10;
@@ -26,8 +25,6 @@ const RECEIVE_BYTES: usize = 128 << 10;
 const UDP_BYTES_MAX: usize = 1 << 16;
 /// Delimiters that may stand behind the longest payload.
 const TRAILER_BYTES: usize = 64;
-/// How long to wait after an error of the socket itself: at first, and at most.
-const WAITS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 /// How often to look for datagrams that the system dropped.
 const DROPS_INTERVAL: Duration = Duration::from_secs(10);
@@ -146,7 +143,7 @@ impl Receiving {
         let Self { socket, intake, state, .. } = &self;
         let mut order = self.shutdown.clone();
         let mut drops = Drops::new(socket);
-        let mut backoff = Backoff::new(WAITS[0], WAITS[1]);
+        let mut backoff = socket_backoff();
         let mut look = tokio::time::interval(DROPS_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -20,6 +20,7 @@ mod budget;
 mod claim;
 mod connection;
 mod datagram;
+mod handed_over;
 mod sockets;
 mod state;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
-use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::task::JoinSet;
 
 pub use sockets::{Afterwards, Claimed, CommitError, Preparation, Sockets};
@@ -261,8 +262,7 @@ enum Endpoint {
 impl Endpoint {
     fn new(socket: Socket) -> io::Result<Self> {
         Ok(match socket {
-            Socket::Tcp(socket) => Self::Streams(Acceptor::Tcp(TcpListener::from_std(socket)?)),
-            Socket::Unix(socket) => Self::Streams(Acceptor::Unix(UnixListener::from_std(socket)?)),
+            Socket::Tcp(_) | Socket::Unix(_) => Self::Streams(Acceptor::of(socket)?),
             Socket::Udp(socket) => Self::Datagrams(Datagrams::Udp(UdpSocket::from_std(socket)?)),
             Socket::UnixDatagram(socket) => {
                 Self::Datagrams(Datagrams::Unix(UnixDatagram::from_std(socket)?))

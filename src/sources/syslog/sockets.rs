@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::claim::{Claim, Successors};
-use super::connection::HandedOver;
+use super::handed_over::HandedOver;
 use crate::net::{BindError, Grip, ListenAddress, Listener, SocketFile, SocketOptions};
 
 /// How long an address that has left the configuration may take to be free.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::PrepareError;
 use super::blueprint::blueprint;
 use super::plugins::Plugins;
 use super::settings::Settings;
 use super::sources::{BuiltSources, Sources};
 use crate::component::BuildError;
 use crate::config::{Configuration, Diagnosis};
+use crate::operator::Digest;
 use crate::pipeline::{Blueprint, Groundwork, Next, SpoolPlan, Successor};
 use crate::sources::BuiltSource;
 
@@ -89,6 +91,14 @@ pub(super) struct Prepared {
     pub(super) warnings: Vec<String>,
     /// What is said of the configuration, and which of its settings wait for the next start.
     pub(super) diagnosis: Diagnosis,
+}
+
+/// What came of a preparation.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Tells the text of the file that was read anew.
+    pub(super) digest: Option<Digest>,
+    pub(super) result: Result<Prepared, PrepareError>,
 }
 
 impl Beside {

@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 
 use super::PrepareError;
 use super::check::Checked;
+use super::preparation::Outcome;
 use super::running::Running;
-use super::supervisor::Outcome;
+
 use crate::operator::{Command, Commands, Daemon, Reloaded};
 
 /// Where what came of a reload is told.

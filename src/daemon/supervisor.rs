@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval};
 
-use super::preparation::{Plan, Prepared};
+use super::preparation::{Outcome, Plan};
 use super::reload::{Operated, Reply};
 use super::running::Running;
 use super::signals::Signals;
@@ -63,14 +63,6 @@ enum Event {
     Prepared(Box<Outcome>),
     /// SIGTERM or SIGINT.
     Stop(&'static str),
-}
-
-/// What came of a preparation.
-#[derive(Debug)]
-pub(super) struct Outcome {
-    /// Tells the text of the file that was read anew.
-    pub(super) digest: Option<Digest>,
-    pub(super) result: Result<Prepared, PrepareError>,
 }
 
 /// A preparation under way.

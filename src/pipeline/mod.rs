@@ -14,6 +14,9 @@ mod lanes;
 mod monitor;
 mod parked;
 mod passage;
+mod routed;
+mod router;
+mod router_state;
 mod routing;
 mod running;
 mod settling;
@@ -21,11 +24,14 @@ mod sources;
 mod stopping;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Next, SinkPlan, SpoolPlan};
 pub use halt::Halt;
 pub use monitor::{LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, View};
-pub use routing::{Fates, Filtering, Routed, Router, Routing, Stage, Step};
+pub use routed::{Fates, Routed, Step};
+pub use router::Router;
+pub use routing::{Filtering, Routing, Stage};
 pub use running::{Groundwork, RunningPipeline, Successor};
 pub use stopping::Stopping;

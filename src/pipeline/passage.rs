@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::routing::{Fates, Routed, Router, Routing, Stage};
+use super::routed::{Fates, Routed};
+use super::router_state::RouterState;
+use super::routing::{Routing, Stage};
 use crate::event::{Batch, Flags};
 use crate::filters::{OnFault, Ruling, Selection};
 use crate::rules::SinkSet;
@@ -65,7 +67,7 @@ enum Remedy {
 
 /// The batch, and what is known of its events.
 pub(super) struct Passage<'a> {
-    router: &'a mut Router,
+    router: &'a mut RouterState,
     routing: Arc<Routing>,
     batch: Arc<Batch>,
     now: Instant,
@@ -76,7 +78,7 @@ pub(super) struct Passage<'a> {
 }
 
 impl<'a> Passage<'a> {
-    pub(super) fn new(router: &'a mut Router, batch: Batch, now: Instant) -> Self {
+    pub(super) fn new(router: &'a mut RouterState, batch: Batch, now: Instant) -> Self {
         let routing = Arc::clone(&router.routing);
         Self {
             standings: vec![Standing::default(); batch.len()],

@@ -13,7 +13,7 @@ use super::halt::{Halt, Halting, halt};
 use super::lanes::Lane;
 use super::monitor::View;
 use super::sources::RunningSources;
-use super::stopping::Stopping;
+use super::threads::{WorkerTask, ended};
 use crate::component::{BuildError, Switch, WorkerChannels};
 use crate::lane::spool::Spool;
 use crate::telemetry::{Ledger, LedgerReport};
@@ -187,23 +187,7 @@ impl RunningPipeline {
     pub async fn exhausted(&mut self) {
         self.sources.exhausted().await;
     }
-
-    /// Orders all sources to stop, and ends every wait for room.
-    #[must_use]
-    pub fn stop(self) -> Stopping {
-        Stopping::of(self)
-    }
-
-    /// Stops within `grace`, as [`Stopping::finish`] does, and reports.
-    pub async fn drain(self, grace: Duration) -> LedgerReport {
-        let mut stopping = self.stop();
-        stopping.finish(grace).await;
-        stopping.report()
-    }
 }
-
-/// Gives the thread of a worker, once those have ended whose events come before its own.
-pub(super) type WorkerTask = task::JoinHandle<JoinHandle<()>>;
 
 /// Begins each worker once its predecessor has ended: a connection keeps to one number, so that its
 /// events keep their order, and one worker that waits for a full sink holds up no other. Where
@@ -235,18 +219,4 @@ fn follow(before: Vec<WorkerTask>, next: Vec<ReadyWorker>) -> Vec<WorkerTask> {
         })
     };
     next.into_iter().map(begin).collect()
-}
-
-/// Waits until a worker has ended; says whether it did not panic.
-pub(super) async fn ended(worker: WorkerTask) -> bool {
-    match worker.await {
-        Ok(thread) => join(vec![thread]).await,
-        Err(_never_began) => true,
-    }
-}
-
-/// Waits until all threads have ended; says whether none of them panicked.
-pub(super) async fn join(threads: Vec<JoinHandle<()>>) -> bool {
-    let join = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
-    task::spawn_blocking(join).await.unwrap_or(false)
 }

@@ -9,8 +9,9 @@ use tokio::task;
 use tokio::time::{Instant, timeout_at};
 
 use super::lanes::Lane;
-use super::running::{RunningPipeline, ended, join};
+use super::running::RunningPipeline;
 use super::sources::RunningSources;
+use super::threads::{ended, join};
 use crate::component::Switch;
 use crate::telemetry::{Ledger, LedgerReport};
 
@@ -56,8 +57,23 @@ impl Phase {
     }
 }
 
+impl RunningPipeline {
+    /// Orders all sources to stop, and ends every wait for room.
+    #[must_use]
+    pub fn stop(self) -> Stopping {
+        Stopping::of(self)
+    }
+
+    /// Stops within `grace`, as [`Stopping::finish`] does, and reports.
+    pub async fn drain(self, grace: Duration) -> LedgerReport {
+        let mut stopping = self.stop();
+        stopping.finish(grace).await;
+        stopping.report()
+    }
+}
+
 impl Stopping {
-    pub(super) fn of(pipeline: RunningPipeline) -> Self {
+    fn of(pipeline: RunningPipeline) -> Self {
         let RunningPipeline {
             ledger, switch, sources, lanes, retiring, deliveries, workers, ..
         } = pipeline;

@@ -9,7 +9,9 @@ use tokio::sync::mpsc;
 
 use super::halt::Halting;
 use super::lanes::Lane;
-use super::routing::{Routed, Router, Routing};
+use super::routed::Routed;
+use super::router::Router;
+use super::routing::Routing;
 use crate::component::Work;
 use crate::decoders::{Decoder, Outcome, Times};
 use crate::event::{Batch, Frames, OperationSet, Reason, Record, Selection};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::account::Counts;
 use super::counters::{Counted, counters};
+use super::counts::Counts;
 use super::{FaultKind, Throttle};
 
 counters! {

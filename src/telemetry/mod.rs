@@ -2,6 +2,7 @@
 
 mod account;
 mod counters;
+mod counts;
 mod fault;
 mod filter;
 mod gauge;
@@ -13,8 +14,9 @@ mod sink;
 mod source;
 mod throttle;
 
-pub use account::{Account, Counts};
+pub use account::Account;
 pub use counters::{Column, Counted, Counter, Role, Unit};
+pub use counts::Counts;
 pub use fault::FaultKind;
 pub use filter::{FilterAccount, FilterCounters, FilterCounts, FilterReport};
 pub use gauge::{GaugeName, GaugeReport, GaugeValue, PartGauge};

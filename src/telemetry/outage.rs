@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Serialize, Serializer};
 
-use super::Counts;
+use super::counts::Counts;
 use crate::event::Timestamp;
 
 /// An outage that lasts.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::account::{Account, Counts};
+use super::account::Account;
 use super::counters::{Counted, counters};
+use super::counts::Counts;
 use super::outage::{OutageReport, Outages};
 use crate::event::Reason;
 

@@ -4,8 +4,9 @@ use std::ops::Deref;
 
 use serde::Serialize;
 
-use super::account::{Account, Counts};
+use super::account::Account;
 use super::counters::{Counted, counters};
+use super::counts::Counts;
 use super::outage::OutageReport;
 
 counters! {

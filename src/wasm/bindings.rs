@@ -5,5 +5,5 @@ wasmtime::component::bindgen!({
     world: "plugin",
     ownership: Borrowing { duplicate_if_necessary: false },
     imports: { default: trappable },
-    with: { "qatime:plugin/batches.batch": super::guest::BatchHandle },
+    with: { "qatime:plugin/batches.batch": super::handle::BatchHandle },
 });

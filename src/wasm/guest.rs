@@ -11,6 +11,7 @@ use super::bindings::qatime::plugin::batches::{Coded, ColumnError, Host, HostBat
 use super::bindings::qatime::plugin::log::{self, Level};
 use super::bindings::qatime::plugin::types;
 use super::clock::{TICK, thread_time};
+use super::handle::BatchHandle;
 use super::memory::Memory;
 use crate::event::{Batch, Column, EventRef, NumberColumn};
 
@@ -37,11 +38,6 @@ pub(super) struct HostCallsExhausted(pub(super) u32);
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("it called exit")]
 pub(super) struct ExitCalled;
-
-/// What the handle of a batch stands for; the batch itself is in [`Guest`].
-#[derive(Debug)]
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub enum BatchHandle {}
 
 /// The events of one call.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use wasmtime::Store;
 
 use super::answer::Answer;
 use super::bindings::{self, exports::qatime::plugin::filter::Guest as FilterExport};
+use super::description::Description;
 use super::engine::{Engine, Metering};
 use super::fault::Fault;
 use super::guest::Guest;
@@ -134,9 +135,9 @@ impl Instance {
     }
 
     /// What the plugin says of itself.
-    pub(super) fn describe(&mut self) -> Result<super::Description, Fault> {
+    pub(super) fn describe(&mut self) -> Result<Description, Fault> {
         let said = self.call(0, START_DEADLINE, |filter, store| filter.call_describe(store))?;
-        Ok(super::Description {
+        Ok(Description {
             name: said.name,
             version: said.version,
             summary: said.summary,

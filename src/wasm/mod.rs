@@ -21,9 +21,11 @@
 mod answer;
 mod bindings;
 mod clock;
+mod description;
 mod engine;
 mod fault;
 mod guest;
+mod handle;
 mod instance;
 mod interface;
 mod memory;
@@ -33,8 +35,9 @@ mod sealed;
 
 pub use answer::{Answer, Edit, Label, Verdict};
 pub use clock::thread_time;
+pub use description::{Description, LoadError};
 pub use engine::{Engine, EngineError, Metering};
 pub use fault::Fault;
 pub use instance::{Instance, Limits, SettingsError, StartError};
 pub use interface::VERSION;
-pub use plugin::{Description, LoadError, Plugin};
+pub use plugin::Plugin;

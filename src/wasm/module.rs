@@ -9,10 +9,10 @@ use wasmtime::Module;
 use wit_component::metadata::Bindgen;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
+use super::description::{LoadError, check_version};
 use super::engine::Engine;
 use super::fault::chain;
 use super::interface::{self, VERSION};
-use super::plugin::{LoadError, check_version};
 
 /// The interface, as plugins are given it.
 const WIT: &str = include_str!("../../wit/plugin.wit");

@@ -1,9 +1,10 @@
 //! What each sink gets, on a plugin that does what its settings say (`tests/plugins/hostile`).
 
+use super::super::routing::{Filtering, Stage};
 use super::*;
 use crate::event::Flags;
 use crate::filters::samples;
-use crate::rules::Rule;
+use crate::rules::{Rule, RuleSet, SinkSet};
 use crate::telemetry::FaultKind;
 
 /// The names of the sinks.
@@ -182,7 +183,7 @@ fn rules_with_the_same_filters_share_one_run() {
     assert_eq!(got(&routed, 0), ["/f/0 count=1", "/f/1 count=2", "/f/2 count=3"]);
     assert_eq!(got(&routed, 1), ["/f/1 count=2", "/f/2 count=3"]);
     assert_eq!(routed.fates, Fates { routed: 3, unmatched: 1, ..Fates::default() });
-    assert_eq!(trial.router.routing.chains[0].rule_names, "r, s");
+    assert_eq!(trial.router.0.routing.rule_names(Stage::Chain(0)), "r, s");
 }
 
 #[test]
@@ -343,7 +344,7 @@ fn steps_tell_what_each_filter_did() {
         let routed = router.route(batch, Instant::now());
         let steps: Vec<_> = routed.steps.iter().map(|step| (step.filter, step.stage)).collect();
         assert_eq!(steps, [(0, Stage::BeforeRules), (1, Stage::Chain(0))]);
-        assert_eq!(router.routing.stage_of(0), Some(Stage::Chain(0)));
+        assert_eq!(router.0.routing.stage_of(0), Some(Stage::Chain(0)));
         assert_eq!(routed.steps[0].rulings.edits[0].value, b"/edited/f/0");
         assert_eq!(routed.steps[0].fault, None);
         let fault = routed.steps[1].fault.as_ref().unwrap();

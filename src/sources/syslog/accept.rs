@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::claim::Claim;
 use super::connection::Connection;
 use super::handed_over::HandedOver;
-use super::state::State;
+use super::state::{Refusal, State};
 use crate::component::Intake;
 use crate::net::{Acceptor, BACKLOG, Listener, Stream, socket_backoff};
 use crate::shutdown::Shutdown;
@@ -123,7 +123,7 @@ impl Accepting {
         self.spare = None;
         for _ in 0..connections {
             let Ok(stream) = self.acceptor.accept_now() else { return };
-            self.state.turned_away(&stream.peer());
+            self.state.refused(&stream.peer(), Refusal::NoDescriptor);
             stream.reset();
         }
     }
@@ -132,7 +132,7 @@ impl Accepting {
     fn serve(&self, stream: Stream, open: &mut JoinSet<()>) {
         let state = &self.state;
         let Some(slot) = state.connections.admit(state.connections_max) else {
-            state.refused(&stream.peer());
+            state.refused(&stream.peer(), Refusal::TooMany);
             stream.reset();
             return;
         };

@@ -114,6 +114,16 @@ pub(super) struct Throttles {
     pub(super) trouble: Throttle,
 }
 
+/// Why a connection is refused.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub(super) enum Refusal {
+    /// At the end of an address, for one that waited there.
+    #[error("no descriptor is left; raise the limit of open files (LimitNOFILE, ulimit -n)")]
+    NoDescriptor,
+    #[error("connections_max are open; raise it, or close some")]
+    TooMany,
+}
+
 impl State {
     pub(super) fn opened(&self, peer: &str) {
         if let Some(suppressed) = self.throttles.opened.pass() {
@@ -133,30 +143,11 @@ impl State {
         }
     }
 
-    /// At the end of an address no descriptor was left for a connection that waited there.
-    pub(super) fn turned_away(&self, peer: &str) {
+    pub(super) fn refused(&self, peer: &str, why: Refusal) {
         self.connections.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(suppressed) = self.throttles.refused.pass() {
-            tracing::warn!(
-                component = self.component,
-                peer,
-                suppressed,
-                "connection refused: no descriptor is left; raise the limit of open files \
-                 (LimitNOFILE, ulimit -n)"
-            );
-        }
-    }
-
-    pub(super) fn refused(&self, peer: &str) {
-        self.connections.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(suppressed) = self.throttles.refused.pass() {
-            tracing::warn!(
-                component = self.component,
-                peer,
-                suppressed,
-                open = self.connections.open(),
-                "connection refused: connections_max are open; raise it, or close some"
-            );
+            let (component, open) = (&self.component, self.connections.open());
+            tracing::warn!(component, peer, suppressed, open, "connection refused: {why}");
         }
     }
 

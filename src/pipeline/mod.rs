@@ -25,7 +25,9 @@ mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Next, SinkPlan, SpoolPlan};
 pub use halt::Halt;
-pub use monitor::{LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, View};
+pub use monitor::{
+    LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, SpoolView, View,
+};
 pub use routing::{Fates, Filtering, Routed, Router, Routing, Stage, Step};
 pub use running::{Groundwork, RunningPipeline, Successor};
 pub use stopping::Stopping;

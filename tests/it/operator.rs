@@ -29,6 +29,7 @@ fn config(source: u16, admin: u16) -> String {
     format!(
         r#"
         grace = "1s"
+        spool.directory = ""
         admin.listen = ["unix://{{dir}}/admin.sock", "tcp://127.0.0.1:{admin}"]
         sources.cluster = {{ type = "syslog", listen = "tcp://127.0.0.1:{source}" }}
         [[rules]]

@@ -155,7 +155,7 @@ impl RunningPipeline {
         self.deliveries.extend(deliveries);
         self.workers = follow(std::mem::take(&mut self.workers), workers);
         self.generation += 1;
-        self.sources.succeed(sources, &self.switch, &self.ledger);
+        self.sources.succeed(sources, &self.switch, &self.ledger, patience);
     }
 
     /// Tells when a filter wants the daemon to stop (`on_fault = "halt"`).

@@ -9,6 +9,8 @@ enum Order {
     /// Another takes over: begin nothing new, and finish what was begun.
     Retire,
     Stop,
+    /// Stop, and wait for nobody any more.
+    Conclude,
 }
 
 /// Gives the order to stop.
@@ -29,7 +31,13 @@ pub fn shutdown() -> (Trigger, Shutdown) {
 impl Trigger {
     /// Orders to stop. Further calls change nothing.
     pub fn stop(&self) {
-        self.0.send_replace(Order::Stop);
+        self.0.send_modify(|order| *order = (*order).max(Order::Stop));
+    }
+
+    /// Orders to stop, and to wait for nothing any more: who has been told to stop and waits to
+    /// hear of what it handed on writes down what it knows, and ends.
+    pub fn conclude(&self) {
+        self.0.send_replace(Order::Conclude);
     }
 
     /// Orders to leave what is new to a successor, and to go on with what was begun. After
@@ -49,7 +57,13 @@ impl Shutdown {
     /// Returns once the order to stop was given, or whoever could give it is gone. Cancel-safe.
     pub async fn ordered(&mut self) {
         // An error means that the trigger was dropped: nobody is left to wait for.
-        let _gone = self.0.wait_for(|order| *order == Order::Stop).await;
+        let _gone = self.0.wait_for(|order| *order >= Order::Stop).await;
+    }
+
+    /// Returns once nothing is to be waited for any more, or whoever could say so is gone.
+    /// Cancel-safe.
+    pub async fn concluded(&mut self) {
+        let _gone = self.0.wait_for(|order| *order == Order::Conclude).await;
     }
 
     /// Returns once either order was given. Cancel-safe.
@@ -60,7 +74,7 @@ impl Shutdown {
     /// Whether the order to stop was given.
     #[must_use]
     pub fn is_ordered(&self) -> bool {
-        *self.0.borrow() == Order::Stop || self.0.has_changed().is_err()
+        *self.0.borrow() >= Order::Stop || self.0.has_changed().is_err()
     }
 }
 
@@ -88,5 +102,9 @@ mod tests {
         trigger.retire();
         shutdown.ordered().await;
         shutdown.retired().await;
+        trigger.conclude();
+        trigger.stop();
+        shutdown.concluded().await;
+        assert!(shutdown.is_ordered());
     }
 }

@@ -6,7 +6,8 @@
 //! when it is their turn. So batches keep their [order](super::sequence), and a queue is full only
 //! when the disk is.
 //!
-//! Whoever only looks takes the queue's lock for a moment. Nobody touches a file while it is held.
+//! Whoever only looks reads atomics, and takes no lock. Nobody touches a file while the queue's
+//! lock is held.
 
 mod gauge;
 
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::receipts::{Receipt, Receipts, Settled};
-use super::sequence::{Ahead, Sequence, Waiting, age};
+use super::sequence::{Ahead, Levels, Sequence, Waiting};
 use super::spool::{Next, Numbers, Reader, Store};
 use crate::event::{Reason, Selection, Ticket};
 
@@ -64,6 +65,8 @@ struct State {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// How full the queue is, for those who only look.
+    levels: Arc<Levels>,
     spool: Option<Store>,
     /// Signals threads that wait for room.
     room: Condvar,
@@ -103,15 +106,17 @@ pub struct Gauge(Arc<Shared>);
 #[must_use]
 pub fn queue(limits: QueueLimits, mut spool: Option<Store>) -> (Producer, Consumer) {
     let left = spool.as_mut().map(Store::take_waiting).unwrap_or_default();
+    let levels = Arc::<Levels>::default();
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
-            sequence: Sequence::new(limits, left),
+            sequence: Sequence::new(limits, left, Arc::clone(&levels)),
             producers: 1,
             closed: None,
             waits_have_ended: false,
             is_retired: false,
             terms: 0,
         }),
+        levels,
         spool,
         room: Condvar::new(),
         room_for_tasks: Notify::new(),
@@ -141,7 +146,7 @@ impl Shared {
     fn is_half_free(&self) -> bool {
         match self.usable_spool() {
             Some(spool) => spool.is_half_free(),
-            None => self.lock().sequence.is_half_free(),
+            None => self.levels.is_half_free(),
         }
     }
 
@@ -281,7 +286,7 @@ impl Producer {
 
     /// Holds so much in memory from now on. What is in stays in.
     pub fn set_limits(&self, limits: QueueLimits) {
-        self.0.lock().sequence.limits = limits;
+        self.0.lock().sequence.set_limits(limits);
         self.0.signal_room();
     }
 
@@ -627,6 +632,24 @@ mod tests {
         producer.set_limits(QueueLimits { events_max: 2, bytes_max: 1 << 20 });
         assert!(waiting.join().unwrap());
         assert_eq!(consumer.pop().await.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn who_only_looks_waits_for_nobody() {
+        let (producer, _consumer) = narrow();
+        producer.push(one_event(), None).unwrap();
+        let gauge = producer.gauge();
+        let held = producer.0.lock();
+        let (seen, look) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let is_full = !gauge.is_half_free();
+            seen.send((gauge.depth().events, gauge.limits().events_max, is_full)).unwrap();
+            seen.send((0, 0, gauge.oldest_age().is_some())).unwrap();
+        });
+        let within = Duration::from_secs(20);
+        assert_eq!(look.recv_timeout(within), Ok((1, 1, true)));
+        assert_eq!(look.recv_timeout(within), Ok((0, 0, true)));
+        drop(held);
     }
 
     #[test]

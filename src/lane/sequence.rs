@@ -6,6 +6,8 @@
 //! Nobody changes the order but the functions here. They touch no file and lock nothing.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::queue::{Depth, QueueLimits};
@@ -38,10 +40,76 @@ pub(super) enum Ahead {
     OnDisk(Numbers),
 }
 
+/// How full a queue is, and since when its first batch has waited, as of the last change. Who only
+/// looks reads it, and waits for nobody.
+#[derive(Debug)]
+pub(super) struct Levels {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+    events_max: AtomicUsize,
+    bytes_max: AtomicUsize,
+    /// When the first batch in memory came, in nanoseconds since `began`, from 1; 0 where none is.
+    oldest: AtomicU64,
+    began: Instant,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self {
+            events: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            events_max: AtomicUsize::new(0),
+            bytes_max: AtomicUsize::new(0),
+            oldest: AtomicU64::new(0),
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Levels {
+    /// What is in memory.
+    pub(super) fn depth(&self) -> Depth {
+        let (events, bytes) = (&self.events, &self.bytes);
+        Depth { events: events.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
+    }
+
+    /// How much may be there.
+    pub(super) fn limits(&self) -> QueueLimits {
+        QueueLimits {
+            events_max: self.events_max.load(Ordering::Relaxed),
+            bytes_max: self.bytes_max.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether at least half of the room in memory is free.
+    pub(super) fn is_half_free(&self) -> bool {
+        let (depth, limits) = (self.depth(), self.limits());
+        depth.events * 2 <= limits.events_max && depth.bytes * 2 <= limits.bytes_max
+    }
+
+    /// How long the first batch has waited, where it is in memory.
+    pub(super) fn oldest_age(&self) -> Option<Duration> {
+        let since = self.oldest.load(Ordering::Relaxed);
+        (since != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_nanos(since)))
+    }
+
+    fn show(&self, depth: Depth, limits: QueueLimits, oldest: Option<Instant>) {
+        self.events.store(depth.events, Ordering::Relaxed);
+        self.bytes.store(depth.bytes, Ordering::Relaxed);
+        self.events_max.store(limits.events_max, Ordering::Relaxed);
+        self.bytes_max.store(limits.bytes_max, Ordering::Relaxed);
+        let since = oldest.map(|oldest| oldest.saturating_duration_since(self.began).as_nanos());
+        // 584 years fit in it.
+        let since = since.map_or(0, |since| u64::try_from(since).unwrap_or(u64::MAX).max(1));
+        self.oldest.store(since, Ordering::Relaxed);
+    }
+}
+
 /// The batches that wait.
 #[derive(Debug)]
 pub(super) struct Sequence {
-    pub(super) limits: QueueLimits,
+    limits: QueueLimits,
+    levels: Arc<Levels>,
     /// None of those on disk is empty, and no two of them that stand together touch.
     pieces: VecDeque<Piece>,
     /// What is in memory.
@@ -52,25 +120,27 @@ pub(super) struct Sequence {
 
 impl Sequence {
     /// What an earlier process has left on disk comes first.
-    pub(super) fn new(limits: QueueLimits, left: Vec<Numbers>) -> Self {
+    pub(super) fn new(limits: QueueLimits, left: Vec<Numbers>, levels: Arc<Levels>) -> Self {
         let pieces = left.into_iter().filter(|range| !range.is_empty()).map(Piece::Disk).collect();
-        Self { limits, pieces, depth: Depth::default(), in_memory: 0 }
+        let sequence = Self { limits, levels, pieces, depth: Depth::default(), in_memory: 0 };
+        sequence.show();
+        sequence
     }
 
-    /// What is in memory.
-    pub(super) fn depth(&self) -> Depth {
-        self.depth
+    /// Shows outside how things stand; whatever changes them ends with it.
+    fn show(&self) {
+        self.levels.show(self.depth, self.limits, self.oldest());
+    }
+
+    /// Holds so much in memory from now on. What is in stays in.
+    pub(super) fn set_limits(&mut self, limits: QueueLimits) {
+        self.limits = limits;
+        self.show();
     }
 
     /// Whether memory is to take no more.
     pub(super) fn is_full(&self) -> bool {
         self.depth.events >= self.limits.events_max || self.depth.bytes >= self.limits.bytes_max
-    }
-
-    /// Whether at least half of the room in memory is free.
-    pub(super) fn is_half_free(&self) -> bool {
-        self.depth.events * 2 <= self.limits.events_max
-            && self.depth.bytes * 2 <= self.limits.bytes_max
     }
 
     /// Whether any batch is in memory.
@@ -85,8 +155,8 @@ impl Sequence {
         self.in_memory > 0 && self.pieces.iter().any(unspooled)
     }
 
-    /// How long the first batch in memory has waited.
-    pub(super) fn oldest(&self) -> Option<Instant> {
+    /// When the first batch came, where it is in memory.
+    fn oldest(&self) -> Option<Instant> {
         match self.pieces.front()? {
             Piece::Memory(batch) => Some(batch.since),
             Piece::Disk(_) => None,
@@ -98,6 +168,7 @@ impl Sequence {
         self.remember(&events);
         let since = Instant::now();
         self.pieces.push_back(Piece::Memory(Waiting { events, since, numbers: None }));
+        self.show();
     }
 
     /// Adds a batch that is on disk. It stays in memory as well, where there is room, and all
@@ -115,6 +186,7 @@ impl Sequence {
             self.remember(&events);
             let since = Instant::now();
             self.pieces.push_back(Piece::Memory(Waiting { events, since, numbers: Some(numbers) }));
+            self.show();
         }
     }
 
@@ -123,6 +195,7 @@ impl Sequence {
         match self.pieces.pop_front() {
             Some(Piece::Memory(batch)) => {
                 self.forget(&batch.events);
+                self.show();
                 Ahead::Batch(batch)
             }
             Some(Piece::Disk(numbers)) => {
@@ -139,6 +212,7 @@ impl Sequence {
             first.first = first.first.max(end);
             if first.is_empty() {
                 self.pieces.pop_front();
+                self.show();
             }
         }
     }
@@ -148,12 +222,14 @@ impl Sequence {
         while matches!(self.pieces.front(), Some(Piece::Disk(_))) {
             self.pieces.pop_front();
         }
+        self.show();
     }
 
     /// Puts a batch back that was taken: it is the next one again.
     pub(super) fn put_back(&mut self, batch: Waiting) {
         self.remember(&batch.events);
         self.pieces.push_front(Piece::Memory(batch));
+        self.show();
     }
 
     /// Puts events back that were taken, and are on disk: they come next, in their order.
@@ -166,6 +242,7 @@ impl Sequence {
                 _ => self.pieces.push_front(Piece::Disk(*numbers)),
             }
         }
+        self.show();
     }
 
     /// Takes everything out of memory: how many events there were that are not on disk. What is on
@@ -179,6 +256,7 @@ impl Sequence {
         self.pieces.clear();
         self.depth = Depth::default();
         self.in_memory = 0;
+        self.show();
         lost
     }
 
@@ -193,9 +271,4 @@ impl Sequence {
         self.depth.bytes -= events.memory_bytes();
         self.in_memory -= 1;
     }
-}
-
-/// How long ago something was.
-pub(super) fn age(since: Option<Instant>) -> Option<Duration> {
-    since.map(|since| since.elapsed())
 }

@@ -649,6 +649,10 @@ async fn act(act: Act, model: &mut Model, process: &mut Process, disk: &Disk) {
         }
     }
     let unspooled = |(numbers, on_disk): &Kept| if *on_disk { 0 } else { numbers.len() };
+    let all: usize = model.waiting.iter().map(|(numbers, _)| numbers.len()).sum();
+    let least: usize = model.waiting.iter().map(unspooled).sum();
+    let shown = process.producer.gauge().depth();
+    assert!((least..=all).contains(&shown.events) && (shown.events == 0) == (shown.bytes == 0));
     let report = process.report();
     if model.delivered.iter().any(|(_, kept)| unspooled(kept) > 0) {
         // The sink may have settled these or others: they count as in flight.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigurationReport, GaugesStatus, Refusal, ReloadCounts};
 use crate::event::{Reason, Timestamp};
+use crate::lane::spool::UnservedLane;
 use crate::pipeline::{LaneReport, Phase, PipelineReport};
 use crate::telemetry::{
     Counts, FilterCounts, FilterReport, GaugeReport, GaugeValue, OutageReport, SinkCounts,
@@ -222,6 +223,7 @@ impl Status {
             ..Self::default()
         };
         status.judge(pipeline.phase);
+        status.remarks.extend(of_spool(pipeline));
         status
     }
 
@@ -348,6 +350,26 @@ impl ConfigurationStatus {
         };
         Some(what + &why)
     }
+}
+
+/// What is to be said of the spool as a whole.
+fn of_spool(pipeline: &PipelineReport) -> impl Iterator<Item = String> {
+    let missing = pipeline.spool_missing.iter().map(|why| {
+        format!(
+            "there is no spool, so a kill of the daemon loses what waits in memory: {why}; then \
+             restart the daemon"
+        )
+    });
+    let unserved = pipeline.unserved.iter().map(|lane| {
+        let UnservedLane { sink, directory, events, bytes } = lane;
+        let directory = directory.display();
+        format!(
+            "the spool has {events} events ({bytes} bytes) for a sink {sink}, which the \
+             configuration does not have: add a sink of that name to deliver them, or remove \
+             {directory}"
+        )
+    });
+    missing.chain(unserved)
 }
 
 /// A remark for each trouble that a part shows.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::routing::Routing;
 use crate::component::{BuildError, Resource, SinkContext, one_line};
 use crate::decoders::Decoder;
-use crate::lane::spool::{self, Spool, SpoolError};
+use crate::lane::spool::{self, BUSY_WAIT_MAX, Spool, SpoolError};
 use crate::sinks::{BuiltSink, QueueConfig, SinkKind};
 use crate::sources::BuiltSource;
 
@@ -86,26 +86,39 @@ pub enum SpoolPlan {
     Usual(spool::Config),
 }
 
+/// What came of the plan.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OpenedSpool {
+    pub(super) spool: Option<Spool>,
+    /// Why there is none where it is usual to have one.
+    pub(super) missing: Option<Arc<str>>,
+}
+
 impl SpoolPlan {
-    /// Opens the spool; says once what it costs to have none.
-    pub(super) fn open(&self, sinks: &[&str]) -> Result<Option<Spool>, BuildError> {
+    /// Opens the spool; says once what it costs to have none. The usual one may be held by an
+    /// earlier process that ends: it is waited for, up to [`BUSY_WAIT_MAX`].
+    pub(super) fn open(&self, sinks: &[&str]) -> Result<OpenedSpool, BuildError> {
         let opened = match self {
-            Self::Named(config) => return Spool::open(config, sinks).map_err(spool_error),
-            Self::None => None,
-            Self::Usual(config) => Some(Spool::open(config, sinks)),
+            Self::Named(config) => {
+                let spool = Spool::open(config, sinks).map_err(spool_error)?;
+                return Ok(OpenedSpool { spool, missing: None });
+            }
+            Self::None => Ok(None),
+            Self::Usual(config) => Spool::open_within(config, sinks, BUSY_WAIT_MAX),
         };
-        let why = match opened {
-            Some(Ok(spool)) => return Ok(spool),
-            Some(Err(error)) => one_line(&error),
-            None => "no directory is named for it, or it is switched off".to_owned(),
+        let missing = match opened {
+            Ok(Some(spool)) => return Ok(OpenedSpool { spool: Some(spool), missing: None }),
+            Ok(None) => None,
+            Err(error) => Some(one_line(&error)),
         };
+        let why = missing.as_deref();
         tracing::warn!(
             component = "spool",
-            why,
+            why = why.unwrap_or("no directory is named for it, or it is switched off"),
             "events wait in memory only: a kill of this process loses those that no sink has \
              taken, up to queue.events_max for each sink; name a directory in spool.directory"
         );
-        Ok(None)
+        Ok(OpenedSpool { spool: None, missing: missing.map(Into::into) })
     }
 }
 

@@ -29,7 +29,9 @@ mod worker;
 
 pub use blueprint::{Blueprint, BuildSink, Next, SinkPlan, SpoolPlan};
 pub use halt::Halt;
-pub use monitor::{LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, View};
+pub use monitor::{
+    LaneReport, LaneView, Monitor, Phase, PipelineReport, SourceGauges, SpoolView, View,
+};
 pub use routed::{Fates, Routed, Step};
 pub use router::Router;
 pub use routing::{Filtering, Routing, Stage};

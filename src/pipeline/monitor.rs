@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::lane::spool::SpoolDepth;
+use crate::lane::spool::{Holdings, SpoolDepth, UnservedLane};
 use crate::lane::{Depth, Gauge, QueueLimits};
 use crate::telemetry::{GaugeReport, Ledger, LedgerReport, PartGauge};
 
@@ -44,6 +44,17 @@ pub struct View {
     /// What each source shows of itself, with its component's name; the same name stands for a
     /// source and those before it that still serve connections.
     pub sources: Vec<(String, Vec<PartGauge>)>,
+    /// The spool of all lanes.
+    pub spool: SpoolView,
+}
+
+/// What can be seen of the spool as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct SpoolView {
+    /// What is in it; `None` where there is none.
+    pub holdings: Option<Holdings>,
+    /// Why there is none, though nobody has switched it off.
+    pub missing: Option<Arc<str>>,
 }
 
 /// What can be seen of one lane.
@@ -83,6 +94,10 @@ pub struct PipelineReport {
     pub lanes: Vec<LaneReport>,
     /// What each source shows of itself, if anything.
     pub sources: Vec<SourceGauges>,
+    /// What lies on disk for sinks that the generation does not have.
+    pub unserved: Vec<UnservedLane>,
+    /// Why there is no spool, though nobody has switched it off.
+    pub spool_missing: Option<Arc<str>>,
 }
 
 /// A lane at one moment.
@@ -147,6 +162,8 @@ impl Monitor {
             generation,
             lanes: view.lanes.iter().map(LaneView::report).collect(),
             sources: view.sources(),
+            unserved: view.unserved(),
+            spool_missing: view.spool.missing.clone(),
             ledger: view.ledger.report(),
         }
     }
@@ -172,6 +189,14 @@ impl View {
         };
         let named = |name: &String| SourceGauges { name: name.clone(), gauges: gauges(name) };
         names.into_iter().map(named).collect()
+    }
+
+    fn unserved(&self) -> Vec<UnservedLane> {
+        let Some(holdings) = &self.spool.holdings else { return Vec::new() };
+        let names = self.lanes.iter().map(|lane| lane.name.as_str());
+        let sinks: Vec<&str> =
+            names.map(|name| name.split_once('.').map_or(name, |(_, sink)| sink)).collect();
+        holdings.unserved(&sinks)
     }
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task;
 
-use super::blueprint::{Blueprint, Next};
+use super::blueprint::{Blueprint, Next, OpenedSpool};
 use super::generation::{Generation, ReadyWorker, Started, Surroundings, Transition};
 use super::halt::{Halt, Halting, halt};
 use super::lanes::Lane;
-use super::monitor::View;
+use super::monitor::{SpoolView, View};
 use super::sources::RunningSources;
 use super::threads::{WorkerTask, ended};
 use crate::component::{BuildError, Switch, WorkerChannels};
@@ -34,7 +34,7 @@ pub struct RunningPipeline {
     /// Lanes that are gone from the configuration; some may not have ended.
     pub(super) retiring: Vec<Lane>,
     /// `None` before the first generation.
-    spool: Option<Option<Spool>>,
+    spool: Option<OpenedSpool>,
     /// The threads of deliveries, of earlier generations as well.
     pub(super) deliveries: Vec<JoinHandle<()>>,
     pub(super) workers: Vec<WorkerTask>,
@@ -59,7 +59,8 @@ impl fmt::Debug for RunningPipeline {
 #[derive(Debug)]
 pub struct Groundwork {
     surroundings: Surroundings,
-    is_first: bool,
+    /// `None` for the first generation.
+    opened: Option<OpenedSpool>,
 }
 
 /// The next generation: its sinks are built, its threads wait, and nothing of it runs. Dropped, it
@@ -67,7 +68,7 @@ pub struct Groundwork {
 pub struct Successor {
     generation: Generation,
     sources: Vec<(String, Next)>,
-    spool: Option<Spool>,
+    spool: OpenedSpool,
 }
 
 impl fmt::Debug for Successor {
@@ -85,12 +86,17 @@ impl Groundwork {
     /// Or the spool: a directory that cannot be used, or that another daemon uses. Or a thread that
     /// the system does not give. The generation at work has not noticed.
     pub fn build(mut self, blueprint: Blueprint) -> Result<Successor, BuildError> {
-        if self.is_first {
-            let sinks: Vec<&str> = blueprint.sinks.iter().map(|sink| sink.name.as_str()).collect();
-            self.surroundings.spool = blueprint.spool.open(&sinks)?;
-        }
+        let sinks: Vec<&str> = blueprint.sinks.iter().map(|sink| sink.name.as_str()).collect();
+        let spool = match self.opened {
+            None => blueprint.spool.open(&sinks)?,
+            Some(spool) => {
+                spool.spool.iter().for_each(|spool| spool.look(&sinks));
+                spool
+            }
+        };
+        self.surroundings.spool = spool.spool.clone();
         let (generation, sources) = Generation::prepare(blueprint, &self.surroundings)?;
-        Ok(Successor { generation, sources, spool: self.surroundings.spool })
+        Ok(Successor { generation, sources, spool })
     }
 }
 
@@ -122,10 +128,10 @@ impl RunningPipeline {
             ledger: self.ledger.clone(),
             lanes: self.lanes.iter().map(Lane::detached).collect(),
             retiring: self.retiring.iter().map(Lane::detached).collect(),
-            spool: self.spool.clone().flatten(),
+            spool: None,
             reopened: self.reopen.subscribe(),
         };
-        Groundwork { surroundings, is_first: self.spool.is_none() }
+        Groundwork { surroundings, opened: self.spool.clone() }
     }
 
     /// Puts the next generation in the place of the one at work. Sinks that are gone, or that fail
@@ -149,7 +155,7 @@ impl RunningPipeline {
         self.deliveries.extend(deliveries);
         self.workers = follow(std::mem::take(&mut self.workers), workers);
         self.generation += 1;
-        self.sources.succeed(sources, &self.switch, &self.ledger);
+        self.sources.succeed(sources, &self.switch, &self.ledger, patience);
     }
 
     /// Tells when a filter wants the daemon to stop (`on_fault = "halt"`).
@@ -168,7 +174,10 @@ impl RunningPipeline {
     #[must_use]
     pub fn view(&self) -> View {
         let lanes = self.lanes.iter().map(Lane::view).collect();
-        View { ledger: self.ledger.clone(), lanes, sources: self.sources.gauges() }
+        let OpenedSpool { spool, missing } = self.spool.clone().unwrap_or_default();
+        let holdings = spool.as_ref().map(Spool::holdings).cloned();
+        let spool = SpoolView { holdings, missing };
+        View { ledger: self.ledger.clone(), lanes, sources: self.sources.gauges(), spool }
     }
 
     /// Which configuration is at work: the first, the second, ...; 0 before the first.

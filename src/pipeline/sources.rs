@@ -36,10 +36,11 @@ struct Live {
     gauges: Vec<PartGauge>,
 }
 
-/// A source that has a successor, and serves the connections it has.
+/// A source that has a successor, and serves the connections it has; or one that is gone from the
+/// configuration, and waits to hear of what it handed on.
 struct Retired {
     name: String,
-    trigger: Trigger,
+    trigger: Arc<Trigger>,
     gauges: Vec<PartGauge>,
 }
 
@@ -76,12 +77,14 @@ impl fmt::Debug for RunningSources {
 }
 
 impl RunningSources {
-    /// Starts what is new, keeps what stays, and ends what is in neither.
+    /// Starts what is new, keeps what stays, and ends what is in neither: that has so much time
+    /// (`patience`) to hear of what it handed on. Called within a tokio runtime.
     pub(super) fn succeed(
         &mut self,
         sources: Vec<(String, Next)>,
         switch: &Switch,
         ledger: &Ledger,
+        patience: Duration,
     ) {
         let mut before = std::mem::take(&mut self.live);
         let mut take = |name: &str| {
@@ -114,6 +117,13 @@ impl RunningSources {
             trigger.stop();
             let of_it = self.retired.iter().filter(|retired| retired.name == name);
             of_it.for_each(|retired| retired.trigger.stop());
+            let trigger = Arc::new(trigger);
+            let told = Arc::clone(&trigger);
+            self.retired.push(Retired { name: name.clone(), trigger: told, gauges: Vec::new() });
+            tokio::spawn(async move {
+                tokio::time::sleep(patience).await;
+                trigger.conclude();
+            });
             if !shares {
                 self.removed.retain(|removed| removed.name != name);
                 self.removed.push(Removed::new(name, ended));
@@ -125,7 +135,7 @@ impl RunningSources {
     fn replace(&mut self, live: Live) -> Option<Ended> {
         let Live { name, trigger, gauges, shares, ended } = live;
         trigger.retire();
-        self.retired.push(Retired { name, trigger, gauges });
+        self.retired.push(Retired { name, trigger: Arc::new(trigger), gauges });
         (!shares).then_some(ended)
     }
 
@@ -165,9 +175,17 @@ impl RunningSources {
 
     /// Orders all to stop.
     pub(super) fn stop(&self) {
+        self.triggers().for_each(Trigger::stop);
+    }
+
+    /// Tells those that were ordered to stop that there is no time left to wait for anything.
+    pub(super) fn conclude(&self) {
+        self.triggers().for_each(Trigger::conclude);
+    }
+
+    fn triggers(&self) -> impl Iterator<Item = &Trigger> {
         let live = self.live.iter().map(|live| &live.trigger);
-        let retired = self.retired.iter().map(|retired| &retired.trigger);
-        live.chain(retired).for_each(Trigger::stop);
+        live.chain(self.retired.iter().map(|retired| &*retired.trigger))
     }
 
     /// Gives up those that have not ended. What they had read and not handed on is theirs.

@@ -127,6 +127,10 @@ impl Stopping {
         }
         // Lanes have told them by now what has come to its end.
         let last = (Instant::now() + LAST_WORDS).max(end);
+        if timeout_at(last - LAST_WORDS, self.sources.exhausted()).await.is_ok() {
+            return;
+        }
+        self.sources.conclude();
         if timeout_at(last, self.sources.exhausted()).await.is_err() {
             self.sources.abandon();
         }

@@ -51,6 +51,7 @@ impl fmt::Debug for Found {
 pub(crate) struct Stop {
     order: blocking::Receiver<Infallible>,
     is_replaced: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
 }
 
 /// Gives the order to stop to a thread.
@@ -58,13 +59,14 @@ pub(crate) struct Stop {
 struct Stopper {
     go_on: Option<blocking::Sender<Infallible>>,
     is_replaced: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
 }
 
 fn stop() -> (Stopper, Stop) {
     let (go_on, order) = blocking::channel();
-    let is_replaced = Arc::<AtomicBool>::default();
-    let stopper = Stopper { go_on: Some(go_on), is_replaced: Arc::clone(&is_replaced) };
-    (stopper, Stop { order, is_replaced })
+    let (is_replaced, is_over) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let stop = Stop { order, is_replaced: Arc::clone(&is_replaced), is_over: Arc::clone(&is_over) };
+    (Stopper { go_on: Some(go_on), is_replaced, is_over }, stop)
 }
 
 impl Stopper {
@@ -82,6 +84,16 @@ impl Stopper {
         // The end of the channel is the order; it orders the store before it.
         self.go_on = None;
     }
+
+    /// What the thread leaves. Once the source is to wait for nothing any more, tells it so.
+    async fn left<L>(self, mut left: oneshot::Receiver<L>, mut shutdown: Shutdown) -> Option<L> {
+        tokio::select! {
+            biased;
+            left = &mut left => return left.ok(),
+            () = shutdown.concluded() => self.is_over.store(true, Ordering::Relaxed),
+        }
+        left.await.ok()
+    }
 }
 
 impl Stop {
@@ -93,6 +105,11 @@ impl Stop {
     /// Whether the order is to leave the input, as it stands, to a successor.
     pub(crate) fn is_replaced(&self) -> bool {
         self.is_ordered() && self.is_replaced.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is to be waited for any more: the time is over that the end has.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// Waits, but not beyond the order.
@@ -173,7 +190,7 @@ pub(super) async fn run_until<L: Send + 'static>(
         () = shutdown.retired() => stopper.order(&shutdown),
         left = &mut left => return left.ok(),
     }
-    left.await.ok()
+    stopper.left(left, shutdown).await
 }
 
 /// Runs `read` on a thread, and hands on what it finds until it returns; gives what it leaves. At
@@ -217,7 +234,7 @@ pub(super) async fn feed<L: Send + 'static>(
     }
     // Whoever waits for the last frames need not wait for what the thread does after them.
     drop((connection, intake));
-    left.await.ok()
+    stopper.left(left, shutdown).await
 }
 
 /// Hands a chunk on to a worker.

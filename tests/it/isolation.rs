@@ -315,6 +315,36 @@ fn a_hung_source_does_not_take_the_time_of_the_sinks() {
 }
 
 #[test]
+fn sources_that_wait_for_a_hung_sink_write_down_what_they_know_within_the_grace_period() {
+    let server = RedisServer::start();
+    let setup = Setup::new();
+    fifo(&setup.path("hung"));
+    let _full = fs::OpenOptions::new().read(true).write(true).open(setup.path("hung")).unwrap();
+    let sources = format!(
+        "[sources.far]\ntype = 'redis'\nkey = 'events'\ngroup = 'g'\nconsumer = 'c'\n\
+         server.url = '{}'\n\
+         [sources.log]\ntype = 'file'\npaths = '{{dir}}/in.log'\nfollow = true\n\
+         positions = '{{dir}}/positions'\n",
+        server.url()
+    );
+    fs::write(setup.path("in.log"), reads(0..40_000)).unwrap();
+    for number in 40_000..40_010 {
+        server.cli(&["XADD", "events", "*", "message", read_of(&format!("/{number}")).trim_end()]);
+    }
+    let config = setup.config("grace = '3s'", "'hung'", &(sink("hung", "") + &sources));
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &config, &[port]);
+    daemon.wait_for_lines("healthy", 40_010);
+    let ended = daemon.stop();
+    ended.assert_balanced();
+    assert!(!ended.log.contains("they are given up"), "{}", ended.log);
+    assert!(ended.log.contains("not acknowledged, and left to other consumers"), "{}", ended.log);
+    assert!(ended.directory.path().join("positions").exists());
+    // Its time, and the second that is kept for last words.
+    assert!(ended.after < Duration::from_millis(4_900), "{:?}", ended.after);
+}
+
+#[test]
 fn full_sinks_do_not_take_the_time_of_the_others() {
     for (sinks, wait_max) in [(1, "20s"), (3, "5s")] {
         let setup = Setup::new();

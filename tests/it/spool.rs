@@ -7,10 +7,13 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 
 use crate::daemon::{Daemon, Ended, free_port, lines, send};
+use crate::operator::get;
 
 /// How many probes were sent.
 static PROBES: AtomicU32 = AtomicU32::new(0);
@@ -191,7 +194,7 @@ fn updates_that_were_pending_are_made_after_a_kill() {
     fs::create_dir(&root).unwrap();
     let files: Vec<_> = (0..500).map(|number| root.join(number.to_string())).collect();
     for file in &files {
-        let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        let past = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let times = fs::FileTimes::new().set_accessed(past).set_modified(past);
         File::create(file).unwrap().set_times(times).unwrap();
     }
@@ -273,22 +276,37 @@ fn one_daemon_at_a_time_has_the_directory() {
 }
 
 #[test]
-fn events_of_a_sink_that_is_no_more_are_left_alone() {
-    let setup = Setup::to_file("", "");
+fn events_of_a_sink_that_is_no_more_are_left_alone_and_shown() {
+    let (mut setup, admin) = (Setup::to_file("", ""), free_port());
+    setup.config = format!("admin.listen = 'tcp://127.0.0.1:{admin}'\n{}", setup.config);
     let directory = tempfile::tempdir().unwrap();
     fifo(&directory.path().join("out"));
     let daemon = setup.start_in(directory);
     setup.send(&daemon, numbered(0..10));
+    assert!(!get(admin, "/readyz").1.contains("for a sink out"), "it has its sink");
     let directory = daemon.kill();
+    let bytes = fs::metadata(&segments(directory.path())[0]).unwrap().len();
+    let shown = format!("the spool has 10 events ({bytes} bytes) for a sink out, which");
     let other = Setup { port: setup.port, config: setup.config.replace("out", "new") };
     let daemon = other.start_in(directory);
     daemon.wait_until("a warning", || daemon.log().contains("does not have; they are left alone"));
+    let (code, ready) = get(admin, "/readyz");
+    assert!(code == 200 && ready.contains(&shown), "{ready}");
+    assert!(get(admin, "/status").1.contains(&shown));
+    // It comes back, and is gone again: what it leaves behind is shown at once.
+    daemon.configure(&setup.config);
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("its sink", || !get(admin, "/readyz").1.contains(&shown));
+    setup.send(&daemon, numbered(10..15));
+    daemon.configure(&other.config);
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("the rest", || get(admin, "/readyz").1.contains("the spool has 15 events"));
     let ended = daemon.stop();
-    ended.assert_settled();
-    assert_eq!(segments(ended.directory.path()).len(), 1);
+    ended.assert_balanced();
+    assert_eq!(segments(ended.directory.path()).len(), 2);
     fs::remove_file(ended.directory.path().join("out")).unwrap();
     let daemon = setup.start_in(ended.directory);
-    wait_for_all(&daemon, 0..10);
+    wait_for_all(&daemon, 0..15);
     daemon.stop().assert_settled();
 }
 
@@ -337,14 +355,56 @@ fn a_daemon_without_a_spool_says_once_what_a_kill_would_cost() {
     }
 }
 
+/// Another directory for a daemon that has the state of this one.
+fn same_state(one: &Daemon) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(one.path("state"), directory.path().join("state")).unwrap();
+    directory
+}
+
 #[test]
-fn a_second_daemon_with_the_same_state_directory_runs_without_a_spool() {
-    let (first, second) = (free_port(), free_port());
+fn a_second_daemon_with_the_same_state_directory_runs_without_a_spool_and_says_so() {
+    let (first, second, admin) = (free_port(), free_port(), free_port());
     let one = Daemon::start_with_state(tempfile::tempdir().unwrap(), &unnamed(first, ""), &[first]);
-    let state = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(one.path("state"), state.path().join("state")).unwrap();
-    let other = Daemon::start_with_state(state, &unnamed(second, ""), &[second]);
+    let config = unnamed(second, &format!("admin.listen = 'tcp://127.0.0.1:{admin}'"));
+    let other = Daemon::start_with_state(same_state(&one), &config, &[second]);
+    let (code, ready) = get(admin, "/readyz");
+    let shown = "there is no spool, so a kill of the daemon loses what waits in memory: directory:";
+    assert!(code == 200 && ready.contains(shown), "{ready}");
+    assert!(ready.contains("is used by another daemon"), "{ready}");
+    assert!(get(admin, "/status").1.contains(shown));
     let ended = other.stop();
     assert!(ended.log.contains("is used by another daemon"), "{}", ended.log);
+    one.stop().assert_settled();
+}
+
+#[test]
+fn a_start_waits_for_the_spool_of_a_process_that_is_about_to_end() {
+    let (first, second) = (free_port(), free_port());
+    let one = Daemon::start_with_state(tempfile::tempdir().unwrap(), &unnamed(first, ""), &[first]);
+    // It hangs, until somebody kills it.
+    one.signal(Signal::STOP);
+    let state = same_state(&one);
+    let killed = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(1));
+        one.kill()
+    });
+    let other = Daemon::start_with_state(state, &unnamed(second, ""), &[second]);
+    let _state = killed.join().unwrap();
+    let ended = other.stop();
+    assert!(ended.log.contains("the start waits for its end"), "{}", ended.log);
+    assert!(!ended.log.contains("events wait in memory only"), "{}", ended.log);
+    ended.assert_settled();
+}
+
+#[test]
+fn the_order_to_stop_is_obeyed_while_the_start_waits_for_the_spool() {
+    let first = free_port();
+    let one = Daemon::start_with_state(tempfile::tempdir().unwrap(), &unnamed(first, ""), &[first]);
+    let other = Daemon::start_with_state(same_state(&one), &unnamed(free_port(), ""), &[]);
+    other.wait_until("the wait", || other.log().contains("the start waits for its end"));
+    let ended = other.stop();
+    assert!(ended.status.success(), "{}", ended.log);
+    assert!(!ended.log.contains("events wait in memory only"), "{}", ended.log);
     one.stop().assert_settled();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Consumer, Depth, Gauge, Producer, QueueLimits, age};
+use super::{Consumer, Depth, Gauge, Producer, QueueLimits};
 use crate::event::Reason;
 use crate::lane::spool::{SpoolDepth, Store};
 
@@ -67,13 +67,13 @@ impl Gauge {
     /// How full the queue is, in memory.
     #[must_use]
     pub fn depth(&self) -> Depth {
-        self.0.lock().sequence.depth()
+        self.0.levels.depth()
     }
 
     /// How full it may be, in memory.
     #[must_use]
     pub fn limits(&self) -> QueueLimits {
-        self.0.lock().sequence.limits
+        self.0.levels.limits()
     }
 
     /// Whether at least half of the queue is free.
@@ -92,8 +92,7 @@ impl Gauge {
     /// sink has not brought it to its end.
     #[must_use]
     pub fn oldest_age(&self) -> Option<Duration> {
-        let oldest = self.0.lock().sequence.oldest();
-        age(oldest).max(self.0.spool.as_ref().and_then(Store::oldest_age))
+        self.0.levels.oldest_age().max(self.0.spool.as_ref().and_then(Store::oldest_age))
     }
 
     /// Returns when there is room, or nobody takes from the queue any more. Cancel-safe.

@@ -17,11 +17,6 @@ const DAMAGED_MAX: usize = 8;
 /// The file that the daemon locks that uses the spool. No sink's name begins with a dot.
 pub(super) const LOCK: &str = ".lock";
 
-/// Whether any segment lies in a directory.
-pub(super) fn has_segments(directory: &Path) -> bool {
-    ids(directory).is_ok_and(|ids| !ids.is_empty())
-}
-
 /// The numbers of all segments, in ascending order; none where there is no directory.
 pub(super) fn ids(directory: &Path) -> io::Result<Vec<u64>> {
     with_suffix(directory, SUFFIX)

@@ -16,6 +16,7 @@
 mod checkpoint;
 mod directory;
 mod files;
+mod holdings;
 mod numbers;
 mod reader;
 #[cfg(test)]
@@ -24,12 +25,12 @@ mod segment;
 mod stamps;
 mod store;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use schemars::JsonSchema;
@@ -37,6 +38,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use self::directory::Home;
+pub use self::holdings::{Holdings, UnservedLane};
 pub use self::numbers::Numbers;
 pub(crate) use self::reader::Reader;
 pub(crate) use self::store::Next;
@@ -45,6 +47,13 @@ use crate::telemetry::SinkAccount;
 use crate::units::{
     Consistent, Contradiction, FilePath, GIB, KIB, MIB, Size, TIB, Within, empty_table,
 };
+
+/// How long a start waits for the spool of an earlier process that was told to stop and has not
+/// ended: it holds the spool for as long as a write to a slow disk takes. What the stream brings
+/// meanwhile waits in the buffers of its sockets and senders.
+pub const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often it looks then.
+const BUSY_LOOK: Duration = Duration::from_millis(50);
 
 /// A queue on disk behind the queue of each sink.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -164,6 +173,7 @@ pub struct Spool {
     directory: PathBuf,
     limits: Limits,
     lock: Arc<File>,
+    holdings: Holdings,
 }
 
 impl Spool {
@@ -173,18 +183,44 @@ impl Spool {
     /// # Errors
     /// Where the directory cannot be used, or another daemon uses it.
     pub fn open(config: &Config, sinks: &[&str]) -> Result<Option<Self>, SpoolError> {
+        Self::open_within(config, sinks, Duration::ZERO)
+    }
+
+    /// As [`Self::open`]; where another process has the directory, waits up to `patience` for its
+    /// end.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_within(
+        config: &Config,
+        sinks: &[&str],
+        patience: Duration,
+    ) -> Result<Option<Self>, SpoolError> {
         let Some(directory) = config.directory.as_ref().filter(|path| !path.as_os_str().is_empty())
         else {
             return Ok(None);
         };
-        let lock = lock(directory, config.sync)?;
-        warn_of_strangers(directory, sinks);
+        let lock = lock(directory, config.sync, patience)?;
+        let holdings = Holdings::new(directory);
+        holdings.count(sinks);
+        warn_of_unserved(&holdings, sinks);
         let limits = Limits {
             bytes_max: config.bytes_max.bytes(),
             segment_bytes: config.segment_bytes(),
             sync: config.sync,
         };
-        Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock) }))
+        Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock), holdings }))
+    }
+
+    /// Looks anew what lies there for others than these sinks. It may block.
+    pub fn look(&self, sinks: &[&str]) {
+        self.holdings.count(sinks);
+    }
+
+    /// What all sinks have there.
+    #[must_use]
+    pub fn holdings(&self) -> &Holdings {
+        &self.holdings
     }
 
     /// The same, with segments that may be smaller than a configuration can have them.
@@ -202,37 +238,51 @@ impl Spool {
     pub fn store(&self, sink: &str, account: Arc<SinkAccount>) -> Result<Store, SpoolError> {
         let directory = self.directory.join(sink);
         let home = Home::new(directory.clone(), Arc::clone(&self.lock));
-        let opened = Store::open(home, self.limits, account);
-        opened.map_err(|error| SpoolError::Unusable(directory, error))
+        let opened = Store::open(home, self.limits, Arc::clone(&account));
+        let store = opened.map_err(|error| SpoolError::Unusable(directory, error))?;
+        self.holdings.opened(sink, account, store.bytes());
+        Ok(store)
     }
 }
 
-fn lock(directory: &Path, sync: Sync) -> Result<File, SpoolError> {
+fn lock(directory: &Path, sync: Sync, patience: Duration) -> Result<File, SpoolError> {
     let unusable = |error: io::Error| SpoolError::Unusable(directory.to_owned(), error);
     directory::create(directory, sync).map_err(unusable)?;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(directory.join(directory::LOCK)).map_err(unusable)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(SpoolError::Busy(directory.to_owned())),
-        Err(error) => Err(unusable(error.into())),
+    let began = Instant::now();
+    let mut is_told = false;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < patience => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(SpoolError::Busy(directory.to_owned()));
+            }
+            Err(error) => return Err(unusable(error.into())),
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            let directory = directory.display();
+            tracing::info!(
+                component = "spool", %directory, ?patience,
+                "another process has the spool; the start waits for its end"
+            );
+        }
+        std::thread::sleep(BUSY_LOOK);
     }
 }
 
 /// Tells of directories that hold events for sinks that there are no more.
-fn warn_of_strangers(directory: &Path, sinks: &[&str]) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_known = sinks.iter().any(|sink| name == *sink);
-        if !is_known && directory::has_segments(&entry.path()) {
-            tracing::warn!(
-                component = "spool",
-                directory = %entry.path().display(),
-                "events wait here for a sink that the configuration does not have; they are left \
-                 alone: name a sink so, or remove the directory"
-            );
-        }
+fn warn_of_unserved(holdings: &Holdings, sinks: &[&str]) {
+    for UnservedLane { directory, events, bytes, .. } in holdings.unserved(sinks) {
+        tracing::warn!(
+            component = "spool",
+            directory = %directory.display(),
+            events,
+            bytes,
+            "events wait here for a sink that the configuration does not have; they are left \
+             alone: name a sink so, or remove the directory"
+        );
     }
 }

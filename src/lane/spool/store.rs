@@ -44,7 +44,7 @@ pub struct Store {
     /// Whether the disk could not be read when that was tried last.
     is_unreadable: AtomicBool,
     /// As [`Files::bytes`].
-    bytes: AtomicU64,
+    bytes: Arc<AtomicU64>,
     /// As [`Files::oldest`], or [`NO_TIME`].
     oldest: AtomicI64,
     /// Since when a write has been under way, in nanoseconds since 1970; 0 while none is.
@@ -101,7 +101,7 @@ impl Store {
             limits,
             refuses: AtomicBool::new(false),
             is_unreadable: AtomicBool::new(false),
-            bytes: AtomicU64::new(0),
+            bytes: Arc::default(),
             oldest: AtomicI64::new(NO_TIME),
             writing_since: AtomicI64::new(0),
             synced: Mutex::new(files.next()),
@@ -118,6 +118,11 @@ impl Store {
     /// The events that an earlier process has left, and that are to be delivered.
     pub(crate) fn take_waiting(&mut self) -> Vec<Numbers> {
         std::mem::take(&mut self.waiting)
+    }
+
+    /// Where the size of all segments is noted.
+    pub(super) fn bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes)
     }
 
     /// Shows outside how things stand.

@@ -23,9 +23,7 @@ use crate::telemetry::Throttle;
 const RENAMED_WAIT: Duration = Duration::from_secs(10);
 /// How often files that are missing are searched for, where their directory was away.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(10);
-/// How long the end of a source waits for what it handed on to come to its end.
-const END_WAIT_MAX: Duration = Duration::from_secs(30);
-/// How often it looks then.
+/// How often the end of a source looks whether what it handed on has come to its end.
 const END_LOOK: Duration = Duration::from_millis(20);
 
 /// Where to begin in a file that was there before.
@@ -110,16 +108,15 @@ impl Follower {
         self.tails
     }
 
-    /// Writes the last positions, once what was handed on has come to its end; a successor does
-    /// so instead.
+    /// Writes the last positions, once what was handed on has come to its end, or there is no time
+    /// left for that; a successor does so instead.
     fn end(&self, stop: &Stop, saver: &mut Saver) {
         if stop.is_replaced() {
             saver.save(&self.book);
             return;
         }
         self.book.end();
-        let began = Instant::now();
-        while !self.book.has_ended() && began.elapsed() < END_WAIT_MAX {
+        while !self.book.has_ended() && !stop.is_over() {
             saver.save_if_due(&self.book);
             std::thread::sleep(END_LOOK);
         }

@@ -26,10 +26,6 @@ const TICK: Duration = Duration::from_millis(50);
 const RETRY_DELAY_MIN: Duration = Duration::from_millis(50);
 /// The longest wait between two attempts.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
-/// How long the end waits for the sinks to settle what was handed in: lanes acknowledge every
-/// 5 seconds at least, where their sinks can.
-const SETTLE_WAIT_MAX: Duration = Duration::from_secs(6);
-
 /// How it reads.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -150,8 +146,8 @@ impl Reader {
         }
     }
 
-    /// Reads until the order to stop, then waits for a while for what is on its way; a successor
-    /// does that instead.
+    /// Reads until the order to stop, then waits for what is on its way, for as long as there is
+    /// time; a successor does that instead.
     pub(super) fn run(mut self, stop: &Stop) -> (Names, Unacknowledged) {
         while !stop.is_ordered() {
             self.take_ends(Duration::ZERO);
@@ -185,7 +181,7 @@ impl Reader {
                 self.failed(&error);
             }
         } else {
-            self.finish();
+            self.finish(stop);
         }
         (self.group.into_names(), self.unacknowledged)
     }
@@ -413,11 +409,12 @@ impl Reader {
     }
 
     /// Waits for what is on its way, and acknowledges it. The rest stays pending, for others.
-    fn finish(&mut self) {
-        let deadline = Instant::now() + SETTLE_WAIT_MAX;
+    fn finish(&mut self, stop: &Stop) {
         loop {
+            // Looked at before: what has come to its end by then is acknowledged.
+            let is_late = stop.is_over();
             self.take_ends(TICK);
-            let is_over = self.unacknowledged.handed_in.is_empty() || Instant::now() >= deadline;
+            let is_over = self.unacknowledged.handed_in.is_empty() || is_late;
             let may_try = is_over || Instant::now() >= self.next_attempt;
             if may_try
                 && self.group.is_connected()

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::component::one_line;
+use crate::telemetry::printable;
 
 /// The exit codes; those above 1 are of `sysexits.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +101,10 @@ pub(super) fn conclude(result: Result<Exit, CliError>) -> ExitCode {
         Ok(exit) => exit,
         Err(error) => {
             if error.exit() != Exit::Success {
+                let mut shown = Vec::new();
+                printable::push_lines(&error.to_string(), &mut shown);
                 // Where standard error is closed, the exit code has to do.
-                let _unheard = write!(io::stderr().lock(), "{error}");
+                let _unheard = io::stderr().write_all(&shown);
             }
             error.exit()
         }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use super::exit::{CliError, Exit, VerbError};
 use crate::config::Diagnosis;
+use crate::telemetry::printable;
 
 /// So many bytes are worth a write.
 const PIECE_BYTES: usize = 64 << 10;
@@ -38,14 +39,29 @@ impl Output {
         &mut self.buffer
     }
 
-    /// Appends text.
+    /// Appends text, whoever it is from: nothing in it drives a terminal.
     pub(super) fn push(&mut self, text: &str) {
+        printable::push_lines(text, &mut self.buffer);
+    }
+
+    /// Appends text of our own that may drive a terminal: colours.
+    pub(super) fn push_styled(&mut self, text: &str) {
         self.buffer.extend_from_slice(text.as_bytes());
+    }
+
+    /// Has a terminal go to its top, and clear what is there.
+    pub(super) fn clear_screen(&mut self) {
+        self.push_styled("\x1b[H\x1b[2J");
     }
 
     /// Appends a value as JSON, and a line feed.
     pub(super) fn push_json(&mut self, value: &serde_json::Value) {
-        self.push(&value.to_string());
+        self.push_json_text(&value.to_string());
+    }
+
+    /// Appends what is JSON already, and a line feed.
+    pub(super) fn push_json_text(&mut self, json: &str) {
+        printable::push_json(json, &mut self.buffer);
         self.buffer.push(b'\n');
     }
 

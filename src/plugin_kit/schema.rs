@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::telemetry::printable;
+
 /// Words that a schema can have as `type`.
 const TYPES: [&str; 7] = ["array", "boolean", "integer", "null", "number", "object", "string"];
 
@@ -22,7 +24,11 @@ pub(super) fn examine(schema: &str) -> Result<Option<Vec<String>>, String> {
         return Err("settings are a table, so it needs `\"type\": \"object\"`".to_owned());
     }
     let properties = value.get("properties").and_then(Value::as_object);
-    Ok(Some(properties.into_iter().flat_map(|keys| keys.keys().cloned()).collect()))
+    let keys: Vec<String> = properties.into_iter().flat_map(|keys| keys.keys().cloned()).collect();
+    if let Some(key) = keys.iter().find(|key| key.chars().any(char::is_control)) {
+        return Err(format!("the key {key:?} has control characters"));
+    }
+    Ok(Some(keys))
 }
 
 /// Whether each part of a schema is one. `at` is the place of this part.
@@ -68,12 +74,22 @@ pub(super) fn to_toml(schema: &str) -> String {
         let property = resolved(&schema, property);
         let comment = property.get("description").and_then(Value::as_str).unwrap_or_default();
         for line in comment.lines().filter(|line| !line.trim().is_empty()) {
-            writeln!(text, "# {}", line.trim()).expect("a text takes every write");
+            let line = printable::text(line.trim().as_bytes());
+            writeln!(text, "# {line}").expect("a text takes every write");
         }
         let mark = if is_required(key) { "" } else { "#" };
-        writeln!(text, "{mark}{key} = {}", example(property)).expect("a text takes every write");
+        let (key, value) = (toml_key(key), example(property));
+        // A value of several lines would go on behind the mark of a comment.
+        let value = if value.contains('\n') { "\"\"".to_owned() } else { value };
+        writeln!(text, "{mark}{key} = {value}").expect("a text takes every write");
     }
     text
+}
+
+/// A key as TOML has it: quoted where it is more than a word.
+fn toml_key(key: &str) -> String {
+    let table = toml::Table::from_iter([(key.to_owned(), toml::Value::Integer(0))]).to_string();
+    table.trim_end().trim_end_matches("= 0").trim_end().to_owned()
 }
 
 /// What a reference within the schema leads to.
@@ -116,6 +132,7 @@ mod tests {
             ("{}", "needs `\"type\": \"object\"`"),
             (r#"{"type": "object", "properties": {"a": {"type": "text"}}}"#, "/properties/a/type"),
             (r#"{"type": "object", "properties": []}"#, "/properties is not an object"),
+            (r#"{"type": "object", "properties": {"a\n[b]": {}}}"#, "has control characters"),
         ] {
             let error = examine(schema).unwrap_err();
             assert!(error.contains(words), "{schema}: {error}");
@@ -139,5 +156,24 @@ mod tests {
         assert!(toml.contains("# Which form.\n#form = \"nfc\"\n"), "{toml}");
         assert!(toml.contains("#limit = 7\n"), "{toml}");
         assert_eq!(to_toml(""), "");
+    }
+
+    #[test]
+    fn a_schema_writes_nothing_but_settings() {
+        let hostile = serde_json::json!({
+            "type": "object",
+            "required": ["a\n[sources.evil]\ntype", "x = 1\u{85}", ""],
+            "properties": {
+                "a\n[sources.evil]\ntype": {"default": "s\n[sinks.evil]\n\"\"\""},
+                "x = 1\u{85}": {"description": "a\r[sinks.evil]\u{9b}2J\n\u{202e}b"},
+                "": {"default": {"k\n[y]": ["z\n"]}},
+                "quote\"": {"default": "\u{1b}[2J"},
+            },
+        });
+        let text = to_toml(&hostile.to_string());
+        let table: toml::Table = format!("[settings]\n{text}").parse().unwrap();
+        assert_eq!(table.len(), 1, "{text}");
+        let keys: Vec<_> = table["settings"].as_table().unwrap().keys().collect();
+        assert_eq!(keys, ["", "a\n[sources.evil]\ntype", "x = 1\u{85}"], "{text}");
     }
 }

@@ -29,6 +29,28 @@ pub(crate) fn push(bytes: &[u8], backslash: Backslash, out: &mut Vec<u8>) {
     }
 }
 
+/// As [`push`] with [`Backslash::Keep`], for text of several lines: line feeds stay.
+pub(crate) fn push_lines(text: &str, out: &mut Vec<u8>) {
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            out.push(b'\n');
+        }
+        push(line.as_bytes(), Backslash::Keep, out);
+    }
+}
+
+/// Appends JSON as it is written by a program: what could drive a terminal, and stands in strings
+/// alone, becomes `\u202e`. It means the same.
+pub(crate) fn push_json(json: &str, out: &mut Vec<u8>) {
+    for character in json.chars() {
+        if (character.is_control() && !character.is_ascii()) || turns_or_breaks(character) {
+            write!(out, "\\u{:04x}", u32::from(character)).expect("a vector takes every write");
+        } else {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
 /// Appends bytes as one word of a shell that stands for exactly these bytes: `'…'`, or `$'…'` where
 /// something needs an escape.
 pub(crate) fn push_for_shell(bytes: &[u8], out: &mut Vec<u8>) {
@@ -125,6 +147,21 @@ mod tests {
             assert_eq!(shown(Backslash::Keep), kept);
             assert_eq!(shown(Backslash::Double), doubled);
         }
+    }
+
+    #[test]
+    fn lines_stay_lines_and_json_means_the_same() {
+        let shown = |push: fn(&str, &mut Vec<u8>), text: &str| {
+            let mut out = Vec::new();
+            push(text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let lines = "a\n\n\u{9b}2J\x1b[2J\r\u{202e}\\\n";
+        assert_eq!(shown(push_lines, lines), "a\n\n\\u{9b}2J\\x1b[2J\\r\\u{202e}\\\n");
+        let value = serde_json::json!({"k\u{9b}": "\u{2028}\x1b\n \u{e4}"});
+        let json = shown(push_json, &value.to_string());
+        assert!(json.chars().all(|char| !char.is_control() && !turns_or_breaks(char)), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -110,6 +110,43 @@ fn rewrite(daemon: &Daemon, from: &str, to: &str) {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from));
     fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+/// Answers as a daemon would that was taken over, `times` times; gives its address.
+fn lies(body: String, times: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(times) {
+            let mut stream = stream.unwrap();
+            let _request = stream.read(&mut [0; 4096]).unwrap();
+            let head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length:";
+            write!(stream, "{head} {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn what_a_daemon_says_drives_no_terminal() {
+    let (source, admin) = (free_port(), free_port());
+    let daemon = Daemon::start(&config(source, admin), &[source, admin]);
+    let mut said = status(admin);
+    daemon.stop();
+    let hostile = "\u{1b}[2J\u{9b}31m\r\u{202e}\u{2028}\u{7}x";
+    for place in ["/version", "/sinks/0/name", "/configuration/file", "/configuration/loaded"] {
+        *said.pointer_mut(place).unwrap() = hostile.into();
+    }
+    let drives =
+        |char: char| (char.is_control() && char != '\n') || matches!(char, '\u{202e}' | '\u{2028}');
+    for arguments in [&["status"][..], &["status", "--json"], &["reload"], &["status", "--ready"]] {
+        let answer = qatime(arguments, &lies(said.to_string(), 2));
+        let (out, err) = (stdout(&answer), stderr(&answer));
+        assert!(!out.contains(drives) && !err.contains(drives), "{arguments:?}: {out:?} {err:?}");
+        if arguments == ["status", "--json"] {
+            assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), said);
+        }
+    }
 }
 
 #[test]
@@ -480,7 +517,7 @@ fn a_daemon_without_listener_and_an_address_that_is_none_are_told_apart() {
     let wrong = qatime(&["status", "--admin", "http://x:1"], "");
     assert_eq!(wrong.status.code(), Some(64));
     // Something else answers there.
-    let other = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = other.local_addr().unwrap().port();
     let answering = std::thread::spawn(move || {
         let (mut stream, _) = other.accept().unwrap();

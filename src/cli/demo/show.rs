@@ -50,7 +50,7 @@ impl Stage {
     fn step(&mut self, name: &str, done: &str, place: &str) -> Result<(), CliError> {
         let name = self.paint("1", &format!("{name:<8}"));
         let place = self.paint("2", place);
-        self.output.push(&format!("{name} {done}\n{:9}{place}\n", ""));
+        self.output.push_styled(&format!("{name} {done}\n{:9}{place}\n", ""));
         self.output.flush()
     }
 
@@ -96,7 +96,7 @@ impl Stage {
             "accesses", "atime before", "atime now", "filters", "path on the cluster"
         );
         let heading = self.paint("1", &heading);
-        self.output.push(&format!("\n{heading}\n"));
+        self.output.push_styled(&format!("\n{heading}\n"));
         for finding in shown(verdict) {
             self.row(finding);
         }
@@ -124,7 +124,7 @@ impl Stage {
         };
         let before = &before[..19];
         let row = format!("{accesses:>8}  {before:<19}  {now}  {filtering:<8}  {path}\n");
-        self.output.push(&row);
+        self.output.push_styled(&row);
     }
 
     fn judgement(&mut self, verdict: &Verdict) {
@@ -172,7 +172,7 @@ impl Stage {
 
     fn judge(&mut self, right: bool, words: &str) {
         let mark = if right { self.paint("32", "✔") } else { self.paint("31", "✘") };
-        self.output.push(&format!("{mark} {words}\n"));
+        self.output.push_styled(&format!("{mark} {words}\n"));
     }
 
     /// What comes next, for those who liked it.

@@ -72,8 +72,7 @@ impl Show {
             let status: Status =
                 serde_json::from_slice(&answer.body).map_err(AdminError::Strange)?;
             if self.json {
-                output.push(&String::from_utf8_lossy(&answer.body));
-                output.push("\n");
+                output.push_json_text(&String::from_utf8_lossy(&answer.body));
             } else {
                 output.push(&tables::text(&status, None));
             }
@@ -130,8 +129,7 @@ impl Show {
                 serde_json::from_slice(&answer.body).map_err(AdminError::Strange)?;
             let since = before.as_ref().map(|(before, at)| (before, asked.duration_since(*at)));
             if Output::is_terminal() {
-                // To the top, and clear what is there.
-                output.push("\x1b[H\x1b[2J");
+                output.clear_screen();
             }
             output.push(&tables::text(&status, since));
             output.flush()?;

@@ -8,6 +8,7 @@ use crate::encoders::decimal::grouped;
 use crate::encoders::table::Table;
 use crate::operator::Status;
 use crate::operator::status::{SinkStatus, SourceStatus};
+use crate::telemetry::printable;
 use crate::units::Duration as Span;
 
 /// An earlier status, and how long ago it was.
@@ -169,9 +170,10 @@ fn span(seconds: f64) -> String {
     Span::from_millis(u64::try_from(exact.as_millis()).unwrap_or_default()).to_string()
 }
 
-/// Names come from a configuration, where a quoted key may hold anything, or from another daemon.
+/// Names come from a configuration, where a quoted key may hold anything, or from another daemon: none
+/// of them may end the line of its table.
 fn printable(name: &str) -> String {
-    name.escape_debug().to_string()
+    printable::text(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -230,8 +232,8 @@ cluster     3,000   2,998          0         0             0         2          
 rule  matched
 all     2,998
 
-sink     routed  delivered  superseded  rejected  in flight  retries  queue  on disk    oldest  state    a second
-a\\u{1b}   2,998      1,498           0         0      1,500        0  1,500    9,000  1s 250ms  stalled       749
+sink   routed  delivered  superseded  rejected  in flight  retries  queue  on disk    oldest  state    a second
+a\\x1b   2,998      1,498           0         0      1,500        0  1,500    9,000  1s 250ms  stalled       749
 
 lost at          events  reason
 sources.cluster       2  bad_time

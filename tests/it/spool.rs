@@ -194,7 +194,7 @@ fn updates_that_were_pending_are_made_after_a_kill() {
     fs::create_dir(&root).unwrap();
     let files: Vec<_> = (0..500).map(|number| root.join(number.to_string())).collect();
     for file in &files {
-        let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        let past = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let times = fs::FileTimes::new().set_accessed(past).set_modified(past);
         File::create(file).unwrap().set_times(times).unwrap();
     }

@@ -84,7 +84,7 @@ impl Disk {
     fn segments(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name != "settled").collect();
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with("settled")).collect();
         names.sort();
         names
     }
@@ -399,6 +399,32 @@ async fn one_event_that_is_never_settled_costs_one_event() {
     second.consumer.settled(&[]);
     second.finish();
     assert!(disk.segments().is_empty());
+}
+
+#[tokio::test]
+async fn many_events_that_are_never_settled_pin_nothing_but_themselves() {
+    let mut disk = Disk::new();
+    disk.segment_bytes = Some(4 * KIB);
+    let mut first = disk.start();
+    // Every other one of these is never settled.
+    (0..800).for_each(|number| first.push([number]));
+    assert_eq!(first.all().await.len(), 800);
+    let unsettled: Vec<u64> = (0..400).map(|number| 2 * number + 1).collect();
+    first.consumer.settled(&unsettled);
+    let before = disk.segments().len();
+    for number in 800..1_800 {
+        first.push([number]);
+        assert_eq!(first.pop().await, Some(vec![number]));
+    }
+    first.consumer.settled(&unsettled);
+    assert!(disk.segments().len() <= before + 1, "{before}: {:?}", disk.segments());
+    let mut second = disk.restart(&mut first);
+    let report = second.report();
+    assert_eq!((report.recovered, report.rejected.total()), (400, 0));
+    assert!(second.all().await.into_iter().eq((0..400).map(|number| 2 * number)));
+    second.consumer.settled(&[]);
+    second.finish();
+    assert_eq!(disk.segments(), [""; 0]);
 }
 
 #[tokio::test]

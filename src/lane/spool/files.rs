@@ -261,9 +261,7 @@ impl Files {
             let path = directory::path_of(self.home.path(), segment.id);
             segment.removed |= is_missing(&path);
         }
-        if is_missing(&self.home.path().join("settled")) {
-            self.checkpoint.forget_file();
-        }
+        self.checkpoint.look();
     }
 
     fn begin(&mut self) -> io::Result<()> {

@@ -230,6 +230,42 @@ async fn a_torn_record_is_cut_off_and_counted() {
     assert_eq!(disk.start().report().rejected.total(), 0);
 }
 
+/// Overwrites the end of a file.
+fn blank(path: &Path, from: u64) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let bytes = usize::try_from(length - from).unwrap();
+    file.write_all_at(&vec![0; bytes], from).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_end_is_counted_by_what_is_known_of_its_neighbours() {
+    for has_neighbour in [true, false] {
+        let disk = Disk::new();
+        let mut first = disk.start();
+        first.push([0]);
+        let end = fs::metadata(disk.segment(1)).unwrap().len();
+        first.push([1, 2, 3]);
+        first.push([4, 5]);
+        let mut expected = vec![0];
+        if has_neighbour {
+            let again = disk.restart(&mut first);
+            again.push([6]);
+            expected.push(6);
+        } else {
+            // What is settled is noted, and with it the number of the next event.
+            assert_eq!(first.pop().await, Some(vec![0]));
+            first.consumer.settled(&[]);
+            expected.clear();
+        }
+        drop(first);
+        blank(&disk.segment(1), end);
+        let mut last = disk.start();
+        assert_eq!(last.all().await, expected);
+        assert_eq!(last.report().rejected.of(Reason::SpoolDamaged), 5);
+    }
+}
+
 /// Flips a bit.
 fn flip(path: &Path, offset: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();

@@ -84,7 +84,7 @@ impl Disk {
     fn segments(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name != "settled").collect();
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with("settled")).collect();
         names.sort();
         names
     }
@@ -228,6 +228,42 @@ async fn a_torn_record_is_cut_off_and_counted() {
     drop(second);
     // It is told once.
     assert_eq!(disk.start().report().rejected.total(), 0);
+}
+
+/// Overwrites the end of a file.
+fn blank(path: &Path, from: u64) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    let bytes = usize::try_from(length - from).unwrap();
+    file.write_all_at(&vec![0; bytes], from).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_end_is_counted_by_what_is_known_of_its_neighbours() {
+    for has_neighbour in [true, false] {
+        let disk = Disk::new();
+        let mut first = disk.start();
+        first.push([0]);
+        let end = fs::metadata(disk.segment(1)).unwrap().len();
+        first.push([1, 2, 3]);
+        first.push([4, 5]);
+        let mut expected = vec![0];
+        if has_neighbour {
+            let again = disk.restart(&mut first);
+            again.push([6]);
+            expected.push(6);
+        } else {
+            // What is settled is noted, and with it the number of the next event.
+            assert_eq!(first.pop().await, Some(vec![0]));
+            first.consumer.settled(&[]);
+            expected.clear();
+        }
+        drop(first);
+        blank(&disk.segment(1), end);
+        let mut last = disk.start();
+        assert_eq!(last.all().await, expected);
+        assert_eq!(last.report().rejected.of(Reason::SpoolDamaged), 5);
+    }
 }
 
 /// Flips a bit.
@@ -399,6 +435,32 @@ async fn one_event_that_is_never_settled_costs_one_event() {
     second.consumer.settled(&[]);
     second.finish();
     assert!(disk.segments().is_empty());
+}
+
+#[tokio::test]
+async fn many_events_that_are_never_settled_pin_nothing_but_themselves() {
+    let mut disk = Disk::new();
+    disk.segment_bytes = Some(4 * KIB);
+    let mut first = disk.start();
+    // Every other one of these is never settled.
+    (0..800).for_each(|number| first.push([number]));
+    assert_eq!(first.all().await.len(), 800);
+    let unsettled: Vec<u64> = (0..400).map(|number| 2 * number + 1).collect();
+    first.consumer.settled(&unsettled);
+    let before = disk.segments().len();
+    for number in 800..1_800 {
+        first.push([number]);
+        assert_eq!(first.pop().await, Some(vec![number]));
+    }
+    first.consumer.settled(&unsettled);
+    assert!(disk.segments().len() <= before + 1, "{before}: {:?}", disk.segments());
+    let mut second = disk.restart(&mut first);
+    let report = second.report();
+    assert_eq!((report.recovered, report.rejected.total()), (400, 0));
+    assert!(second.all().await.into_iter().eq((0..400).map(|number| 2 * number)));
+    second.consumer.settled(&[]);
+    second.finish();
+    assert_eq!(disk.segments(), [""; 0]);
 }
 
 #[tokio::test]

@@ -60,6 +60,18 @@ impl Harness {
         self.ledger.report().sources.remove(0)
     }
 
+    /// Takes nothing more, as workers that hang, and are given up.
+    pub(super) fn close_worker(&mut self) {
+        self.work.close();
+    }
+
+    /// Tells the source to leave what it has to a successor, which does not come; its account.
+    pub(super) async fn without_successor(self) -> SourceReport {
+        self.trigger.retire();
+        self.running.await.unwrap();
+        self.ledger.report().sources.remove(0)
+    }
+
     /// Orders the source to stop, and takes nothing more.
     pub(super) fn order_to_stop(&self) {
         self.trigger.stop();

@@ -23,7 +23,7 @@ use crate::component::{BuildError, Intake, Resource, shelf};
 use crate::event::Timestamp;
 use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
-use crate::telemetry::PartGauge;
+use crate::telemetry::{PartGauge, SourceAccount};
 use crate::units::{Consistent, MIB, Size, Within};
 
 shelf! {
@@ -142,8 +142,14 @@ fn now() -> Timestamp {
 
 /// Counts what framing could not use.
 fn reject_all(intake: &Intake, rejections: impl IntoIterator<Item = Rejection>) {
-    for rejection in rejections {
-        intake.reject(rejection.reason, rejection.bytes, &rejection.example);
+    count_rejected(intake.account(), rejections);
+}
+
+/// The same, for who has no intake any more.
+fn count_rejected(account: &SourceAccount, rejections: impl IntoIterator<Item = Rejection>) {
+    for Rejection { reason, bytes, example, .. } in rejections {
+        account.received(1, bytes);
+        account.reject_cut(reason, &example, bytes);
     }
 }
 

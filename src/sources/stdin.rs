@@ -87,7 +87,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::event::FrameEnd;
+    use crate::event::{FrameEnd, Reason};
     use crate::sources::harness::{Harness, payloads};
 
     fn piped() -> (impl Write, Box<dyn Source>) {
@@ -123,6 +123,28 @@ mod tests {
         let (rest, _) = harness.stop().await;
         assert_eq!(payloads(&rest), ["<14>half"]);
         drop(writer);
+    }
+
+    #[tokio::test]
+    async fn the_half_of_a_line_that_no_successor_takes_is_counted() {
+        let (mut writer, source) = piped();
+        let mut harness = Harness::run(source);
+        writer.write_all(b"<14>one\n<14>half").unwrap();
+        assert_eq!(harness.payloads(1).await, ["<14>one"]);
+        let report = harness.without_successor().await;
+        assert_eq!((report.received, report.rejected.of(Reason::Truncated)), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_and_no_worker_takes_is_counted() {
+        let (mut writer, source) = piped();
+        let mut harness = Harness::run(source);
+        harness.close_worker();
+        writer.write_all(b"<14>one\n<14>two\n<14>half").unwrap();
+        harness.rejected(Reason::ShutDown, 2).await;
+        let (rest, report) = harness.stop().await;
+        assert!(rest.is_empty());
+        assert_eq!((report.received, report.rejected.of(Reason::Truncated)), (3, 1));
     }
 
     #[test]

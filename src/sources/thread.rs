@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::chunk::Chunk;
-use super::reject_all;
+use super::{count_rejected, reject_all};
 use crate::component::{Closed, Intake};
-use crate::event::Ticket;
+use crate::event::{Reason, Ticket};
 use crate::shutdown::Shutdown;
+use crate::telemetry::SourceAccount;
 
 /// How many chunks wait between the thread and the worker.
 const CHUNKS_MAX: usize = 2;
@@ -33,6 +34,8 @@ pub(crate) type Note = Box<dyn FnOnce() -> Option<Ticket> + Send>;
 /// What the thread gives.
 enum Found {
     Chunk(Chunk, Option<Note>),
+    /// What no other process can read again.
+    Once(Once),
     /// What comes next has an order of its own: another worker may take it.
     NextFile,
 }
@@ -41,8 +44,29 @@ impl fmt::Debug for Found {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chunk(chunk, _) => formatter.debug_tuple("Chunk").field(chunk).finish(),
+            Self::Once(once) => formatter.debug_tuple("Once").field(once).finish(),
             Self::NextFile => formatter.write_str("NextFile"),
         }
+    }
+}
+
+/// A chunk that can be read only once. Dropped on its way to a worker, it is counted as lost.
+#[derive(Debug)]
+struct Once {
+    /// `None` once it is a worker's.
+    chunk: Option<Chunk>,
+    account: Arc<SourceAccount>,
+}
+
+impl Drop for Once {
+    fn drop(&mut self) {
+        let Some(Chunk { frames, rejections }) = self.chunk.take() else { return };
+        for frame in &frames.frames {
+            let (payload, bytes) = (frames.payload(*frame), u64::from(frame.length));
+            self.account.received(1, bytes);
+            self.account.reject_cut(Reason::ShutDown, payload, bytes);
+        }
+        count_rejected(&self.account, rejections);
     }
 }
 
@@ -123,6 +147,7 @@ impl Stop {
 #[derive(Debug)]
 pub(crate) struct Feed {
     found: mpsc::Sender<Found>,
+    account: Arc<SourceAccount>,
     pub(crate) stop: Stop,
 }
 
@@ -131,6 +156,18 @@ impl Feed {
     /// at which a worker takes it.
     pub(crate) fn send(&self, chunk: Chunk, note: Option<Note>) -> Result<(), Closed> {
         self.found.blocking_send(Found::Chunk(chunk, note)).map_err(|_gone| Closed)
+    }
+
+    /// As [`Self::send`]; what does not reach a worker is counted as lost, since no other process
+    /// can read it again.
+    pub(crate) fn send_once(&self, chunk: Chunk) -> Result<(), Closed> {
+        let once = Once { chunk: Some(chunk), account: Arc::clone(&self.account) };
+        self.found.blocking_send(Found::Once(once)).map_err(|_gone| Closed)
+    }
+
+    /// The account of the source.
+    pub(crate) fn account(&self) -> &Arc<SourceAccount> {
+        &self.account
     }
 
     /// Nothing more is handed on.
@@ -204,7 +241,7 @@ pub(super) async fn feed<L: Send + 'static>(
 ) -> Option<L> {
     let (found, mut finds) = mpsc::channel(CHUNKS_MAX);
     let (mut stopper, stop) = stop();
-    let feed = Feed { found, stop };
+    let feed = Feed { found, account: Arc::clone(intake.account()), stop };
     let left = spawn(name, move || read(feed))?;
     let mut connection = intake.connection();
     loop {
@@ -226,15 +263,38 @@ pub(super) async fn feed<L: Send + 'static>(
             );
             return None;
         };
-        match found {
+        let handed_on = match found {
             None => break,
-            Some(Found::NextFile) => connection = intake.connection(),
-            Some(Found::Chunk(chunk, note)) => hand_on(&connection, chunk, note).await.ok()?,
+            Some(Found::NextFile) => {
+                connection = intake.connection();
+                Ok(())
+            }
+            Some(Found::Chunk(chunk, note)) => hand_on(&connection, chunk, note).await,
+            Some(Found::Once(once)) => hand_on_once(&connection, once).await,
+        };
+        if handed_on.is_err() {
+            // Nobody takes frames any more: the thread ends.
+            if !stopper.has_ordered() {
+                stopper.order(&shutdown);
+            }
+            break;
         }
     }
     // Whoever waits for the last frames need not wait for what the thread does after them.
-    drop((connection, intake));
+    drop((connection, intake, finds));
     stopper.left(left, shutdown).await
+}
+
+/// Hands a chunk on to a worker that can be read only once.
+async fn hand_on_once(connection: &Intake, mut once: Once) -> Result<(), Closed> {
+    let is_of_frames = once.chunk.as_ref().is_some_and(|chunk| !chunk.frames.frames.is_empty());
+    let room = if is_of_frames { Some(connection.reserve().await?) } else { None };
+    let Some(Chunk { frames, rejections }) = once.chunk.take() else { return Ok(()) };
+    reject_all(connection, rejections);
+    if let Some(room) = room {
+        room.send(frames);
+    }
+    Ok(())
 }
 
 /// Hands a chunk on to a worker.

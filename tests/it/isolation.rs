@@ -345,6 +345,39 @@ fn sources_that_wait_for_a_hung_sink_write_down_what_they_know_within_the_grace_
 }
 
 #[test]
+fn positions_are_kept_again_once_a_source_that_hung_has_ended() {
+    let setup = Setup::new();
+    let hangs = setup.path("hangs");
+    fs::create_dir(&hangs).unwrap();
+    fs::write(hangs.join("in.log"), reads(0..10)).unwrap();
+    let source = "[sources.log]\ntype = 'file'\npaths = '{dir}/hangs/in.log'\nfollow = true\n\
+                  positions = '{dir}/positions'\npoll_interval = '50ms'\n";
+    let config = setup.config("grace = '2s'", "", source);
+    let Setup { port, directory } = setup;
+    let daemon = Daemon::start_in(directory, &config, &[port]);
+    daemon.wait_for_lines("healthy", 10);
+    let mount = HangingMount::over(&hangs);
+    std::thread::sleep(Duration::from_millis(300));
+    daemon.configure(&config.replace("50ms", "60ms"));
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("a successor", || daemon.log().contains("takes over without it"));
+    daemon.wait_until("its wait", || {
+        let log = daemon.log();
+        log.contains("another source still has these") || log.contains("positions are not kept")
+    });
+    drop(mount);
+    let mut file = fs::OpenOptions::new().append(true).open(hangs.join("in.log")).unwrap();
+    file.write_all(reads(10..20).as_bytes()).unwrap();
+    daemon.wait_for_lines("healthy", 20);
+    let offset = format!("\"offset\": {}", file.metadata().unwrap().len());
+    daemon.wait_until("the position", || {
+        fs::read_to_string(daemon.path("positions")).unwrap().contains(&offset)
+    });
+    assert_eq!(numbers(&daemon.path("healthy")), Vec::from_iter(0..20));
+    daemon.stop().assert_settled();
+}
+
+#[test]
 fn full_sinks_do_not_take_the_time_of_the_others() {
     for (sinks, wait_max) in [(1, "20s"), (3, "5s")] {
         let setup = Setup::new();

@@ -5,8 +5,14 @@
 //! place    writes u64, next u64, count u32, checksum of all but this u32, then `count` ranges:
 //!          first u64, end u64
 //! ```
+//!
+//! Where many events are settled out of order, the ranges are too many for a place. Then each
+//! place is a file of its own, `settled.0` and `settled.1`, as large as it has to be. That is
+//! bounded: between two ranges lies an event that is not settled, and its record on disk is larger
+//! than a range. To copy such events forward instead would give them other numbers than those by
+//! which receipts and the queue know them.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,8 +22,7 @@ use super::segment::checksum;
 
 const PLACE_BYTES: usize = 4096;
 const HEAD_BYTES: usize = 24;
-/// So many ranges are kept; there are more only where many events are settled out of order. What
-/// is left out is delivered again by the next process.
+/// So many ranges find room in a place of the small file.
 const RANGES_MAX: usize = 250;
 
 /// What the file says.
@@ -46,6 +51,8 @@ pub(super) struct Checkpoint {
     path: PathBuf,
     file: Option<File>,
     writes: u64,
+    /// Whether a place has a file of its own.
+    has_large: bool,
     /// What it says.
     written: NumberSet,
 }
@@ -53,19 +60,31 @@ pub(super) struct Checkpoint {
 impl Checkpoint {
     /// Reads the file, where there is one.
     pub(super) fn open(path: &Path) -> io::Result<(Self, Known)> {
-        let (file, known) = match OpenOptions::new().read(true).write(true).open(path) {
-            Ok(file) => {
-                let known = read(&file)?.map_or(Known::Damaged, Known::Noted);
-                (Some(file), known)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Known::Nothing),
-            Err(error) => return Err(error),
+        let file = there(OpenOptions::new().read(true).write(true).open(path))?;
+        let mut places = Vec::new();
+        let mut notes = Vec::new();
+        if let Some(file) = &file {
+            places.resize(2 * PLACE_BYTES, 0);
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            file.read_exact_at(&mut places[..length.min(2 * PLACE_BYTES)], 0)?;
+            notes.extend(places.chunks_exact(PLACE_BYTES).filter_map(parse));
+        }
+        let mut has_large = false;
+        for place in 0..2 {
+            let Some(bytes) = there(fs::read(large(path, place)))? else { continue };
+            has_large = true;
+            notes.extend(parse(&bytes));
+        }
+        let known = match notes.into_iter().max_by_key(|noted| noted.writes) {
+            Some(noted) => Known::Noted(noted),
+            None if file.is_some() || has_large => Known::Damaged,
+            None => Known::Nothing,
         };
         let (writes, written) = match &known {
             Known::Noted(noted) => (noted.writes, noted.settled.clone()),
             Known::Nothing | Known::Damaged => (0, NumberSet::default()),
         };
-        Ok((Self { path: path.to_owned(), file, writes, written }, known))
+        Ok((Self { path: path.to_owned(), file, writes, has_large, written }, known))
     }
 
     /// What the file says is settled: of what is not in it, nothing may be deleted.
@@ -73,20 +92,24 @@ impl Checkpoint {
         &self.written
     }
 
-    /// The file is gone with its directory: it is created anew.
-    pub(super) fn forget_file(&mut self) {
-        self.file = None;
-        self.written.clear();
+    /// Looks whether somebody has removed the file: then it is created anew.
+    pub(super) fn look(&mut self) {
+        let is_large = self.written.ranges().len() > RANGES_MAX;
+        let path = if is_large { large(&self.path, self.writes % 2) } else { self.path.clone() };
+        if matches!(there(fs::symlink_metadata(path)), Ok(None)) {
+            self.file = None;
+            self.written.clear();
+        }
     }
 
     /// Writes what is settled, and the number of the next event.
     pub(super) fn write(&mut self, settled: &NumberSet, next: u64) -> io::Result<()> {
-        let ranges = &settled.ranges()[..settled.ranges().len().min(RANGES_MAX)];
+        let ranges = settled.ranges();
         let mut place = Vec::with_capacity(HEAD_BYTES + 16 * ranges.len());
         place.extend_from_slice(&(self.writes + 1).to_le_bytes());
         place.extend_from_slice(&next.to_le_bytes());
-        // There are at most `RANGES_MAX`.
-        place.extend_from_slice(&u32::try_from(ranges.len()).unwrap_or(0).to_le_bytes());
+        let count = u32::try_from(ranges.len()).map_err(io::Error::other)?;
+        place.extend_from_slice(&count.to_le_bytes());
         place.extend_from_slice(&[0; 4]);
         for range in ranges {
             place.extend_from_slice(&range.first.to_le_bytes());
@@ -94,31 +117,53 @@ impl Checkpoint {
         }
         let sum = sum(&place);
         place[20..24].copy_from_slice(&sum.to_le_bytes());
-        let file = match &self.file {
-            Some(file) => file,
-            None => self.file.insert(create(&self.path)?),
-        };
-        file.write_all_at(&place, ((self.writes + 1) % 2) * PLACE_BYTES as u64)?;
-        self.writes += 1;
-        self.written.clear();
-        for range in ranges {
-            self.written.insert(*range);
+        // Whatever place has the last note, this is another one.
+        let turn = (self.writes + 1) % 2;
+        if ranges.len() > RANGES_MAX {
+            self.has_large = true;
+            create(&large(&self.path, turn), true)?.write_all_at(&place, 0)?;
+        } else {
+            let file = match &self.file {
+                Some(file) => file,
+                None => self.file.insert(create(&self.path, false)?),
+            };
+            file.write_all_at(&place, turn * PLACE_BYTES as u64)?;
         }
+        self.writes += 1;
+        self.written.clone_from(settled);
+        if self.has_large && ranges.len() <= RANGES_MAX {
+            self.remove_large()?;
+        }
+        Ok(())
+    }
+
+    /// What they say is older than what the small file says.
+    fn remove_large(&mut self) -> io::Result<()> {
+        for place in 0..2 {
+            there(fs::remove_file(large(&self.path, place)))?;
+        }
+        self.has_large = false;
         Ok(())
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+/// The file of one place: `settled.0`.
+fn large(path: &Path, place: u64) -> PathBuf {
+    path.with_extension(place.to_string())
 }
 
-fn read(file: &File) -> io::Result<Option<Noted>> {
-    let mut places = [0; 2 * PLACE_BYTES];
-    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    file.read_exact_at(&mut places[..length.min(2 * PLACE_BYTES)], 0)?;
-    let noted = places.chunks_exact(PLACE_BYTES).filter_map(parse);
-    Ok(noted.max_by_key(|noted| noted.writes))
+/// `None` where there is no such file.
+fn there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn create(path: &Path, truncate: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(truncate).mode(0o600).open(path)
 }
 
 /// The checksum of a place, without its own bytes.
@@ -136,10 +181,8 @@ fn parse(place: &[u8]) -> Option<Noted> {
         bytes.map(|bytes| u32::from_le_bytes(*bytes))
     };
     let (writes, next, count) = (number(0)?, number(8)?, short(16)? as usize);
-    if writes == 0 || count > RANGES_MAX {
-        return None;
-    }
-    if sum(&place[..HEAD_BYTES + 16 * count]) != short(20)? {
+    let noted = place.get(..HEAD_BYTES + 16 * count)?;
+    if writes == 0 || sum(noted) != short(20)? {
         return None;
     }
     let mut settled = NumberSet::default();
@@ -191,14 +234,27 @@ mod tests {
     }
 
     #[test]
-    fn more_ranges_than_there_is_room_for_are_left_out() {
+    fn as_many_ranges_are_kept_as_there_are() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settled");
+        let many = |count| set((0..count).map(|range| (range * 10, range * 10 + 5)));
         let (mut checkpoint, _) = Checkpoint::open(&path).unwrap();
-        checkpoint.write(&set((0..300).map(|range| (range * 10, range * 10 + 5))), 9999).unwrap();
-        let kept = set((0..250).map(|range| (range * 10, range * 10 + 5)));
-        assert_eq!(checkpoint.written(), &kept);
+        for count in [250, 251, 300, 9_999, 251, 250, 300, 3] {
+            checkpoint.write(&many(count), 99_999).unwrap();
+            assert_eq!(checkpoint.written(), &many(count));
+            let (again, known) = Checkpoint::open(&path).unwrap();
+            assert!(matches!(known, Known::Noted(noted) if noted.settled == many(count)));
+            checkpoint = again;
+        }
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 1, "few ranges need the small file only");
+        // The last write was cut short.
+        checkpoint.write(&many(400), 99_999).unwrap();
+        checkpoint.write(&many(401), 99_999).unwrap();
+        let last = large(&path, checkpoint.writes % 2);
+        let bytes = fs::read(&last).unwrap();
+        fs::write(last, &bytes[..bytes.len() - 1]).unwrap();
         let (_, known) = Checkpoint::open(&path).unwrap();
-        assert!(matches!(known, Known::Noted(noted) if noted.settled == kept));
+        assert!(matches!(known, Known::Noted(noted) if noted.settled == many(400)));
     }
 }

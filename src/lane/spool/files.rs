@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::{Checkpoint, Known};
@@ -50,6 +50,22 @@ pub(super) struct Left {
     pub(super) lost: u64,
 }
 
+/// What a look at all segments has found.
+#[derive(Debug, Default)]
+struct Found {
+    readable: NumberSet,
+    tails: Vec<Tail>,
+}
+
+/// The end of a segment, where it cannot be read.
+#[derive(Debug)]
+struct Tail {
+    file: PathBuf,
+    bytes: u64,
+    /// The number of the first event that stood there.
+    first: u64,
+}
+
 /// The segments of one sink.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -70,6 +86,8 @@ pub(super) struct Files {
     /// Whether the checkpoint lacks something that an earlier process has lost.
     owes_checkpoint: bool,
     stamps: Stamps,
+    /// Events of a segment that was closed, and that could not be forced to the disk.
+    unsafe_events: Option<Numbers>,
 }
 
 impl Files {
@@ -87,13 +105,16 @@ impl Files {
             settled: NumberSet::default(),
             owes_checkpoint: false,
             stamps: Stamps::default(),
+            unsafe_events: None,
             home,
         };
-        let mut readable = NumberSet::default();
+        let mut found = Found::default();
         for id in directory::ids(files.home.path())? {
-            files.take_over(id, &mut readable)?;
+            files.take_over(id, &mut found)?;
         }
         files.know(known);
+        let Found { mut readable, tails } = found;
+        tails.iter().for_each(|tail| files.tell_of(tail));
         let whole = Numbers { first: 0, end: files.next };
         let waiting = readable.ranges().iter();
         let waiting = waiting.flat_map(|range| files.settled.missing_in(*range)).collect();
@@ -131,7 +152,7 @@ impl Files {
     }
 
     /// Looks at what is in a segment.
-    fn take_over(&mut self, id: u64, readable: &mut NumberSet) -> io::Result<()> {
+    fn take_over(&mut self, id: u64, found: &mut Found) -> io::Result<()> {
         let path = directory::path_of(self.home.path(), id);
         let file = File::open(&path)?;
         let length = file.metadata()?.len();
@@ -151,11 +172,11 @@ impl Files {
         }
         let expected = numbers.map_or(self.next, |numbers| numbers.first);
         let contents = segment::walk(&file, length, expected, |_, head| {
-            let found = head.numbers();
-            readable.insert(found);
-            self.stamps.note(found.first, head.appended);
-            let known = numbers.get_or_insert(found);
-            known.end = known.end.max(found.end);
+            let events = head.numbers();
+            found.readable.insert(events);
+            self.stamps.note(events.first, head.appended);
+            let known = numbers.get_or_insert(events);
+            known.end = known.end.max(events.end);
         })?;
         let is_segment = matches!(header, Opening::Good(_) | Opening::Empty);
         if numbers.is_none() && !is_segment {
@@ -167,11 +188,8 @@ impl Files {
         }
         if let Some(torn) = contents.torn {
             self.next = self.next.max(torn.end);
-            let (bytes, events) = (length - contents.end, torn.count());
-            tracing::warn!(
-                component = "spool", file = %shown, bytes, events,
-                "the last record was not written to its end, and is left out"
-            );
+            let (bytes, first) = (length - contents.end, torn.first);
+            found.tails.push(Tail { file: path.clone(), bytes, first });
         }
         let damaged = contents.gap_bytes > 0 || !is_segment;
         if damaged {
@@ -193,6 +211,19 @@ impl Files {
             file: None,
         });
         Ok(())
+    }
+
+    /// Tells of the end of a segment that cannot be read. How many events stood there is known from
+    /// the next segment, or from the number of the next event.
+    fn tell_of(&self, tail: &Tail) {
+        let behind = self.segments.iter().map(|segment| segment.numbers.first);
+        let next = behind.filter(|first| *first >= tail.first).min();
+        let stood = Numbers { first: tail.first, end: next.unwrap_or(self.next) };
+        let events = stood.count() - self.settled.count_in(stood);
+        tracing::warn!(
+            component = "spool", file = %tail.file.display(), bytes = tail.bytes, events,
+            "the last record was not written to its end, and is left out"
+        );
     }
 
     /// Appends a record: the numbers of its events.
@@ -234,10 +265,22 @@ impl Files {
         self.is_writing = false;
         let Some(last) = self.segments.back_mut() else { return Ok(()) };
         let file = if last.removed { last.file.clone() } else { last.file.take() };
-        match file {
+        let numbers = last.numbers;
+        let synced = match file {
             Some(file) if self.limits.sync == Sync::Batch => file.sync_data(),
             Some(_) | None => Ok(()),
+        };
+        if synced.is_err() {
+            let before = self.unsafe_events.get_or_insert(numbers);
+            before.end = numbers.end;
         }
+        synced
+    }
+
+    /// Events that could not be forced to the disk when their segment was closed. The system says
+    /// so once: whoever asks has to remember it.
+    pub(super) fn take_unsafe(&mut self) -> Option<Numbers> {
+        self.unsafe_events.take()
     }
 
     /// Somebody may have removed the file that is written. What is in it can be read for as long
@@ -261,9 +304,7 @@ impl Files {
             let path = directory::path_of(self.home.path(), segment.id);
             segment.removed |= is_missing(&path);
         }
-        if is_missing(&self.home.path().join("settled")) {
-            self.checkpoint.forget_file();
-        }
+        self.checkpoint.look();
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -483,6 +524,12 @@ impl Files {
     /// The file that is written.
     pub(super) fn writing(&self) -> Option<Arc<File>> {
         self.active().and_then(|last| last.file.clone())
+    }
+
+    /// Puts another file in the place of the one that is written.
+    #[cfg(test)]
+    pub(super) fn write_to(&mut self, file: File) {
+        self.segments.back_mut().unwrap().file = Some(Arc::new(file));
     }
 
     /// The number of the next event.

@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! <directory>/.lock                    held by the daemon that uses the spool
-//! <directory>/<sink>/settled           which events have come to their end
+//! <directory>/<sink>/settled           which events have come to their end; in settled.0 and
+//!                                      settled.1 where there are many ranges of them
 //! <directory>/<sink>/….spool           segments, numbered in the order in which they were written
 //! <directory>/<sink>/….spool.damaged   segments with unreadable records, set aside: the newest 8
 //! ```

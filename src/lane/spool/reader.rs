@@ -38,6 +38,9 @@ pub(crate) struct Reader {
     open: Option<Open>,
     payload: Vec<u8>,
     backoff: Backoff,
+    /// How often in a row the disk itself has failed. What the process or the system lacked in
+    /// between (descriptors, memory, a permission, a mount) does not count.
+    disk_failures: u32,
 }
 
 #[derive(Debug)]
@@ -61,7 +64,8 @@ pub(super) enum Found {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { open: None, payload: Vec::new(), backoff: Backoff::new(WAIT_MIN, WAIT_MAX) }
+        let backoff = Backoff::new(WAIT_MIN, WAIT_MAX);
+        Self { open: None, payload: Vec::new(), backoff, disk_failures: 0 }
     }
 }
 
@@ -74,14 +78,17 @@ impl Reader {
 
     /// It can read again: how often it could not.
     pub(super) fn recovered(&mut self) -> u32 {
+        self.disk_failures = 0;
         self.backoff.reset()
     }
 
-    /// Whether an error says that the disk, and not only the process, is in trouble; and often.
-    pub(super) fn gives_up(&self, error: &io::Error) -> bool {
+    /// Notes an error; whether it says that the disk, and not only the process, is in trouble, as
+    /// others before it have.
+    pub(super) fn gives_up(&mut self, error: &io::Error) -> bool {
         let is_cut_short = error.kind() == io::ErrorKind::UnexpectedEof;
         let of_disk = is_cut_short || Errno::from_io_error(error) == Some(Errno::IO);
-        of_disk && self.backoff.failures() + 1 >= DISK_FAILURES_MAX
+        self.disk_failures += u32::from(of_disk);
+        of_disk && self.disk_failures >= DISK_FAILURES_MAX
     }
 
     /// Reads the record with the first event of `wanted`, or the first one behind that.
@@ -159,4 +166,27 @@ impl Open {
 /// Those of `wanted` that are in `numbers` or before.
 fn clip(numbers: Numbers, wanted: Numbers) -> Numbers {
     Numbers { first: wanted.first, end: numbers.end.min(wanted.end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_process_lacks_does_not_count_as_damage() {
+        let mut reader = Reader::default();
+        let mut gives_up = |errno: Errno| {
+            let gives_up = reader.gives_up(&errno.into());
+            reader.failed();
+            gives_up
+        };
+        for round in 1..=DISK_FAILURES_MAX {
+            for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::STALE] {
+                assert!(!gives_up(errno), "{errno}");
+            }
+            assert_eq!(gives_up(Errno::IO), round == DISK_FAILURES_MAX, "{round}");
+        }
+        reader.recovered();
+        assert!(!reader.gives_up(&Errno::IO.into()));
+    }
 }

@@ -210,9 +210,20 @@ pub(super) fn record_at(file: &File, offset: u64, end: u64) -> io::Result<Option
     Ok(foot.filter(is_its_own).map(|(_, foot)| foot))
 }
 
-/// The next record whose head is sound, at or behind an offset: where it begins.
+/// The next record whose head or foot is sound, and that begins at or behind an offset: where it
+/// begins.
 pub(super) fn next_record(file: &File, offset: u64, end: u64) -> io::Result<Option<(u64, Head)>> {
-    search(file, offset, end, HEAD_MAGIC)
+    let head = search(file, offset, end, HEAD_MAGIC)?;
+    let until = head.map_or(end, |(place, _)| place);
+    let mut from = offset + HEAD_BYTES as u64;
+    while let Some((place, foot)) = search(file, from, until, FOOT_MAGIC)? {
+        let begins = place.checked_sub(HEAD_BYTES as u64 + u64::from(foot.length));
+        if let Some(begins) = begins.filter(|begins| *begins >= offset) {
+            return Ok(Some((begins, foot)));
+        }
+        from = place + 1;
+    }
+    Ok(head)
 }
 
 fn search(
@@ -391,6 +402,25 @@ mod tests {
             assert_eq!(found, [(0, 1), (1, 3), (3, 4)]);
             assert_eq!((contents.gap_bytes, contents.torn), (11, Some(torn)), "{cut}");
         }
+    }
+
+    #[test]
+    fn damage_from_one_record_into_the_next_costs_only_what_it_touches() {
+        let records = [record(0, 1), record(1, 2), record(3, 4), record(7, 1)];
+        let ends: Vec<usize> = (1..5).map(|count| records[..count].concat().len()).collect();
+        let good = records.concat();
+        // From within the second record's events to within the third one's head.
+        let damaged = |from: usize, to: usize| {
+            let mut bytes = good.clone();
+            bytes[from..to].fill(0);
+            walked(&bytes)
+        };
+        let (found, contents) = damaged(ends[0] + 5, ends[1] + 5);
+        assert_eq!(found, [(0, 1), (3, 7), (7, 8)]);
+        assert_eq!((contents.gap_bytes, contents.torn), ((ends[1] - ends[0]) as u64, None));
+        // The same with nothing sound behind it.
+        let (found, contents) = damaged(ends[1] + 5, ends[2] + 5);
+        assert_eq!((found, contents.torn), (vec![(0, 1), (1, 3), (7, 8)], None));
     }
 
     #[test]

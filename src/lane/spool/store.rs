@@ -49,14 +49,40 @@ pub struct Store {
     oldest: AtomicI64,
     /// Since when a write has been under way, in nanoseconds since 1970; 0 while none is.
     writing_since: AtomicI64,
-    /// The event before which all are on the disk. Held while that is brought about, so that those
-    /// who wait find their own events there afterwards.
-    synced: Mutex<u64>,
+    /// What is on the disk. Held while that is brought about, so that those who wait find their own
+    /// events there afterwards.
+    synced: Mutex<Synced>,
     buffers: Mutex<Vec<Record>>,
     account: Arc<SinkAccount>,
     troubles: Throttle,
     /// What an earlier process has left, until the queue takes it over.
     waiting: Vec<Numbers>,
+}
+
+/// What was forced to the disk.
+#[derive(Debug)]
+struct Synced {
+    /// The event before which all are there, but for those of `failed`.
+    to: u64,
+    /// Events that the disk has not taken. The system reports that once, and a later call for the
+    /// same file succeeds: so who waits for these events has to be told from here. Those between
+    /// two failures may be among them: nobody waits for them any more.
+    failed: Option<Numbers>,
+}
+
+impl Synced {
+    fn fail(&mut self, events: Numbers) {
+        let failed = self.failed.get_or_insert(events);
+        failed.first = failed.first.min(events.first);
+        failed.end = failed.end.max(events.end);
+    }
+
+    /// Whether the events before this number, the last of them at least, are there; `None` where
+    /// that was not tried.
+    fn has(&self, end: u64) -> Option<bool> {
+        let failed = self.failed.is_some_and(|failed| failed.first < end && end <= failed.end);
+        if failed { Some(false) } else { (self.to >= end).then_some(true) }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,7 +130,7 @@ impl Store {
             bytes: Arc::default(),
             oldest: AtomicI64::new(NO_TIME),
             writing_since: AtomicI64::new(0),
-            synced: Mutex::new(files.next()),
+            synced: Mutex::new(Synced { to: files.next(), failed: None }),
             buffers: Mutex::default(),
             account,
             troubles: Throttle::default(),
@@ -235,21 +261,25 @@ impl Store {
     /// Brings everything before an event to the disk; one call does it for all who wait.
     fn sync_to(&self, end: u64) -> bool {
         let mut synced = lock(&self.synced);
-        if *synced >= end {
-            return true;
+        if let Some(is_there) = synced.has(end) {
+            return is_there;
         }
-        let (file, next) = {
-            let files = lock(&self.files);
-            (files.writing(), files.next())
+        let (file, next, failed) = {
+            let mut files = lock(&self.files);
+            (files.writing(), files.next(), files.take_unsafe())
         };
+        if let Some(failed) = failed {
+            synced.fail(failed);
+        }
         match file.map_or(Ok(()), |file| file.sync_data()) {
-            Ok(()) => *synced = next,
+            Ok(()) => synced.to = next,
             Err(error) => {
+                let first = synced.to;
+                synced.fail(Numbers { first, end: next });
                 self.remark("forced to the disk; a power failure would lose events", &error);
-                return false;
             }
         }
-        true
+        synced.has(end).unwrap_or(false)
     }
 
     /// Reads the record with the first of some events, or the first one behind it.
@@ -404,4 +434,69 @@ impl Store {
 
 fn now() -> i64 {
     Timestamp::from_system(SystemTime::now()).as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::pipe;
+    use std::os::fd::OwnedFd;
+
+    use super::super::samples::events;
+    use super::super::{Config, Spool};
+    use super::*;
+    use crate::event::TicketEnd;
+    use crate::telemetry::Ledger;
+
+    /// A file that can be written, and that the system does not force to any disk.
+    fn that_cannot_be_forced() -> File {
+        File::from(OwnedFd::from(pipe().unwrap().1))
+    }
+
+    /// A store that forces every batch, on real files.
+    fn store(folder: &tempfile::TempDir, segment_bytes: u64) -> Store {
+        let directory = Some(folder.path().join("spool"));
+        let config = Config { directory, sync: Sync::Batch, ..Config::default() };
+        let spool = Spool::open(&config, &[]).unwrap().unwrap().with_segment_bytes(segment_bytes);
+        spool.store("out", Ledger::default().open_sink("out")).unwrap()
+    }
+
+    /// Appends a batch, as a worker does that is slow to force it to the disk.
+    fn write(store: &Store) -> u64 {
+        let mut record = Record::default();
+        record.fill(&events(2), now());
+        store.write(&mut record, events(2), |_, _| {}).unwrap().end
+    }
+
+    fn end_of_ticket(store: &Store, end: u64) -> TicketEnd {
+        let (told, ends) = std::sync::mpsc::channel();
+        store.make_safe(end, Some(Ticket::new(move |end| told.send(end).unwrap())));
+        ends.recv().unwrap()
+    }
+
+    #[test]
+    fn what_could_not_be_forced_to_the_disk_when_its_file_was_closed_is_not_safe() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder, 1);
+        let one = write(&store);
+        lock(&store.files).write_to(that_cannot_be_forced());
+        assert!(store.append(events(2), |_, _| {}).is_err(), "the disk is in trouble");
+        let two = write(&store);
+        assert_eq!(end_of_ticket(&store, two), TicketEnd::Settled);
+        assert_eq!(end_of_ticket(&store, one), TicketEnd::Dropped);
+    }
+
+    #[test]
+    fn a_failure_to_force_events_to_the_disk_is_told_to_all_who_wait_for_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder, 1 << 20);
+        let (one, two) = (write(&store), write(&store));
+        let file = lock(&store.files).writing().unwrap();
+        lock(&store.files).write_to(that_cannot_be_forced());
+        assert_eq!(end_of_ticket(&store, one), TicketEnd::Dropped);
+        lock(&store.files).write_to(file.try_clone().unwrap());
+        assert_eq!(end_of_ticket(&store, two), TicketEnd::Dropped);
+        let three = write(&store);
+        assert_eq!(end_of_ticket(&store, three), TicketEnd::Settled);
+    }
 }

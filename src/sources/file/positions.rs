@@ -98,17 +98,19 @@ static CLAIMED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 struct Claim(PathBuf);
 
 impl Claim {
-    /// Waits until a source that had the file before has ended; `None` where it does not end.
-    fn take(path: &Path, stop: &Stop) -> Option<Self> {
+    /// `None` where another source has the file.
+    fn take(path: &Path) -> Option<Self> {
+        let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.insert(path.to_owned()).then(|| Self(path.to_owned()))
+    }
+
+    /// Waits until a source that had the file before has ended; `None` where it hangs.
+    fn wait(path: &Path, stop: &Stop) -> Option<Self> {
         let began = Instant::now();
         loop {
-            let mut claimed = CLAIMED.lock().unwrap_or_else(PoisonError::into_inner);
-            if claimed.insert(path.to_owned()) {
-                return Some(Self(path.to_owned()));
-            }
-            drop(claimed);
-            if began.elapsed() >= CLAIM_WAIT_MAX || stop.is_ordered() {
-                return None;
+            let claim = Self::take(path);
+            if claim.is_some() || began.elapsed() >= CLAIM_WAIT_MAX || stop.is_ordered() {
+                return claim;
             }
             stop.wait(CLAIM_LOOK);
         }
@@ -121,11 +123,19 @@ impl Drop for Claim {
     }
 }
 
+/// Where positions are kept.
+#[derive(Debug)]
+enum Place {
+    File(Claim),
+    Nowhere,
+    /// Another source hangs, and has the file.
+    Taken(PathBuf),
+}
+
 /// Writes positions, where they are to be kept.
 #[derive(Debug)]
 pub(super) struct Saver {
-    /// `None` where they are not kept.
-    file: Option<Claim>,
+    place: Place,
     account: Arc<SourceAccount>,
     written: Memory,
     next: Instant,
@@ -134,20 +144,23 @@ pub(super) struct Saver {
 impl Saver {
     /// What keeps them in the file at `path`, once no other source does.
     pub(super) fn new(path: Option<&Path>, account: Arc<SourceAccount>, stop: &Stop) -> Self {
-        let file = path.and_then(|path| {
-            let claim = Claim::take(path, stop);
-            if claim.is_none() {
-                let (component, path) = (account.name(), path.display());
-                tracing::error!(component, %path, "another source still has these positions");
-            }
-            claim
+        let place = path.map_or(Place::Nowhere, |path| match Claim::wait(path, stop) {
+            Some(claim) => Place::File(claim),
+            None => Place::Taken(path.to_owned()),
         });
-        Self { file, account, written: Memory::default(), next: Instant::now() + SAVE_INTERVAL }
+        if let Place::Taken(path) = &place {
+            let cause = format!("another source, which hangs, still writes to {}", path.display());
+            if account.failed("positions_taken", cause.clone()) {
+                let component = account.name();
+                tracing::error!(component, "positions are not kept: {cause}");
+            }
+        }
+        Self { place, account, written: Memory::default(), next: Instant::now() + SAVE_INTERVAL }
     }
 
     /// Adds what stands in the file to a book; what the book has counts more.
     pub(super) fn load(&mut self, book: &Book) {
-        let Some(Claim(path)) = &self.file else { return };
+        let Place::File(Claim(path)) = &self.place else { return };
         match read(path) {
             Ok(memory) => {
                 self.written = memory.clone();
@@ -162,6 +175,19 @@ impl Saver {
         }
     }
 
+    /// Takes the file over from a source that hung, once that has ended. What it has written last
+    /// counts where the book has nothing.
+    fn take_over(&mut self, book: &Book) {
+        let Place::Taken(path) = &self.place else { return };
+        let Some(claim) = Claim::take(path) else { return };
+        let (component, path) = (self.account.name(), path.display());
+        if self.account.recovered() {
+            tracing::info!(component, %path, "positions are kept again");
+        }
+        self.place = Place::File(claim);
+        self.load(book);
+    }
+
     /// Writes them, where that was not done for a while.
     pub(super) fn save_if_due(&mut self, book: &Book) {
         if Instant::now() >= self.next {
@@ -173,7 +199,8 @@ impl Saver {
     /// on.
     pub(super) fn save(&mut self, book: &Book) {
         self.next = Instant::now() + SAVE_INTERVAL;
-        let Some(Claim(path)) = &self.file else { return };
+        self.take_over(book);
+        let Place::File(Claim(path)) = &self.place else { return };
         let memory = book.memory();
         if memory == self.written {
             return;

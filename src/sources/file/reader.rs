@@ -16,8 +16,9 @@ use crate::component::Closed;
 use crate::event::{Reason, Timestamp};
 use crate::framing::{Cut, Framer, Limits, Rejection};
 use crate::sources::chunk::Chunk;
-use crate::sources::log_read_error;
 use crate::sources::thread::{Feed, Stop};
+use crate::sources::{count_rejected, log_read_error};
+use crate::telemetry::SourceAccount;
 
 /// How much is read at a time, in bytes: what lies in a core's second cache while it is decoded.
 pub(super) const READ_BYTES: usize = 128 << 10;
@@ -93,6 +94,8 @@ pub struct Reader {
     next: Next,
     /// Whether a decompressor has used up what came through a pipe.
     is_starved: bool,
+    /// Where it counts what came through a pipe and is not handed on when it is dropped.
+    owes: Option<Arc<SourceAccount>>,
 }
 
 #[derive(Debug)]
@@ -153,6 +156,7 @@ impl Reader {
             progress: Progress { read, total: regular.then_some(metadata.len()) },
             next: Next::Begin,
             is_starved: false,
+            owes: None,
         })
     }
 
@@ -180,9 +184,13 @@ impl Reader {
 
     /// Hands on what comes, to the end or the order to stop; an error is logged under the
     /// component's name.
+    ///
+    /// A pipe gives nothing twice: what was read of it counts as lost where nobody takes it on.
     pub(crate) fn feed(&mut self, feed: &Feed, component: &str) -> Result<(), Closed> {
+        self.owes = self.is_pipe().then(|| Arc::clone(feed.account()));
         while let Some(next) = self.next_until(Some(&feed.stop)) {
             match next {
+                Ok(chunk) if self.is_pipe() => feed.send_once(chunk)?,
                 Ok(chunk) => feed.send(chunk, None)?,
                 Err(error) => log_read_error(component, &error),
             }
@@ -315,6 +323,15 @@ impl Reader {
         let rejection = self.framer.abort(Reason::Truncated).unwrap_or_else(lost);
         cut.rejections.push(Rejection { position: cut.frames.len(), ..rejection });
         cut
+    }
+}
+
+impl Drop for Reader {
+    /// The half of a message that no successor goes on with.
+    fn drop(&mut self) {
+        if let Some(account) = &self.owes {
+            count_rejected(account, self.framer.abort(Reason::Truncated));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The lane of a sink: its queue in memory, and the [spool] on disk beneath it.
 
+mod measure;
 mod queue;
 mod receipts;
 mod sequence;
@@ -7,4 +8,5 @@ pub mod spool;
 #[cfg(test)]
 mod tests;
 
-pub use self::queue::{Consumer, Depth, Gauge, Producer, QueueLimits, Refused, queue};
+pub use self::measure::{Depth, QueueLimits};
+pub use self::queue::{Consumer, Gauge, Producer, Refused, queue};

@@ -16,28 +16,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::measure::{Depth, QueueLimits};
 use super::receipts::{Receipt, Receipts, Settled};
 use super::sequence::{Ahead, Levels, Sequence, Waiting};
 use super::spool::{Next, Numbers, Reader, Store};
 use crate::event::{Reason, Selection, Ticket};
-
-/// How much a queue holds at most. It is full when either is reached.
-#[derive(Debug, Clone, Copy)]
-pub struct QueueLimits {
-    /// Events.
-    pub events_max: usize,
-    /// Memory of the batches they lie in, in bytes.
-    pub bytes_max: usize,
-}
-
-/// How full a queue is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Depth {
-    /// Events.
-    pub events: usize,
-    /// Memory, in bytes.
-    pub bytes: usize,
-}
 
 /// Why a queue did not take a batch, with the batch.
 #[derive(Debug)]

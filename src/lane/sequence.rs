@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::queue::{Depth, QueueLimits};
+use super::measure::{Depth, QueueLimits};
 use super::spool::Numbers;
 use crate::event::Selection;
 

@@ -170,8 +170,8 @@ fn span(seconds: f64) -> String {
     Span::from_millis(u64::try_from(exact.as_millis()).unwrap_or_default()).to_string()
 }
 
-/// Names come from a configuration, where a quoted key may hold anything, or from another daemon: none
-/// of them may end the line of its table.
+/// Names come from a configuration, where a quoted key may hold anything, or from another daemon:
+/// none of them may end the line of its table.
 fn printable(name: &str) -> String {
     printable::text(name.as_bytes())
 }

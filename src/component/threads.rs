@@ -100,8 +100,8 @@ mod tests {
     async fn what_came_of_it_is_told_and_so_is_a_panic() {
         let mut task = spawn_thread("works", || Handle::current().metrics().num_workers()).unwrap();
         assert_eq!(task.ended().await.unwrap(), 1);
-        let mut task = spawn_thread("fails", || panic!("as it is told")).unwrap();
-        let _: Box<dyn std::any::Any + Send> = task.ended().await.unwrap_err();
+        let mut task = spawn_thread("fails", || -> () { panic!("as it is told") }).unwrap();
+        drop(task.ended().await.unwrap_err());
         assert_eq!(beside("works", || 7).await.unwrap(), 7);
         let (done, ended) = std::sync::mpsc::channel();
         detached("works", move || done.send(8).unwrap());

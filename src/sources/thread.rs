@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::chunk::Chunk;
-use super::{count_rejected, reject_all};
+use super::{count_lost, count_rejected, reject_all};
 use crate::component::{Closed, Intake, no_thread};
-use crate::event::{Reason, Ticket};
+use crate::event::Ticket;
 use crate::shutdown::Shutdown;
 use crate::telemetry::SourceAccount;
 use crate::units::Backoff;
@@ -65,11 +65,7 @@ struct Once {
 impl Drop for Once {
     fn drop(&mut self) {
         let Some(Chunk { frames, rejections }) = self.chunk.take() else { return };
-        for frame in &frames.frames {
-            let (payload, bytes) = (frames.payload(*frame), u64::from(frame.length));
-            self.account.received(1, bytes);
-            self.account.reject_cut(Reason::ShutDown, payload, bytes);
-        }
+        count_lost(&self.account, &frames);
         count_rejected(&self.account, rejections);
     }
 }

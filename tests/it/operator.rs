@@ -709,7 +709,8 @@ fn what_ails_a_spool_is_said() {
     let fifo = directory.path().join("fifo");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let spool = "spool = { directory = \"{dir}/spool\", segment_bytes = \"64 KiB\" }";
-    let config = format!("{spool}\n{}", config(source, admin)).replace("{dir}/out", "{dir}/fifo");
+    let config = config(source, admin).replace("spool.directory = \"\"", spool);
+    let config = config.replace("{dir}/out", "{dir}/fifo");
     let daemon = Daemon::start_in(directory, &config, &[source, admin]);
     let lines: String = (0..30).map(|_| message("fs_read_data", "/a")).collect();
     send(source, lines.as_bytes());

@@ -2,6 +2,7 @@
 
 mod resource;
 mod shelf;
+mod threads;
 
 use std::error::Error;
 use std::fmt;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::resource::{Place, Resource};
 pub(crate) use self::shelf::shelf;
 pub use self::shelf::{ReadPart, VisitKinds};
+pub use self::threads::{ThreadTask, beside, detached, no_thread, spawn_thread};
 use crate::event::{Batch, Frames, Reason, Ticket};
 use crate::lane::Gauge;
 use crate::telemetry::{SinkAccount, SourceAccount};

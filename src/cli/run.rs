@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime::Runtime;
 
 use super::configuration::{ConfigurationError, ConfigurationFile};
 use super::exit::{CliError, Exit};
@@ -64,7 +63,7 @@ impl Run {
         let admin =
             Admin::start(&configuration.admin, &daemon).map_err(ConfigurationError::Build)?;
         raise_descriptor_limit();
-        let runtime = Runtime::new().map_err(CliError::io("start threads"))?;
+        let runtime = daemon::runtime().map_err(CliError::io("start threads"))?;
         let ended = runtime.block_on(async {
             let signals = Signals::listen().map_err(CliError::io("listen to signals"))?;
             operator::watch_file(&daemon).map_err(CliError::io("start threads"))?;

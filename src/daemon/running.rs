@@ -1,11 +1,12 @@
 //! What runs now: the pipeline, its sockets, and what of the configuration counts beside it.
 
+use std::io;
 use std::time::Duration;
 
 use super::preparation::{Beside, Plan, Prepared};
 use super::settings::Settings;
 use super::sources::Sources;
-use crate::component::BuildError;
+use crate::component::{BuildError, detached, no_thread, spawn_thread};
 use crate::config::Diagnosis;
 use crate::pipeline::{Halt, RunningPipeline, Stopping, View};
 use crate::telemetry::LedgerReport;
@@ -32,10 +33,11 @@ impl Running {
     pub async fn start(plan: Plan) -> Result<Self, BuildError> {
         let mut running = Self::default();
         let beside = running.beside();
-        let preparing = tokio::task::spawn_blocking(move || beside.prepare(plan));
-        match preparing.await {
+        let preparing = spawn_thread("preparation", move || beside.prepare(plan));
+        let mut preparing = preparing.map_err(|error| threads_missing(&error))?;
+        match preparing.ended().await {
             Ok(prepared) => drop(running.take_over(prepared?)?),
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
         Ok(running)
     }
@@ -66,7 +68,7 @@ impl Running {
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         self.pipeline.succeed(successor, grace);
         // The file system of a socket's path may hang.
-        tokio::task::spawn_blocking(move || afterwards.run());
+        detached("sockets", move || afterwards.run());
         // They are those of the start for as long as it runs.
         self.settings.get_or_insert(settings);
         self.grace = grace;
@@ -117,4 +119,9 @@ impl Running {
     pub async fn drain(self, grace: Duration) -> LedgerReport {
         self.pipeline.drain(grace).await
     }
+}
+
+/// That nothing could be prepared.
+pub(super) fn threads_missing(error: &io::Error) -> BuildError {
+    BuildError { component: "preparation".to_owned(), cause: no_thread(error).into() }
 }

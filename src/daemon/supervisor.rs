@@ -5,16 +5,17 @@
 //! also while a start or a reload hangs.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval};
 
 use super::preparation::{Outcome, Plan};
 use super::reload::{Operated, Reply};
-use super::running::Running;
+use super::running::{Running, threads_missing};
 use super::signals::Signals;
 use super::{Checked, PrepareError};
+use crate::component::{ThreadTask, spawn_thread};
 use crate::config::Configuration;
 use crate::operator::{Command, Digest, Reloaded};
 use crate::pipeline::Halt;
@@ -68,7 +69,8 @@ enum Event {
 /// A preparation under way.
 #[derive(Debug)]
 struct Preparing {
-    task: JoinHandle<Outcome>,
+    /// An error where the system gave no thread for it.
+    task: io::Result<ThreadTask<Outcome>>,
     /// Who waits to hear of it.
     reply: Option<Reply>,
     late_at: Instant,
@@ -180,7 +182,7 @@ impl Supervisor {
         make: impl FnOnce() -> (Option<Digest>, Result<Plan, PrepareError>) + Send + 'static,
     ) {
         let beside = self.running.beside();
-        let task = tokio::task::spawn_blocking(move || {
+        let task = spawn_thread("preparation", move || {
             let (digest, plan) = make();
             let result = plan.and_then(|plan| beside.prepare(plan).map_err(PrepareError::Build));
             Outcome { digest, result }
@@ -298,15 +300,19 @@ async fn prepared(preparing: &mut Option<Preparing>) -> Event {
     let Some(Preparing { task, late_at, is_late, .. }) = preparing else {
         return std::future::pending().await;
     };
-    let outcome = tokio::select! {
-        biased;
-        outcome = task => outcome,
-        () = tokio::time::sleep_until(*late_at), if !*is_late => return Event::Late,
+    let outcome = match task {
+        Ok(task) => tokio::select! {
+            biased;
+            outcome = task.ended() => {
+                let fault = "its thread panicked; the log says where".to_owned();
+                outcome.map_err(|_panic| PrepareError::Fault(fault))
+            }
+            () = tokio::time::sleep_until(*late_at), if !*is_late => return Event::Late,
+        },
+        Err(error) => Err(PrepareError::Build(threads_missing(error))),
     };
-    Event::Prepared(Box::new(outcome.unwrap_or_else(|failed| {
-        let error = PrepareError::Fault(failed.to_string());
-        Outcome { digest: None, result: Err(error) }
-    })))
+    let failed = |error| Outcome { digest: None, result: Err(error) };
+    Event::Prepared(Box::new(outcome.unwrap_or_else(failed)))
 }
 
 /// Returns once the operator asks for something. Cancel-safe.

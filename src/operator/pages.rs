@@ -3,6 +3,7 @@
 //! What a page says is read from atomics and from copies: no request waits for a worker, a lane, a
 //! file or a server. Should one of them be in the way all the same, then only of the pages that
 //! need it: they are made on a thread beside, one at a time, and who asks waits for a bounded time.
+//! Where the system gives no thread, they are made at once.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::status::Status;
 use super::{Daemon, Reloaded, metrics};
+use crate::component;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -106,7 +108,7 @@ impl Pages {
                 let (pipeline, file) = (daemon.monitor.report(), daemon.configuration.report());
                 page_of(Status::new(&pipeline, &file, started.elapsed()))
             };
-            tokio::task::spawn_blocking(make).await
+            component::beside("page", make).await
         };
         match tokio::time::timeout(PATIENCE, reading).await {
             Ok(Ok(page)) => page,

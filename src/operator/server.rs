@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::Daemon;
 use super::pages::Pages;
-use crate::component::BuildError;
+use crate::component::{BuildError, no_thread};
 use crate::config::{AdminAddress, AdminConfig};
 use crate::net::{
     Acceptor, BindError, ListenAddress, Listener, Socket, SocketFile, SocketOptions, Stream,
@@ -96,7 +96,7 @@ impl Admin {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(work);
-        let _detached = thread.map_err(|cause| error(cause.into()))?;
+        let _detached = thread.map_err(|cause| error(no_thread(&cause).into()))?;
         Ok(Some(Self { trigger, ended, addresses }))
     }
 

@@ -18,7 +18,7 @@ use super::lanes::Lane;
 use super::parked::Parked;
 use super::routing::Routing;
 use super::worker::{Decoding, LaneInput, Recipe, Worker};
-use crate::component::{BuildError, SinkContext, Work, WorkerChannels};
+use crate::component::{self, BuildError, SinkContext, Work, WorkerChannels};
 use crate::lane::QueueLimits;
 use crate::lane::spool::Spool;
 use crate::telemetry::{Ledger, RuleCount};
@@ -250,11 +250,11 @@ impl ReadyWorker {
 /// sockets.
 fn delivery_thread(lane: &Lane) -> Result<Parked<(Delivery, delivery::Start)>, BuildError> {
     let runtime = Handle::current();
-    let component = lane.account.name();
+    let name = lane.account.name();
     let run = move |(delivery, place): (Delivery, delivery::Start)| {
         runtime.block_on(delivery.run(place));
     };
-    Parked::spawn(component, run).map_err(|error| no_thread(component, &error))
+    Parked::spawn(name, run).map_err(|error| no_thread(name, &error))
 }
 
 fn worker_thread(number: usize) -> Result<Parked<Employed>, BuildError> {
@@ -263,6 +263,6 @@ fn worker_thread(number: usize) -> Result<Parked<Employed>, BuildError> {
 }
 
 fn no_thread(component: &str, error: &io::Error) -> BuildError {
-    let cause = format!("the system gives no more threads ({error}); raise its limit");
+    let cause = component::no_thread(error);
     BuildError { component: component.to_owned(), cause: cause.into() }
 }

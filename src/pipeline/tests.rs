@@ -33,6 +33,21 @@ when.operation = "fs_open"
 final = true
 "#;
 
+/// A buffer of lines, each about one operation; what has a space stands as it is.
+fn framed<'a>(operations: impl IntoIterator<Item = &'a str>) -> Frames {
+    let mut frames = Frames { received: Timestamp::from_nanos(0), ..Frames::default() };
+    for operation in operations {
+        let offset = u32::try_from(frames.bytes.len()).unwrap();
+        let stamp = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - -";
+        let body = format!(r#"{stamp} 10.0.0.1,"u",nfs3,{operation},ok,1,"/a","""#);
+        let line = if operation.contains(' ') { operation } else { &body };
+        frames.bytes.write_all(line.as_bytes()).unwrap();
+        let length = u32::try_from(line.len()).unwrap();
+        frames.frames.push(Frame { offset, length, end: FrameEnd::Delimited });
+    }
+    frames
+}
+
 /// Sends so many lines of each kind, in frames of ten.
 #[derive(Default)]
 struct Lines {
@@ -55,17 +70,7 @@ impl Source for Lines {
         _: Shutdown,
     ) -> Option<Inherited> {
         for _ in 0..self.rounds {
-            let mut frames = Frames::default();
-            for operation in ["fs_read_data", "fs_open", "fs_delete", "not a line"] {
-                let offset = u32::try_from(frames.bytes.len()).unwrap();
-                let stamp = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - -";
-                let body = format!(r#"{stamp} 10.0.0.1,"u",nfs3,{operation},ok,1,"/a","""#);
-                let line = if operation.contains(' ') { operation } else { &body };
-                frames.bytes.write_all(line.as_bytes()).unwrap();
-                let length = u32::try_from(line.len()).unwrap();
-                frames.frames.push(Frame { offset, length, end: FrameEnd::Delimited });
-            }
-            frames.received = Timestamp::from_nanos(0);
+            let frames = framed(["fs_read_data", "fs_open", "fs_delete", "not a line"]);
             let ticket = self
                 .ends
                 .clone()
@@ -326,9 +331,10 @@ async fn a_sink_that_cannot_settle_gets_further_events_and_keeps_their_tickets()
     assert!(ends.lock().unwrap().iter().all(|end| *end == TicketEnd::Settled));
 }
 
-/// Sends one event in each buffer; whoever routes the third one fails, as by a fault of the program:
-/// the ticket that it carries panics when it is settled.
-struct Poisoned;
+/// Sends buffers of several lines on one connection. The fourth has one more: an event of which its
+/// rule says that it goes to a sink that is not there. Who routes that fails, as by a fault of the
+/// program.
+struct Poisoned(Arc<Mutex<Vec<TicketEnd>>>);
 
 #[async_trait]
 impl Source for Poisoned {
@@ -345,23 +351,41 @@ impl Source for Poisoned {
         // A connection keeps to its worker.
         let connection = intake.connection();
         for number in 0..10 {
-            let ticket = (number == 3).then(|| Ticket::new(|_| panic!("a fault of the program")));
+            let more = (number == 3).then_some("fs_delete");
+            let lines = ["fs_read_data", "fs_open", "not a line"].into_iter().chain(more);
+            let ends = Arc::clone(&self.0);
+            let ticket = Ticket::new(move |end| ends.lock().unwrap().push(end));
             let room = connection.reserve().await.unwrap();
-            room.send_with(succession::numbered(0, number), ticket);
+            room.send_with(framed(lines), Some(ticket));
         }
         None
     }
 }
 
 #[tokio::test]
-async fn a_fault_in_a_worker_costs_no_connection_its_worker() {
-    let source = Next::Begin(BuiltSource::new(Poisoned));
-    let queue = QueueConfig::default();
-    let rules = "[[rules]]\nname = 'nobody'\nwhen.operation = 'fs_delete'\nsinks = ['good']";
-    let sinks = vec![plan("good", queue, moody(0, Arc::default()))];
-    let report = play(start(blueprint(rules, source, sinks)), GRACE).await;
+async fn a_fault_in_a_worker_costs_the_events_in_hand_and_no_connection_its_worker() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        rules: Vec<Rule>,
+    }
+    let rules = "[[rules]]\nname = 'reads'\nwhen.operation = 'fs_read_data'\nsinks = ['good']\n\
+                 [[rules]]\nname = 'deletes'\nwhen.operation = 'fs_delete'\nsinks = ['ghost']";
+    let file: File = toml::from_str(rules).unwrap();
+    let known = RuleSet::compile(&file.rules, &["good".to_owned(), "ghost".to_owned()]).unwrap();
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let source = Next::Begin(BuiltSource::new(Poisoned(Arc::clone(&ends))));
+    let sinks = vec![plan("good", QueueConfig::default(), moody(0, Arc::default()))];
+    let plan = blueprint("rules = []", source, sinks);
+    let routing = Routing::new(Arc::new(known), SinkSet::NONE, 1, Filtering::default());
+    let report = play(start(Blueprint { routing: Arc::new(routing), ..plan }), GRACE).await;
     assert!(report.is_settled(), "{report:?}");
     let source = &report.sources[0];
-    assert_eq!(source.received, 10, "the worker goes on");
-    assert_eq!(source.unmatched + source.rejected.of(Reason::WorkerFault), 10);
+    // The line that is none was rejected before; the other three of the buffer are lost.
+    assert_eq!(source.received, 31, "the worker goes on");
+    assert_eq!(source.rejected.of(Reason::WorkerFault), 3, "{report:?}");
+    assert_eq!((source.rejected.total(), source.unmatched, source.routed), (13, 9, 9));
+    assert_eq!(report.sinks[0].delivered, 9);
+    let ends = ends.lock().unwrap();
+    let dropped = ends.iter().filter(|end| **end == TicketEnd::Dropped).count();
+    assert_eq!((ends.len(), dropped), (10, 1));
 }

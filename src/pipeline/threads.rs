@@ -1,6 +1,7 @@
 //! Threads of workers and deliveries, and their ends.
 
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::task;
 
@@ -15,8 +16,14 @@ pub(super) async fn ended(worker: WorkerTask) -> bool {
     }
 }
 
+/// How often threads are looked at that are to end: to wait in one would take another thread, which
+/// the system may not give.
+const JOIN_LOOK: Duration = Duration::from_millis(2);
+
 /// Waits until all threads have ended; says whether none of them panicked.
 pub(super) async fn join(threads: Vec<JoinHandle<()>>) -> bool {
-    let join = move || threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok());
-    task::spawn_blocking(join).await.unwrap_or(false)
+    while !threads.iter().all(JoinHandle::is_finished) {
+        tokio::time::sleep(JOIN_LOOK).await;
+    }
+    threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok())
 }

@@ -20,7 +20,7 @@ use serde::de::IgnoredAny;
 use self::redis::Config as RedisConfig;
 use self::syslog::Preparation;
 use crate::component::{BuildError, Intake, Resource, shelf};
-use crate::event::Timestamp;
+use crate::event::{Frames, Reason, Timestamp};
 use crate::framing::{FRAME_BYTES_LIMIT, Rejection};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{PartGauge, SourceAccount};
@@ -145,7 +145,16 @@ fn reject_all(intake: &Intake, rejections: impl IntoIterator<Item = Rejection>) 
     count_rejected(intake.account(), rejections);
 }
 
-/// The same, for who has no intake any more.
+/// Counts messages that were read, and that no worker takes any more.
+fn count_lost(account: &SourceAccount, frames: &Frames) {
+    for frame in &frames.frames {
+        let bytes = u64::from(frame.length);
+        account.received(1, bytes);
+        account.reject_cut(Reason::ShutDown, frames.payload(*frame), bytes);
+    }
+}
+
+/// The same as [`reject_all`], for who has no intake any more.
 fn count_rejected(account: &SourceAccount, rejections: impl IntoIterator<Item = Rejection>) {
     for Rejection { reason, bytes, example, .. } in rejections {
         account.received(1, bytes);

@@ -15,14 +15,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::chunk::Chunk;
-use super::{count_rejected, reject_all};
-use crate::component::{Closed, Intake};
-use crate::event::{Reason, Ticket};
+use super::{count_lost, count_rejected, reject_all};
+use crate::component::{Closed, Intake, no_thread};
+use crate::event::Ticket;
 use crate::shutdown::Shutdown;
 use crate::telemetry::SourceAccount;
+use crate::units::Backoff;
 
 /// How many chunks wait between the thread and the worker.
 const CHUNKS_MAX: usize = 2;
+/// The waits between two attempts to get a thread: at first, and at most.
+const THREAD_WAIT_MIN: Duration = Duration::from_millis(20);
+const THREAD_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A thread that is to make room for a successor and gives no sign for so long hangs in a system
 /// call. The successor begins without it.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -61,11 +65,7 @@ struct Once {
 impl Drop for Once {
     fn drop(&mut self) {
         let Some(Chunk { frames, rejections }) = self.chunk.take() else { return };
-        for frame in &frames.frames {
-            let (payload, bytes) = (frames.payload(*frame), u64::from(frame.length));
-            self.account.received(1, bytes);
-            self.account.reject_cut(Reason::ShutDown, payload, bytes);
-        }
+        count_lost(&self.account, &frames);
         count_rejected(&self.account, rejections);
     }
 }
@@ -197,32 +197,57 @@ pub(super) fn within<T: Send + 'static>(
     answered.recv_timeout(limit).ok()
 }
 
-/// Starts `work` on a thread; gives what it leaves, once it has ended.
-fn spawn<L: Send + 'static>(
-    name: &str,
+/// Starts `work` on a thread; gives what it leaves, once it has ended. Where the system gives no
+/// more threads, that is an outage of the source, and it is tried again until the order to stop.
+async fn spawn<L: Send + 'static>(
+    account: &SourceAccount,
+    shutdown: &mut Shutdown,
     work: impl FnOnce() -> L + Send + 'static,
 ) -> Option<oneshot::Receiver<L>> {
-    let (leaving, left) = oneshot::channel();
-    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // Nobody may want it.
-        let _unwanted = leaving.send(work());
-    });
-    if let Err(error) = spawned {
-        tracing::error!(component = name, %error, "no thread can be started; nothing is read");
-        return None;
+    let component = account.name();
+    let mut backoff = Backoff::new(THREAD_WAIT_MIN, THREAD_WAIT_MAX);
+    loop {
+        let (give, given) = blocking::channel();
+        let (leaving, left) = oneshot::channel();
+        // It is given its work once it is there: what is not taken is not lost.
+        let body = move || {
+            if let Ok(work) = given.recv() {
+                let work: Box<dyn FnOnce() -> L + Send> = work;
+                // Nobody may want it.
+                let _unwanted = leaving.send(work());
+            }
+        };
+        let error = match std::thread::Builder::new().name(component.to_owned()).spawn(body) {
+            Ok(_detached) => {
+                if account.recovered() {
+                    tracing::info!(component, "reads again");
+                }
+                // It waits for this alone.
+                let _taken = give.send(Box::new(work));
+                return Some(left);
+            }
+            Err(error) => error,
+        };
+        if account.failed("no_thread", no_thread(&error)) {
+            tracing::error!(component, "nothing is read: {}; it is tried again", no_thread(&error));
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.retired() => return None,
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+        }
     }
-    Some(left)
 }
 
 /// Runs `work` on a thread that is told of the order to stop, and gives what it leaves when it
 /// ends.
 pub(super) async fn run_until<L: Send + 'static>(
-    name: &str,
+    account: &SourceAccount,
     mut shutdown: Shutdown,
     work: impl FnOnce(&Stop) -> L + Send + 'static,
 ) -> Option<L> {
     let (mut stopper, stop) = stop();
-    let mut left = spawn(name, move || work(&stop))?;
+    let mut left = spawn(account, &mut shutdown, move || work(&stop)).await?;
     tokio::select! {
         () = shutdown.retired() => stopper.order(&shutdown),
         left = &mut left => return left.ok(),
@@ -242,7 +267,7 @@ pub(super) async fn feed<L: Send + 'static>(
     let (found, mut finds) = mpsc::channel(CHUNKS_MAX);
     let (mut stopper, stop) = stop();
     let feed = Feed { found, account: Arc::clone(intake.account()), stop };
-    let left = spawn(name, move || read(feed))?;
+    let left = spawn(intake.account(), &mut shutdown, move || read(feed)).await?;
     let mut connection = intake.connection();
     loop {
         let patience = if stopper.is_replaced() { SILENCE_MAX } else { Duration::MAX };

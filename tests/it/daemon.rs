@@ -73,6 +73,21 @@ impl Daemon {
         daemon
     }
 
+    /// As [`Self::start`], run by another program: `["prlimit", "--nofile=100"]`. `{dir}` stands
+    /// for its directory there, too, in which `qatime` is the program.
+    pub(crate) fn spawn_by(directory: TempDir, by: &[&str], config: &str) -> Self {
+        let place = directory.path().to_str().unwrap().to_owned();
+        let program = directory.path().join("qatime");
+        let built = env!("CARGO_BIN_EXE_qatime");
+        // Another user may not get at where it was built.
+        let linked = fs::hard_link(built, &program);
+        linked.or_else(|_other_disk| fs::copy(built, &program).map(drop)).unwrap();
+        let mut command = Command::new(need(by[0]));
+        command.args(by[1..].iter().map(|argument| argument.replace("{dir}", &place)));
+        command.arg(program);
+        Self::spawn(command, directory, config, Stdio::null(), Path::new("/dev/null"))
+    }
+
     fn spawn_in(directory: TempDir, config: &str, stdin: Stdio) -> Self {
         // The usual place of the spool is one for all daemons of this machine: only a test that
         // names a spool has one.
@@ -80,10 +95,21 @@ impl Daemon {
     }
 
     fn spawn_with(directory: TempDir, config: &str, stdin: Stdio, state: &Path) -> Self {
+        let program = Command::new(env!("CARGO_BIN_EXE_qatime"));
+        Self::spawn(program, directory, config, stdin, state)
+    }
+
+    fn spawn(
+        mut program: Command,
+        directory: TempDir,
+        config: &str,
+        stdin: Stdio,
+        state: &Path,
+    ) -> Self {
         let config = config.replace("{dir}", directory.path().to_str().unwrap());
         let file = directory.path().join("qatime.toml");
         fs::write(&file, &config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_qatime"))
+        let mut child = program
             .arg("run")
             .arg("--config")
             .arg(&file)
@@ -102,7 +128,8 @@ impl Daemon {
         Self { child, directory, log, log_reader }
     }
 
-    fn wait_for_port(&mut self, port: u16, config: &str) {
+    /// Waits until it takes connections on a port.
+    pub(crate) fn wait_for_port(&mut self, port: u16, config: &str) {
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = self.child.try_wait().unwrap();

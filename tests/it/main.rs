@@ -53,3 +53,5 @@ mod sinks;
 mod sockets;
 #[cfg(test)]
 mod spool;
+#[cfg(test)]
+mod threads;

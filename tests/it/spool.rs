@@ -355,6 +355,36 @@ fn a_daemon_without_a_spool_says_once_what_a_kill_would_cost() {
     }
 }
 
+#[test]
+fn a_spool_that_cannot_be_used_says_what_to_do() {
+    let setup = Setup::to_file("", "");
+    let file = tempfile::tempdir().unwrap();
+    fs::write(file.path().join("spool"), "").unwrap();
+    let (code, said) =
+        Daemon::spawn_by(file, &["prlimit", "--nofile=100"], &setup.config).refusal();
+    assert_eq!(code, Some(78), "{said}");
+    assert!(
+        said.contains("a part of this path is a file") && !said.contains("permission"),
+        "{said}"
+    );
+    // Sources and the admin listener take descriptors first; it fails at one of the next.
+    let is_told = (12..60).any(|files| {
+        let limit = format!("--nofile={files}");
+        let by = ["prlimit", &limit];
+        let daemon = Daemon::spawn_by(tempfile::tempdir().unwrap(), &by, &setup.config);
+        let log = || daemon.log();
+        let started = std::time::Instant::now();
+        let ended = || log().contains("caused by") || log().contains("\"message\":\"running\"");
+        while !ended() && started.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said = log();
+        assert!(!said.contains("permission"), "{said}");
+        said.contains("spool cannot be set up") && said.contains("LimitNOFILE")
+    });
+    assert!(is_told, "some number of descriptors leaves none to the spool");
+}
+
 /// Another directory for a daemon that has the state of this one.
 fn same_state(one: &Daemon) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();

@@ -161,8 +161,9 @@ impl Files {
         if let Opening::Version(version) = header {
             tracing::error!(
                 component = "spool", file = %shown, version,
-                "another release of qatime has written the file, and can read it; it is left \
-                 alone: run that release until the file is gone, or remove it"
+                "this release cannot read the file, because another release of qatime has written \
+                 it; its events are not delivered: run that release with this configuration until \
+                 the file is gone, then this one; or remove the file"
             );
             return Ok(());
         }

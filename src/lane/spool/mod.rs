@@ -25,6 +25,7 @@ pub(crate) mod samples;
 mod segment;
 mod stamps;
 mod store;
+mod trouble;
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -161,10 +162,7 @@ pub enum SpoolError {
     )]
     Busy(PathBuf),
     /// It cannot be created, read or written.
-    #[error(
-        "directory: {} cannot be used; give the daemon's user permission to write there",
-        .0.display()
-    )]
+    #[error("directory: {} cannot be used; {}", .0.display(), trouble::remedy(.1))]
     Unusable(PathBuf, #[source] io::Error),
 }
 

@@ -10,6 +10,7 @@ use super::files::Files;
 use super::numbers::Numbers;
 use super::reader::{Found, Place, Reader};
 use super::segment::Record;
+use super::trouble::reason_of;
 use super::{Limits, SpoolDepth, Sync};
 use crate::event::{Reason, Selection, Ticket, Timestamp};
 use crate::telemetry::{SinkAccount, Throttle};
@@ -88,17 +89,6 @@ impl Synced {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No code panics between two changes that belong together.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// In one word for metrics, why the spool cannot be used.
-fn reason_of(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "spool_removed",
-        io::ErrorKind::PermissionDenied => "spool_permission_denied",
-        io::ErrorKind::QuotaExceeded | io::ErrorKind::StorageFull => "spool_disk_full",
-        io::ErrorKind::ReadOnlyFilesystem => "spool_read_only",
-        _ => "spool_io_error",
-    }
 }
 
 impl Store {

@@ -12,6 +12,7 @@ mod group;
 mod parcel;
 mod reader;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -91,7 +92,7 @@ impl Consistent for Config {
 impl SourcePart for Config {
     fn build(&self, name: &str, _: &mut Preparation) -> Result<BuiltSource, BuildError> {
         let component = format!("sources.{name}");
-        match self.plan(component.clone()) {
+        match self.plan() {
             Ok(source) => Ok(BuiltSource::new(source)),
             Err(cause) => Err(BuildError { component, cause: cause.into() }),
         }
@@ -104,7 +105,7 @@ impl SourcePart for Config {
 }
 
 impl Config {
-    fn plan(&self, component: String) -> Result<Redis, FileError> {
+    fn plan(&self) -> Result<Redis, FileError> {
         let settings = Settings {
             read_events_max: self.read_events_max.get() as usize,
             unacknowledged_max: self.unacknowledged_max.get() as usize,
@@ -119,7 +120,7 @@ impl Config {
             consumer: self.consumer.as_ref().map_or_else(consumer, Name::to_string),
         };
         let (client, server) = (self.server.client()?, self.server.clone());
-        Ok(Redis { component, server, client, names, settings })
+        Ok(Redis { server, client, names, settings })
     }
 }
 
@@ -132,7 +133,6 @@ fn consumer() -> String {
 /// The source.
 #[derive(Debug)]
 struct Redis {
-    component: String,
     server: Server,
     client: Client,
     names: Names,
@@ -158,12 +158,13 @@ impl Source for Redis {
         intake: Intake,
         shutdown: Shutdown,
     ) -> Option<Inherited> {
-        let Self { component, server, client, names, settings } = *self;
+        let Self { server, client, names, settings } = *self;
         let left = inherited.and_then(|left| left.downcast::<Left>().ok());
         let left = left.filter(|left| left.server == server && left.names == names);
         let left = left.map(|left| left.unacknowledged);
         let runtime = Handle::current();
-        let left = run_until(&component, shutdown, move |stop| {
+        let account = Arc::clone(intake.account());
+        let left = run_until(&account, shutdown, move |stop| {
             let group = Group::new(client, names);
             let reader = Reader::new(group, settings, &intake, runtime, left);
             drop(intake);

@@ -15,7 +15,7 @@ use crate::event::Reason;
 use crate::framing::{Cut, Framer};
 use crate::net::Stream;
 use crate::shutdown::Shutdown;
-use crate::sources::{now, reject_all};
+use crate::sources::{count_lost, now, reject_all};
 
 /// The least and the most that one read takes, in bytes. A buffer of this size lies in a core's
 /// second cache while it is decoded.
@@ -181,9 +181,9 @@ impl Connection {
     /// Reads what was sent before the peer could know that the connection ends.
     async fn drain(&mut self) -> End {
         let Self { stream, reader, intake, .. } = self;
-        let mut unread = Unread { stream, intake, rest_bytes: 0, is_over: false };
-        let end = reader.drain(stream, intake, &mut unread.rest_bytes).await;
-        unread.is_over = true;
+        let mut draining = Draining { stream, intake, reader, is_over: false };
+        let end = draining.run().await;
+        draining.is_over = true;
         end
     }
 
@@ -198,13 +198,7 @@ impl Connection {
                 hand_on(cut, &self.intake, room);
                 return;
             }
-            End::WorkersGone => {
-                let bytes = self.stream.unread_bytes();
-                if bytes > 0 {
-                    self.intake.reject(Reason::Truncated, bytes, b"");
-                }
-                Reason::Truncated
-            }
+            End::WorkersGone => return count_unread(&self.stream, framer, &self.intake),
             End::BufferFull => Reason::BufferFull,
             End::Broken(_) | End::Idle => Reason::Truncated,
         };
@@ -212,35 +206,25 @@ impl Connection {
     }
 }
 
-/// What the sender of a connection takes for sent. It is counted where the connection is given up
-/// before all of it was read: the grace period is over.
-struct Unread<'a> {
+/// A connection that is read to its end. What its sender takes for sent is counted where it is given
+/// up before all of it was read: the grace period is over.
+struct Draining<'a> {
     stream: &'a Stream,
     intake: &'a Intake,
-    /// The bytes of the unfinished message.
-    rest_bytes: u64,
+    reader: &'a mut Reader,
     is_over: bool,
 }
 
-impl Drop for Unread<'_> {
-    fn drop(&mut self) {
-        let bytes = self.stream.unread_bytes() + self.rest_bytes;
-        if !self.is_over && bytes > 0 {
-            self.intake.reject(Reason::Truncated, bytes, b"");
-        }
-    }
-}
-
-impl Reader {
-    /// Reads until nothing comes any more; `rest_bytes` follows the unfinished message.
-    async fn drain(&mut self, stream: &Stream, intake: &Intake, rest_bytes: &mut u64) -> End {
+impl Draining<'_> {
+    /// Reads until nothing comes any more.
+    async fn run(&mut self) -> End {
+        let Self { stream, intake, reader, .. } = self;
         stream.half_close();
         let deadline = Instant::now() + DRAIN_MAX;
         // Once the time is over, only what has arrived by then: a peer that sends all the time
         // must not hold up the end. Waiting for the worker takes nothing from the peer's time.
         let mut left = None;
         loop {
-            *rest_bytes = self.framer.unfinished_bytes();
             let Ok(room) = intake.reserve().await else { return End::WorkersGone };
             if left.is_none() && Instant::now() >= deadline {
                 left = Some(stream.unread_bytes());
@@ -248,9 +232,9 @@ impl Reader {
             if left == Some(0) {
                 return End::ShutDown;
             }
-            match stream.read_now(self.buffer(intake.spares())) {
+            match stream.read_now(reader.buffer(intake.spares())) {
                 Ok(0) => return End::Finished,
-                Ok(bytes) if self.hand_on(bytes, intake, room) => {
+                Ok(bytes) if reader.hand_on(bytes, intake, room) => {
                     left = left.map(|left| left.saturating_sub(bytes as u64));
                     continue;
                 }
@@ -265,7 +249,34 @@ impl Reader {
             }
         }
     }
+}
 
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            count_unread(self.stream, &mut self.reader.framer, self.intake);
+        }
+    }
+}
+
+/// Counts the messages that no worker takes any more: those that have arrived, and the one that is
+/// not finished.
+fn count_unread(stream: &Stream, framer: &mut Framer, intake: &Intake) {
+    // A peer that goes on sending must not hold up the end.
+    let mut left = stream.unread_bytes();
+    while left > 0 {
+        let read = stream.read_now(framer.buffer(*READ_BYTES.end()));
+        let Ok(bytes @ 1..) = read else { break };
+        left = left.saturating_sub(bytes as u64);
+        let received = now();
+        let (frames, rejections) = framer.cut().into_parts(received, received);
+        count_lost(intake.account(), &frames);
+        reject_all(intake, rejections);
+    }
+    reject_all(intake, framer.abort(Reason::Truncated));
+}
+
+impl Reader {
     fn buffer(&mut self, spares: &Spares) -> &mut Vec<u8> {
         // A message that comes in many reads stays where it is.
         if self.read_bytes >= SPARE_BYTES_MIN && self.framer.rest_bytes() <= SPARE_SLACK {

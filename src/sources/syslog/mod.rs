@@ -44,7 +44,7 @@ use self::budget::Budget;
 use self::datagram::{Datagrams, Receiving};
 use self::state::{State, Throttles};
 use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart};
-use crate::component::{BuildError, Intake, Resource};
+use crate::component::{BuildError, Intake, Resource, beside};
 use crate::framing::Limits;
 use crate::net::{Acceptor, ListenAddress, Socket, SocketOptions};
 use crate::shutdown::Shutdown;
@@ -248,7 +248,7 @@ impl Source for Syslog {
             report_panic(&state, ended);
         }
         // Their file system may hang.
-        let _gone = tokio::task::spawn_blocking(move || drop(files)).await;
+        let _gone = beside("sockets", move || drop(files)).await;
         None
     }
 }

@@ -290,8 +290,9 @@ fn events_of_a_sink_that_is_no_more_are_left_alone_and_shown() {
     let other = Setup { port: setup.port, config: setup.config.replace("out", "new") };
     let daemon = other.start_in(directory);
     daemon.wait_until("a warning", || daemon.log().contains("does not have; they are left alone"));
-    let (code, ready) = get(admin, "/readyz");
-    assert!(code == 200 && ready.contains(&shown), "{ready}");
+    daemon.wait_until("its start", || get(admin, "/readyz").0 == 200);
+    let ready = get(admin, "/readyz").1;
+    assert!(ready.contains(&shown), "{ready}");
     assert!(get(admin, "/status").1.contains(&shown));
     // It comes back, and is gone again: what it leaves behind is shown at once.
     daemon.configure(&setup.config);
@@ -398,9 +399,10 @@ fn a_second_daemon_with_the_same_state_directory_runs_without_a_spool_and_says_s
     let one = Daemon::start_with_state(tempfile::tempdir().unwrap(), &unnamed(first, ""), &[first]);
     let config = unnamed(second, &format!("admin.listen = 'tcp://127.0.0.1:{admin}'"));
     let other = Daemon::start_with_state(same_state(&one), &config, &[second]);
-    let (code, ready) = get(admin, "/readyz");
+    other.wait_until("its start", || get(admin, "/readyz").0 == 200);
+    let ready = get(admin, "/readyz").1;
     let shown = "there is no spool, so a kill of the daemon loses what waits in memory: directory:";
-    assert!(code == 200 && ready.contains(shown), "{ready}");
+    assert!(ready.contains(shown), "{ready}");
     assert!(ready.contains("is used by another daemon"), "{ready}");
     assert!(get(admin, "/status").1.contains(shown));
     let ended = other.stop();

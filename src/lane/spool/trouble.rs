@@ -36,7 +36,7 @@ pub(super) fn remedy(error: &io::Error) -> &'static str {
             "its file system cannot lock files; choose a directory on a local disk"
         }
         Some(Errno::NOENT) => {
-            "it, or a file in it, was removed meanwhile, or a symbolic link on the way leads nowhere"
+            "it was removed meanwhile, or a symbolic link on the way leads nowhere"
         }
         Some(Errno::STALE) => "its file system went away; mount it again",
         Some(Errno::IO) => "its disk fails; the system's log says more",

@@ -206,8 +206,8 @@ impl Connection {
     }
 }
 
-/// A connection that is read to its end. What its sender takes for sent is counted where it is given
-/// up before all of it was read: the grace period is over.
+/// A connection that is read to its end. What its sender takes for sent is counted where the
+/// connection is given up before all of it was read: the grace period is over.
 struct Draining<'a> {
     stream: &'a Stream,
     intake: &'a Intake,

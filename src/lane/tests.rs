@@ -710,6 +710,11 @@ async fn act(act: Act, model: &mut Model, process: &mut Process, disk: &Disk) {
             assert_eq!((report.recovered, report.rejected.total()), (waiting as u64, 0));
         }
     }
+    compare(model, process);
+}
+
+/// What a lane shows is what its model says.
+fn compare(model: &Model, process: &Process) {
     let unspooled = |(numbers, on_disk): &Kept| if *on_disk { 0 } else { numbers.len() };
     let all: usize = model.waiting.iter().map(|(numbers, _)| numbers.len()).sum();
     let least: usize = model.waiting.iter().map(unspooled).sum();

@@ -61,7 +61,7 @@ impl Running {
         let afterwards = match self.sources.settle(sources) {
             Ok(afterwards) => afterwards,
             Err((error, left)) => {
-                tokio::task::spawn_blocking(move || drop((left, successor)));
+                detached("refused", move || drop((left, successor)));
                 return Err(error);
             }
         };

@@ -53,13 +53,14 @@ impl LaneInput {
     fn offer(&self, selection: Selection, patient: bool) {
         let events = selection.len() as u64;
         self.account.routed(events);
+        let begun = Instant::now();
         let refused = if patient {
             self.producer.push_over(selection)
         } else {
             self.producer.push(selection, Some(self.patience()))
         };
         if let Err(refused) = refused {
-            self.refuse(&refused);
+            self.refuse(&refused, begun.elapsed());
         }
     }
 
@@ -76,12 +77,12 @@ impl LaneInput {
         Duration::ZERO
     }
 
-    fn refuse(&self, Refused { events, reason }: &Refused) {
+    fn refuse(&self, Refused { events, reason }: &Refused, waited: Duration) {
         let is_full = *reason == Reason::QueueFull;
         if is_full && !self.stalled.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 component = self.name(),
-                waited = ?self.wait_max,
+                ?waited,
                 "the sink is stalled: its queue is full, and what comes for it is lost until it \
                  takes events again"
             );

@@ -72,6 +72,8 @@ reasons! {
     NameTooLong = "name_too_long",
     /// The event names no path.
     NoPath = "no_path",
+    /// The rename names no target: its file may be anywhere.
+    NoTarget = "no_target",
     /// The message is not from the audit log: another program's, or a header cut short.
     NotAudit = "not_audit",
     /// The operation failed on the cluster, so nothing was accessed.

@@ -9,15 +9,25 @@ use super::lists::Lists;
 
 /// What is wrong with a client's address or network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NetworkError {
+pub enum NetworkError {
+    /// An address within a network, perhaps; or the mask is too short.
     #[error("{text:?} has bits set outside of its mask: write \"{network}\", or the address alone")]
-    HostBits { text: String, network: IpNet },
+    HostBits {
+        /// What was written.
+        text: String,
+        /// The network that it lies in.
+        network: IpNet,
+    },
+    /// Neither of them.
     #[error("{0:?} is no address such as \"10.0.0.7\", and no network such as \"10.0.0.0/8\"")]
     Unreadable(String),
 }
 
 /// Reads an address or a network. IPv4 in IPv6 clothes becomes IPv4.
-pub(super) fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
+///
+/// # Errors
+/// Where the text is neither, or has bits set outside of its mask.
+pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
     let unreadable = || NetworkError::Unreadable(text.to_owned());
     let network = match text.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
@@ -36,7 +46,8 @@ pub(super) fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
 }
 
 /// The address of a client as an event names it; a zone (`%eth0`) is left out.
-fn parse_address(text: &[u8]) -> Option<IpAddr> {
+#[must_use]
+pub fn parse_client(text: &[u8]) -> Option<IpAddr> {
     if let Some(v4) = parse_v4(text) {
         return Some(IpAddr::V4(v4));
     }
@@ -101,7 +112,7 @@ impl NetworkSet {
     /// Calls `found` with the number of each network that the address lies in.
     #[inline]
     pub(super) fn scan(&self, client: &[u8], found: impl FnMut(u32)) {
-        let numbers = match parse_address(client) {
+        let numbers = match parse_client(client) {
             Some(IpAddr::V4(address)) => self.v4.at(address.into()),
             Some(IpAddr::V6(address)) => self.v6.at(address.into()),
             None => &[],

@@ -9,8 +9,8 @@ use hashbrown::DefaultHashBuilder;
 use super::pending::{Access, Name, Pending, Refusal};
 use super::plan::{Planner, Shift};
 use super::tally::Tally;
-use crate::event::{EventRef, Operation, Protocol, Reason, Timestamp};
-use crate::sinks::access::Request;
+use crate::event::{EventRef, Reason, Timestamp};
+use crate::sinks::access::{Meaning, Name as CheckedName, Request};
 
 /// The map is locked for so many events at a time: threads wait for it meanwhile.
 pub(super) const LOCKED_EVENTS_MAX: usize = 128;
@@ -20,7 +20,7 @@ pub(super) const LOCKED_EVENTS_MAX: usize = 128;
 enum Wish {
     Access { key: Key, hash: u64, access: Access },
     Nothing(Reason),
-    Shift(Vec<Shift>),
+    Shift(Vec<Shift>, Timestamp),
 }
 
 /// Where a name lies: in its event's path, from there to the end (or the slash at the end), or
@@ -62,36 +62,31 @@ impl Admission {
         event: EventRef<'_>,
         now: Timestamp,
     ) -> Result<Wish, Reason> {
-        let tree = match planner.request(event)? {
-            Request::Access => return self.access(planner, hasher, event, now),
-            Request::Delete { tree } | Request::Rename { tree } => tree,
-        };
-        planner.shifts(event, tree).map(Wish::Shift)
+        let Request { meaning, time, .. } = planner.request(event, now)?;
+        if let Meaning::Access { name, link } = meaning {
+            return self.access((planner, hasher), event, (name, link), time);
+        }
+        planner.shifts(meaning).map(|shifts| Wish::Shift(shifts, time))
     }
 
     fn access(
         &mut self,
-        planner: &Planner,
-        hasher: &DefaultHashBuilder,
+        (planner, hasher): (&Planner, &DefaultHashBuilder),
         event: EventRef<'_>,
-        now: Timestamp,
+        (name, link): (CheckedName<'_>, bool),
+        time: Timestamp,
     ) -> Result<Wish, Reason> {
-        let place = planner.locate(event.path())?;
+        let place = planner.locate(name.path())?;
         let key = if place.directory_of_map.is_empty() {
-            let end = event.path().len() - usize::from(place.slash);
+            let end = name.path().len() - usize::from(place.slash);
             Key::InPath(end.saturating_sub(place.rest.len())..end)
         } else {
             let start = self.joined.len();
             place.append_key(&mut self.joined);
             Key::Joined(start..self.joined.len())
         };
-        let access = Access {
-            time: planner.clamp(event.time(), now),
-            file_id: file_number(event.file_id()),
-            directory: place.slash,
-            link: event.operation() == Operation::FsReadLink,
-            smb: event.protocol() == Protocol::Smb,
-        };
+        let access =
+            Access { time, file_id: file_number(event.file_id()), directory: place.slash, link };
         let hash = Name::hash(hasher, self.key(&key, event));
         Ok(Wish::Access { key, hash, access })
     }
@@ -108,7 +103,7 @@ impl Admission {
         self.wishes.iter().flat_map(|wish| {
             match wish {
                 Wish::Access { .. } | Wish::Nothing(_) => [].iter(),
-                Wish::Shift(shifts) => shifts.iter(),
+                Wish::Shift(shifts, _) => shifts.iter(),
             }
             .flat_map(Shift::renamed_directories)
         })
@@ -134,9 +129,9 @@ impl Admission {
                     }
                 }
                 Wish::Nothing(reason) => tally.reject(*reason, example(event)),
-                Wish::Shift(shifts) => {
+                Wish::Shift(shifts, time) => {
                     for shift in shifts {
-                        pending.shift(shift, event.time(), now, tally);
+                        pending.shift(shift, *time, now, tally);
                     }
                     tally.deliver();
                 }

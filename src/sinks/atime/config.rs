@@ -269,7 +269,7 @@ mod tests {
             ("map = [{ from = 'ifs', to = '/' }]", "\"ifs\" is not an absolute path"),
             ("map = [{ from = '/a/../b', to = '/' }]", "not an absolute path"),
             ("strip_prefix = '/a//b'", "not an absolute path"),
-            ("ignore_clients = '10.0.0'", "neither an address"),
+            ("ignore_clients = '10.0.0'", "is no address"),
             ("ignore_clients = '10.0.0.7/8'", "write \"10.0.0.0/8\", or the address alone"),
             ("granularity = 'hourly'", "is not a duration"),
             ("write_metadata = 'yes'", "unknown variant"),
@@ -300,18 +300,6 @@ mod tests {
             let found: Vec<_> = contradictions.iter().map(|found| found.key.as_str()).collect();
             assert_eq!(found, *keys, "{text}");
         }
-    }
-
-    #[test]
-    fn networks_hold_their_clients() {
-        let config =
-            parse("ignore_clients = ['10.0.0.0/8', '::ffff:192.0.2.7', 'fd00::1']").unwrap();
-        let ignored = |client: &str| {
-            let client = client.parse().unwrap();
-            config.ignore_clients.values().iter().any(|network| network.contains(client))
-        };
-        assert!(ignored("10.9.9.9") && ignored("192.0.2.7") && ignored("fd00::1"));
-        assert!(!ignored("11.0.0.1") && !ignored("fd00::2"));
     }
 
     #[test]

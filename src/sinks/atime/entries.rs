@@ -53,8 +53,6 @@ pub(super) struct Usage {
     pub(super) directory: bool,
     /// The link itself was read: a symbolic link will do.
     pub(super) link: bool,
-    /// It was used through SMB: what follows a colon may be a stream's name.
-    pub(super) smb: bool,
 }
 
 /// A file with an update that waits, is in flight, or both.

@@ -80,8 +80,6 @@ pub(super) struct Access {
     pub(super) directory: bool,
     /// See [`Usage::link`].
     pub(super) link: bool,
-    /// See [`Usage::smb`].
-    pub(super) smb: bool,
 }
 
 /// All updates that wait or are in flight.
@@ -196,11 +194,11 @@ impl Pending {
         now: Instant,
         tally: &mut Tally,
     ) -> Result<(), Refusal> {
-        let Access { time, file_id, directory, link, smb } = access;
+        let Access { time, file_id, directory, link } = access;
         let arrival = self.changes.sequence();
         let place = Moment { time, sequence: arrival };
         let receipt = self.receipt;
-        let mut usage = Usage { time, place, arrival, receipt, file_id, directory, link, smb };
+        let mut usage = Usage { time, place, arrival, receipt, file_id, directory, link };
         if place <= self.changes.newest() {
             match self.changes.resolve(name.key, place, arrival) {
                 Whereabouts::Same => {}
@@ -574,24 +572,15 @@ impl Pending {
         let (key, place) = match whereabouts {
             Whereabouts::Lost(reason) => return tally.reject(reason, name),
             Whereabouts::Moved(key, place) if again && key != name => (key, place),
-            Whereabouts::Moved(..) | Whereabouts::Same => match file_of_stream(name) {
-                Some(file) if usage.smb && again => (file.to_vec(), usage.place),
-                _ => return tally.reject(Reason::Gone, name),
-            },
+            Whereabouts::Moved(..) | Whereabouts::Same => {
+                return tally.reject(Reason::Gone, name);
+            }
         };
         let usage = Usage { place: place.max(usage.place), ..usage };
         let index = self.put_settled(&key, usage, now, tally);
         let entry = self.entries.get_mut(index);
         entry.attempts = entry.attempts.max(job.attempts + 1);
     }
-}
-
-/// The file of an alternate data stream, `report.doc:summary` or `report.doc:summary:$DATA`. Over
-/// SMB a file's own name has no colon.
-fn file_of_stream(name: &[u8]) -> Option<&[u8]> {
-    let start = memchr::memrchr(b'/', name).map_or(0, |slash| slash + 1);
-    let colon = memchr::memchr(b':', &name[start..])?;
-    (colon > 0).then(|| &name[..start + colon])
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
-use crate::event::{EventRef, Operation, Reason, Timestamp};
-use crate::sinks::access::{Policy, Request, check_components, is_within};
+use crate::event::{EventRef, Reason, Timestamp};
+use crate::sinks::access::{Meaning, Policy, Request, check_components, is_within};
 
 /// Decides what an event does: the policy of an atime sink, without its file system.
 #[derive(Debug, Clone)]
@@ -171,32 +171,36 @@ impl Planner {
     }
 
     fn try_plan(&self, event: EventRef<'_>, now: Timestamp) -> Result<Plan, Reason> {
-        match self.request(event)? {
-            Request::Access => {
-                let key = self.locate(event.path())?.key()?;
-                let time = self.clamp(event.time(), now);
-                let clamped = time != event.time();
+        let Request { meaning, time, clamped } = self.request(event, now)?;
+        match meaning {
+            Meaning::Access { name, .. } => {
+                let key = self.locate(name.path())?.key()?;
                 Ok(Plan::Set { path: self.beneath_root(&key), time, clamped })
             }
-            Request::Delete { tree } => {
-                let shift = self.shifts(event, tree)?.pop();
+            Meaning::Nothing => Ok(Plan::Move { from: None, to: None }),
+            Meaning::Remove { tree, .. } => {
+                let shift = self.shifts(meaning)?.pop();
                 let key = shift.and_then(|shift| shift.from).unwrap_or_default();
                 Ok(Plan::Forget { path: self.beneath_root(&key), tree })
             }
-            Request::Rename { tree } => {
-                self.shifts(event, tree)?;
+            Meaning::Rename { from, to, .. } => {
+                self.shifts(meaning)?;
                 let beneath = |path| {
                     let key = self.locate(path).and_then(|place| place.key()).ok()?;
                     Some(self.beneath_root(&key))
                 };
-                Ok(Plan::Move { from: beneath(event.path()), to: beneath(event.target()) })
+                Ok(Plan::Move { from: beneath(from.path()), to: beneath(to.path()) })
             }
         }
     }
 
     /// What an event asks for, or why it is none of this sink's.
-    pub(super) fn request(&self, event: EventRef<'_>) -> Result<Request, Reason> {
-        self.policy.request(event)
+    pub(super) fn request<'a>(
+        &self,
+        event: EventRef<'a>,
+        now: Timestamp,
+    ) -> Result<Request<'a>, Reason> {
+        self.policy.request(event, now)
     }
 
     /// Where a path lies, by the first mapping that fits.
@@ -228,37 +232,38 @@ impl Planner {
 
     /// What a rename or a delete does to names beneath the root. Where a directory above a mapped
     /// one goes, the mapped one goes with it.
-    pub(super) fn shifts(&self, event: EventRef<'_>, tree: bool) -> Result<Vec<Shift>, Reason> {
-        let renamed = event.operation() == Operation::FsRename;
+    pub(super) fn shifts(&self, meaning: Meaning<'_>) -> Result<Vec<Shift>, Reason> {
+        let (path, target, tree, why) = match meaning {
+            Meaning::Access { .. } | Meaning::Nothing => return Ok(Vec::new()),
+            Meaning::Remove { name, tree, why } => (name.path(), None, tree, why),
+            Meaning::Rename { from, to, tree } => {
+                (from.path(), Some(to.path()), tree, Reason::Unmapped)
+            }
+        };
         let key_of = |path: &[u8]| self.locate(path)?.key();
         let fate_of = |path: &[u8]| match key_of(path) {
             Err(Reason::Unmapped) => Ok(Err(Reason::Unmapped)),
             located => located.map(Ok),
         };
-        let from = match key_of(event.path()) {
+        let from = match key_of(path) {
             Err(Reason::Unmapped) => None,
             located => Some(located?),
         };
-        let fate = if renamed { fate_of(event.target())? } else { Err(Reason::Deleted) };
-        let (old, new) = (without_slash(event.path()), without_slash(event.target()));
+        let fate = target.map_or(Ok(Err(why)), fate_of)?;
+        let (old, new) = (without_slash(path), target.map(without_slash));
         let mut shifts = Vec::new();
         for route in self.routes.iter().filter(|_| tree) {
             let Some(rest) = route.from.strip_prefix(old).filter(|rest| rest.starts_with(b"/"))
             else {
                 continue;
             };
-            let fate = if renamed { fate_of(&[new, rest].concat())? } else { Err(Reason::Deleted) };
+            let fate = new.map_or(Ok(Err(why)), |new| fate_of(&[new, rest].concat()))?;
             shifts.push(Shift { from: Some(route.to.clone()), fate, tree });
         }
         if from.is_some() || fate.is_ok() {
             shifts.push(Shift { from, fate, tree });
         }
         if shifts.is_empty() { Err(Reason::Unmapped) } else { Ok(shifts) }
-    }
-
-    /// The time an access counts for: its own, unless that lies too far in the future.
-    pub(super) fn clamp(&self, time: Timestamp, now: Timestamp) -> Timestamp {
-        self.policy.clamp(time, now)
     }
 
     fn beneath_root(&self, key: &[u8]) -> PathBuf {
@@ -273,6 +278,7 @@ fn without_slash(path: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Operation;
     use crate::sinks::atime::tests::{Line, config};
 
     fn planned(text: &str, line: &Line<'_>) -> String {
@@ -396,7 +402,8 @@ mod tests {
         let planner = config("/r", map).planner();
         let shifts = |line: Line<'_>| {
             let batch = line.batch();
-            planner.shifts(batch.event(0), batch.event(0).path().ends_with(b"/"))
+            let now = Timestamp::from_nanos(i64::MAX);
+            planner.shifts(planner.request(batch.event(0), now)?.meaning)
         };
         let shift = |from: &str, fate: Result<&str, Reason>| Shift {
             from: Some(from.into()),

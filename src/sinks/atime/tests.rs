@@ -425,16 +425,13 @@ async fn another_file_by_the_same_name_is_left_alone() {
 async fn a_stream_counts_for_its_file_over_smb_only() {
     let mut rig = Rig::new("");
     let (first, second) = (rig.file("d/first"), rig.file("d/second"));
-    let both = rig.file("d/both:name");
-    rig.send(&[
-        Line { protocol: Protocol::Smb, ..read("/d/first:stream:$DATA", 5) },
-        Line { protocol: Protocol::Smb, ..read("/d/both:name", 5) },
-        read("/d/second:stream", 5),
-    ])
-    .await;
+    let (named, ten) = (rig.file("d/11:30.log"), rig.file("d/10"));
+    let smb = |path| Line { protocol: Protocol::Smb, ..read(path, 5) };
+    rig.send(&[smb("/d/first:stream:$DATA"), smb("/d/11:30.log"), smb("/d/10:30.log")]).await;
+    rig.send(&[read("/d/second:stream", 5)]).await;
     let report = rig.close().await;
-    assert_eq!((report.delivered, rejections(&report)), (2, vec![(Reason::Gone, 1)]));
-    assert_eq!((seconds(&first), seconds(&second), seconds(&both)), (5, 0, 5));
+    assert_eq!((report.delivered, rejections(&report)), (2, vec![(Reason::Gone, 2)]));
+    assert_eq!([first, second, named, ten].map(|file| seconds(&file)), [5, 0, 5, 0]);
 }
 
 #[tokio::test]

@@ -379,17 +379,8 @@ mod tests {
 
     fn usage(after: i64) -> Usage {
         let time = Timestamp::from_nanos((PAST + after) * 1_000_000_000);
-        let (directory, link, smb) = (false, false, false);
-        Usage {
-            time,
-            place: Moment::FIRST,
-            arrival: 0,
-            receipt: 0,
-            file_id: 0,
-            directory,
-            link,
-            smb,
-        }
+        let (directory, link) = (false, false);
+        Usage { time, place: Moment::FIRST, arrival: 0, receipt: 0, file_id: 0, directory, link }
     }
 
     fn walker(root: &Path, resolution: Resolution, parent_ttl: Duration) -> Walker {

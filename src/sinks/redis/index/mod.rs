@@ -39,9 +39,7 @@ use self::tree::Tree;
 use super::{DeliverError, Settle, Settled, Sink};
 use crate::event::{EventRef, Reason, Selection, Timestamp};
 use crate::redis::{Client, Name, Partitions};
-use crate::sinks::access::{
-    FutureMax, Policy, ReorderWindow, Request, check_components, is_within,
-};
+use crate::sinks::access::{FutureMax, Meaning, Policy, ReorderWindow, Request};
 use crate::sinks::changes::{Changes, Event, Moment, Whereabouts};
 use crate::sinks::{ClientNetwork, WriteMetadata};
 use crate::telemetry::SinkAccount;
@@ -170,13 +168,6 @@ pub(super) struct Index {
     filling: Segment,
 }
 
-/// An event that the index has something to do for.
-enum Wish<'a> {
-    Access(&'a [u8]),
-    Remove { path: &'a [u8], tree: bool },
-    Rename { from: &'a [u8], to: &'a [u8], tree: bool },
-}
-
 /// A path without the slashes at its ends, by which changes are known; empty for the root.
 fn name_of(path: &[u8]) -> &[u8] {
     let path = path.strip_prefix(b"/").unwrap_or(path);
@@ -187,20 +178,6 @@ fn name_of(path: &[u8]) -> &[u8] {
 fn path_of(name: &[u8], directory: bool) -> Vec<u8> {
     let slash: &[u8] = if directory && !name.is_empty() { b"/" } else { b"" };
     [b"/", name, slash].concat()
-}
-
-/// Refuses paths that no file has, or none that counts.
-fn check(path: &[u8]) -> Result<&[u8], Reason> {
-    let Some(absolute) = path.strip_prefix(b"/") else { return Err(Reason::Unmapped) };
-    let name = absolute.strip_suffix(b"/").unwrap_or(absolute);
-    if is_within(name, b".snapshot") {
-        return Err(Reason::Snapshot);
-    }
-    if name.is_empty() && !absolute.is_empty() {
-        return Err(Reason::PathEscape);
-    }
-    check_components(name)?;
-    Ok(path)
 }
 
 impl Index {
@@ -254,11 +231,17 @@ impl Index {
     }
 
     fn take(&mut self, event: EventRef<'_>, now: (Timestamp, Instant)) {
-        let time = self.policy.clamp(event.time(), now.0);
-        match self.wish(event) {
-            Ok(Wish::Access(path)) => self.access(path, time),
-            Ok(Wish::Remove { path, tree }) => self.remove(path, tree, (time, now.1)),
-            Ok(Wish::Rename { from, to, tree }) => self.rename((from, to), tree, (time, now.1)),
+        match self.policy.request(event, now.0) {
+            Ok(Request { meaning, time, .. }) => match meaning {
+                Meaning::Access { name, .. } => self.access(name.path(), time),
+                Meaning::Nothing => self.account.delivered(1),
+                Meaning::Remove { name, tree, .. } => {
+                    self.remove(name.path(), tree, (time, now.1));
+                }
+                Meaning::Rename { from, to, tree } => {
+                    self.rename((from.path(), to.path()), tree, (time, now.1));
+                }
+            },
             Err(reason) => {
                 let raw = event.raw();
                 self.account.reject(reason, if raw.is_empty() { event.path() } else { raw });
@@ -268,21 +251,6 @@ impl Index {
         {
             self.seal();
         }
-    }
-
-    fn wish<'a>(&self, event: EventRef<'a>) -> Result<Wish<'a>, Reason> {
-        let request = self.policy.request(event)?;
-        let path = check(event.path())?;
-        Ok(match request {
-            Request::Access => Wish::Access(path),
-            Request::Delete { tree } => Wish::Remove { path, tree },
-            Request::Rename { tree } => match check(event.target()) {
-                Ok(to) => Wish::Rename { from: path, to, tree },
-                // It went where the index does not reach.
-                Err(Reason::Unmapped) => Wish::Remove { path, tree },
-                Err(reason) => return Err(reason),
-            },
-        })
     }
 
     /// What became of the file that had a name at a time, as far as it is known.
@@ -351,9 +319,6 @@ impl Index {
         (time, arrived): (Timestamp, Instant),
     ) {
         let (from, to) = (name_of(from), name_of(to));
-        if from == to || is_within(to, from) || is_within(from, to) {
-            return self.account.delivered(1);
-        }
         let (old, new) = (self.whereabouts(from, time), self.whereabouts(to, time));
         let moment = Moment { time, sequence: self.changes.sequence() };
         self.changes.record(to, Event::Replaced, tree, (moment, arrived));

@@ -84,6 +84,8 @@ reasons! {
     OutputClosed = "output_closed",
     /// The event is the echo of an access time being set.
     OwnEcho = "own_echo",
+    /// It came from an address that is none of the source's `senders`.
+    OtherSender = "other_sender",
     /// The path leaves the root, or has a `..`, empty or `.` component.
     PathEscape = "path_escape",
     /// The file system refused (EACCES, EPERM): a matter of configuration.

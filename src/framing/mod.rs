@@ -146,6 +146,17 @@ impl Cut {
     }
 }
 
+impl Cut {
+    /// Rejects the datagram that was received into `bytes[offset..]`, and forgets its bytes; of a
+    /// longer one than the buffer had room for, `length` is the whole length.
+    pub fn reject_datagram(&mut self, offset: usize, length: usize, reason: Reason) {
+        let position = self.frames.len();
+        let rejection = Rejection::new(reason, length, trimmed(&self.bytes[offset..]), position);
+        self.rejections.push(rejection);
+        self.bytes.truncate(offset);
+    }
+}
+
 /// A message without what senders put behind it: NUL bytes, a LF, a CR.
 fn trimmed(message: &[u8]) -> &[u8] {
     let message = without_nuls(message);

@@ -1,9 +1,14 @@
 //! Client addresses and the networks they lie in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 
 use super::lists::Lists;
 
@@ -43,6 +48,45 @@ pub fn parse_network(text: &str) -> Result<IpNet, NetworkError> {
         return Ipv4Net::new(v4, length).map(IpNet::V4).map_err(|_| unreadable());
     }
     Ok(network)
+}
+
+/// An address, or a network of addresses: `"10.1.2.3"`, `"10.0.0.0/8"`, `"fd00::/8"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether an address is one of them. That of IPv4 within IPv6 is taken for what it is.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        parse_network(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Network {
+    fn schema_name() -> Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "an address such as \"10.1.2.3\", or a network such as \"10.0.0.0/8\"",
+            "type": "string"
+        })
+    }
 }
 
 /// The address of a client as an event names it; a zone (`%eth0`) is left out.

@@ -22,7 +22,7 @@ mod route;
 mod sink_set;
 mod trie;
 
-pub use client::{NetworkError, parse_client, parse_network};
+pub use client::{Network, NetworkError, parse_client, parse_network};
 pub use error::{KeyPart, RuleError};
 pub use explain::{Failure, Finding, RuleTrace};
 pub use field::Scratch;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode};
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -385,4 +386,65 @@ fn an_address_that_two_ask_for_is_refused_with_its_place() {
     say(&connect(port), "/one");
     daemon.wait_for_lines("paths", 1);
     daemon.stop().assert_settled();
+}
+
+/// A connection from another address of this machine.
+fn connect_from(address: [u8; 4], port: u16) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((address, 0))).unwrap();
+    rustix::net::connect(&socket, &SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
+    socket.into()
+}
+
+#[test]
+fn who_is_none_of_the_senders_is_refused_before_anything_is_read() {
+    let (stream, datagram) = (free_port(), free_port());
+    let listen = [tcp(stream), udp(datagram), unix("s")];
+    let senders = "senders = [\"127.0.0.2\", \"127.9.0.0/16\"]";
+    let text = config(&[source("in", &listen, senders)]);
+    let daemon = start_in(tempfile::tempdir().unwrap(), &text);
+    let mut refused = connect(stream);
+    // It may be reset before the write.
+    let _reset = refused.write_all(message("/stranger").as_bytes());
+    let end = refused.read(&mut [0; 1]);
+    assert!(matches!(end, Err(_) | Ok(0)), "{end:?}");
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let member = UdpSocket::bind("127.9.8.7:0").unwrap();
+    for number in 0..50 {
+        for (socket, name) in [(&stranger, "stranger"), (&member, "member")] {
+            let line = message(&format!("/{name}-{number}"));
+            socket.send_to(line.as_bytes(), ("127.0.0.1", datagram)).unwrap();
+        }
+    }
+    say(connect_from([127, 0, 0, 2], stream), "/tcp");
+    say(UnixStream::connect(daemon.path("s")).unwrap(), "/unix");
+    let paths = daemon.wait_for_lines("paths", 52);
+    assert!(paths.iter().all(|path| !path.contains("stranger")), "{paths:?}");
+    // Over a reload, too; who is let in by it may send at once.
+    let wider = text.replace("127.0.0.2", "127.0.0.1");
+    reload(&daemon, &wider, APPLIED);
+    say(connect(stream), "/tcp-now");
+    daemon.wait_for_lines("paths", 53);
+    let ended = daemon.stop();
+    ended.assert_balanced();
+    let account = ended.account("sources.in");
+    assert_eq!(account["rejected"]["other_sender"], 50, "{account}");
+    assert!(ended.log.contains("connection refused: its address is none of senders"));
+    assert_eq!(lines(&ended.directory.path().join("paths")).len(), 53);
+}
+
+#[test]
+fn senders_that_say_nothing_are_told_at_load() {
+    let port = free_port();
+    for (listen, senders, words) in [
+        (tcp(port), "senders = []", "senders"),
+        (tcp(port), "senders = \"10.0.0.5/8\"", "10.0.0.0/8"),
+        (tcp(port), "senders = \"tank-1\"", "no address such as"),
+        (unix("s"), "senders = \"10.0.0.0/8\"", "socket_mode"),
+    ] {
+        let text = config(&[source("in", &[listen], senders)]);
+        let (code, log) = Daemon::start(&text, &[]).refusal();
+        assert_eq!(code, Some(78), "{log}");
+        assert!(log.contains(words), "{senders}: {log}");
+    }
 }

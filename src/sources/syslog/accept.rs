@@ -131,6 +131,11 @@ impl Accepting {
     /// Starts the task of a connection, or refuses it.
     fn serve(&self, stream: Stream, open: &mut JoinSet<()>) {
         let state = &self.state;
+        if !state.senders.admit_stream(&stream) {
+            state.refused(&stream.peer(), Refusal::OtherSender);
+            stream.reset();
+            return;
+        }
         let Some(slot) = state.connections.admit(state.connections_max) else {
             state.refused(&stream.peer(), Refusal::TooMany);
             stream.reset();

@@ -1,19 +1,21 @@
 //! Datagram sockets, UDP or in the file system: many datagrams are taken at a time.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, sockopt};
+use rustix::net::{RecvFlags, SocketAddrAny, sockopt};
 use tokio::io::Interest;
 use tokio::net::{UdpSocket, UnixDatagram};
 use tokio::time::MissedTickBehavior;
 
 use super::claim::Claim;
+use super::senders::Senders;
 use super::state::State;
 use crate::component::Intake;
-use crate::event::Frames;
+use crate::event::{Frames, Reason};
 use crate::framing::{Cut, Limits};
 use crate::net::{self, ListenAddress, socket_backoff};
 use crate::shutdown::Shutdown;
@@ -63,9 +65,9 @@ impl Datagrams {
     }
 
     /// Takes what the runtime knows to have arrived.
-    fn try_receive(&self, limits: Limits) -> io::Result<Cut> {
+    fn try_receive(&self, state: &State) -> io::Result<Cut> {
         let mut cut = Cut::default();
-        let receive = || self.receive_into(&mut cut, limits);
+        let receive = || self.receive_into(&mut cut, state);
         let received = match self {
             Self::Udp(socket) => socket.try_io(Interest::READABLE, receive),
             Self::Unix(socket) => socket.try_io(Interest::READABLE, receive),
@@ -80,21 +82,37 @@ impl Datagrams {
 
     /// Receives datagrams for as long as there is room for the longest; `WouldBlock` once there
     /// are no more.
-    fn receive_into(&self, cut: &mut Cut, limits: Limits) -> io::Result<()> {
+    fn receive_into(&self, cut: &mut Cut, state: &State) -> io::Result<()> {
+        let limits = state.limits;
+        let senders = Some(&state.senders)
+            .filter(|senders| senders.is_limited() && matches!(self, Self::Udp(_)));
         let bytes_max = self.bytes_max(limits);
         cut.bytes.reserve(RECEIVE_BYTES.max(bytes_max));
         while cut.bytes.capacity() - cut.bytes.len() >= bytes_max {
             let offset = cut.bytes.len();
             let spare = rustix::buffer::spare_capacity(&mut cut.bytes);
             let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-            match rustix::net::recv(self, spare, flags) {
-                Ok((_, length)) => cut.push_datagram(offset, length, limits),
+            let received = match senders {
+                None => rustix::net::recv(self, spare, flags).map(|(_, length)| (length, true)),
+                Some(senders) => {
+                    let received = rustix::net::recvfrom(self, spare, flags);
+                    received.map(|(_, length, from)| (length, admits(senders, from)))
+                }
+            };
+            match received {
+                Ok((length, true)) => cut.push_datagram(offset, length, limits),
+                Ok((length, false)) => cut.reject_datagram(offset, length, Reason::OtherSender),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
+}
+
+fn admits(senders: &Senders, from: Option<SocketAddrAny>) -> bool {
+    let address = from.and_then(|from| SocketAddr::try_from(from).ok());
+    address.is_some_and(|address| senders.admit(address.ip()))
 }
 
 impl AsFd for Datagrams {
@@ -158,7 +176,7 @@ impl Receiving {
                 ready = ready => ready,
             };
             let Ok(room) = room else { break };
-            match readable.and_then(|()| socket.try_receive(state.limits)) {
+            match readable.and_then(|()| socket.try_receive(state)) {
                 Ok(cut) => {
                     backoff.reset();
                     let frames = accepted(cut, intake);
@@ -198,7 +216,7 @@ impl Receiving {
         let mut waiting = true;
         while waiting {
             let mut cut = Cut::default();
-            waiting = socket.receive_into(&mut cut, state.limits).is_ok() && left > cut.bytes.len();
+            waiting = socket.receive_into(&mut cut, &state).is_ok() && left > cut.bytes.len();
             left = left.saturating_sub(cut.bytes.len());
             let frames = accepted(cut, &intake);
             if !frames.frames.is_empty() {

@@ -21,6 +21,7 @@ mod claim;
 mod connection;
 mod datagram;
 mod handed_over;
+mod senders;
 mod sockets;
 mod state;
 #[cfg(test)]
@@ -42,11 +43,13 @@ pub use state::Connections;
 use self::accept::{Accepting, report_panic};
 use self::budget::Budget;
 use self::datagram::{Datagrams, Receiving};
+use self::senders::Senders;
 use self::state::{State, Throttles};
 use super::{BuiltSource, FrameBytesMax, Inherited, Source, SourcePart};
 use crate::component::{BuildError, Intake, Resource, beside};
 use crate::framing::Limits;
 use crate::net::{Acceptor, ListenAddress, Socket, SocketOptions};
+use crate::rules::Network;
 use crate::shutdown::Shutdown;
 use crate::units::{
     AtLeastOne, Consistent, Contradiction, DAY, GIB, HOUR, KIB, MIB, MILLISECOND, MINUTE, OrNever,
@@ -61,6 +64,13 @@ pub struct Config {
     /// `tcp://[::]:1514` (all of IPv6 and IPv4), `udp://…`, `unix:///run/qatime.sock` (stream),
     /// `unix-dgram:///run/qatime.sock`.
     pub listen: AtLeastOne<ListenAddress>,
+    /// From where messages are taken, over TCP and UDP: addresses and networks such as
+    /// `"10.0.0.0/8"`. Others are refused before anything of theirs is read: connections count as
+    /// refused, datagrams are rejected as `other_sender`. Without it everybody who reaches the port
+    /// may send, and with it remove what the index has. Connections that are open when a reload
+    /// changes it go on.
+    #[serde(default)]
+    pub senders: Option<AtLeastOne<Network>>,
     /// The longest message that is accepted, from 64 bytes to 1 GiB; longer ones are rejected as
     /// `frame_too_long`. The longest line that a cluster can send is about half of the default.
     #[serde(default)]
@@ -102,15 +112,25 @@ pub struct Config {
 
 impl Consistent for Config {
     fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        let is_named = |address: &ListenAddress| {
+            matches!(address, ListenAddress::Unix(_) | ListenAddress::UnixDatagram(_))
+        };
+        if self.senders.is_some() && self.listen.values().iter().all(is_named) {
+            let message = "counts for TCP and UDP, and there is no such address: who may send to a \
+                           unix socket is said by socket_mode";
+            found.push(Contradiction::new("senders", &["listen"], message));
+        }
         if *self.frames_pending_bytes_max >= *self.frame_bytes_max {
-            return Vec::new();
+            return found;
         }
         let message = format!(
             "must not be less than frame_bytes_max, which is {}: a message of that length would \
              never fit",
             *self.frame_bytes_max
         );
-        vec![Contradiction::new("frames_pending_bytes_max", &["frame_bytes_max"], message)]
+        found.push(Contradiction::new("frames_pending_bytes_max", &["frame_bytes_max"], message));
+        found
     }
 }
 
@@ -158,6 +178,7 @@ impl Config {
             component: format!("sources.{name}"),
             limits: limits.with_nul_separates(self.nul_separates),
             budget: Budget::new(self.frames_pending_bytes_max.bytes_usize()),
+            senders: Senders::new(self.senders.as_ref().map_or(&[], |senders| senders.values())),
             connections_max: self.connections_max.get().into(),
             idle_timeout: self.idle_timeout.get(),
             keepalive: self.keepalive.get(),

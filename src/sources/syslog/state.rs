@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::senders::Senders;
 use crate::framing::Limits;
 use crate::telemetry::{GaugeName, PartGauge, Throttle};
 
@@ -23,8 +24,8 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connections that were refused because `connections_max` were open, or because no descriptor
-    /// was left when their address had to be closed.
+    /// Connections that were refused because `connections_max` were open, because the peer is none
+    /// of `senders`, or because no descriptor was left when their address had to be closed.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
@@ -81,7 +82,7 @@ const REFUSED: GaugeName = GaugeName {
     metric: "qatime_connections_refused",
     group: "connections",
     key: "refused",
-    help: "Connections that were refused, because connections_max were open",
+    help: "Connections that were refused: connections_max were open, or the peer is none of senders",
 };
 const DATAGRAMS_DROPPED: GaugeName = GaugeName {
     metric: "qatime_datagrams_dropped",
@@ -97,6 +98,7 @@ pub(super) struct State {
     pub(super) component: String,
     pub(super) limits: Limits,
     pub(super) budget: Budget,
+    pub(super) senders: Senders,
     pub(super) connections_max: u64,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
@@ -120,6 +122,8 @@ pub(super) enum Refusal {
     /// At the end of an address, for one that waited there.
     #[error("no descriptor is left; raise the limit of open files (LimitNOFILE, ulimit -n)")]
     NoDescriptor,
+    #[error("its address is none of senders; add it there, if it may send")]
+    OtherSender,
     #[error("connections_max are open; raise it, or close some")]
     TooMany,
 }

@@ -82,7 +82,7 @@ const REFUSED: GaugeName = GaugeName {
     metric: "qatime_connections_refused",
     group: "connections",
     key: "refused",
-    help: "Connections that were refused: connections_max were open, or the peer is none of senders",
+    help: "Connections that were refused: too many were open, or the peer is none of senders",
 };
 const DATAGRAMS_DROPPED: GaugeName = GaugeName {
     metric: "qatime_datagrams_dropped",

@@ -10,6 +10,7 @@ mod atime;
 mod disk;
 mod feed;
 mod history;
+mod index;
 mod lines;
 mod sample;
 mod tree;
@@ -18,9 +19,12 @@ mod verdict;
 use atime::{AtimeTrial, Pace};
 use disk::Layout;
 use history::{Case, histories, in_every_order};
+use index::IndexTrial;
 use sample::{Arrival, Chance, history};
 use tree::Names;
-use verdict::Trial;
+use verdict::Verdict;
+
+use crate::redis_rig::RedisServer;
 
 /// Three files of one directory.
 const FILES: Names = Names { files: &["a", "b", "c"], directories: &[], streams: false };
@@ -84,123 +88,193 @@ fn by_chance(
     (format!("{what} (QATIME_ORACLE_SEED={seed})"), cases)
 }
 
-fn assert_right(what: &str, trial: AtimeTrial, cases: &[Case]) {
-    let (run, show) = (|cases: &[Case]| trial.run(cases), |case: &Case| trial.show(case));
-    Trial { run: &run, show: &show }.assert_none_wrong(what, cases);
-}
-
 const AT_ONCE: AtimeTrial = AtimeTrial { at_once: true, ..AtimeTrial::PLAIN };
 const IN_STEP: AtimeTrial = AtimeTrial { pace: Pace::InStep, ..AT_ONCE };
 
-#[test]
-fn atime_every_history_of_three_steps_in_every_order() {
-    let cases = every_order(&FILES, FILES_AT_FIRST, 3);
-    assert_right("three steps in every order", AtimeTrial::PLAIN, &cases);
+/// Tries the atime sink's three ways: all times are set in the end, each at once, each at once and
+/// in step with what happens.
+fn three_ways(verdict: &mut Verdict, what: &str, how: AtimeTrial, cases: &[Case]) {
+    verdict.add(what, &how, cases);
+    verdict.add(&format!("{what}, at once"), &AtimeTrial { at_once: true, ..how }, cases);
+    let in_step = AtimeTrial { at_once: true, pace: Pace::InStep, ..how };
+    verdict.add(&format!("{what}, in step"), &in_step, &in_order(cases));
 }
 
 #[test]
-fn atime_every_history_of_three_steps_with_directories_in_every_order() {
+fn atime_every_history_of_three_steps_in_every_order() {
+    let mut verdict = Verdict::default();
+    let cases = every_order(&FILES, FILES_AT_FIRST, 3);
+    verdict.add("three steps", &AtimeTrial::PLAIN, &cases);
     let cases = every_order(&DIRECTORIES, DIRECTORIES_AT_FIRST, 3);
-    assert_right("three steps with directories", AtimeTrial::PLAIN, &cases);
+    verdict.add("three steps with directories", &AtimeTrial::PLAIN, &cases);
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_every_history_of_three_steps_set_at_once() {
+    let mut verdict = Verdict::default();
     let mut cases = every_order(&FILES, FILES_AT_FIRST, 3);
     cases.extend(every_order(&DIRECTORIES, DIRECTORIES_AT_FIRST, 3));
-    assert_right("three steps, set at once", AT_ONCE, &cases);
-}
-
-#[test]
-fn atime_every_history_of_three_steps_in_step_with_its_files() {
-    let mut cases = every_order(&FILES, FILES_AT_FIRST, 3);
-    cases.extend(every_order(&DIRECTORIES, DIRECTORIES_AT_FIRST, 3));
-    assert_right("three steps, in step", IN_STEP, &in_order(&cases));
+    verdict.add("three steps, set at once", &AT_ONCE, &cases);
+    verdict.add("three steps, in step", &IN_STEP, &in_order(&cases));
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_sampled_histories_of_four_steps() {
-    let arrivals = [Arrival::Any, Arrival::Window];
+    let mut verdict = Verdict::default();
+    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Window];
     let (what, cases) = by_chance("four steps", &MIXED, 4, &arrivals, 12_000);
-    assert_right(&what, AtimeTrial::PLAIN, &cases);
-    assert_right(&format!("{what}, at once"), AT_ONCE, &cases[..cases.len() / 2]);
+    three_ways(&mut verdict, &what, AtimeTrial::PLAIN, &cases);
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_sampled_histories_of_many_steps() {
+    let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Window];
-    let (what, cases) = by_chance("forty steps", &MIXED, 40, &arrivals, 600);
+    let (what, cases) = by_chance("forty steps", &MIXED, 40, &arrivals, 450);
     // Fewer at a time, because of the many changes of names.
     for cases in cases.chunks(150) {
-        assert_right(&what, AtimeTrial::PLAIN, cases);
-        assert_right(&format!("{what}, at once"), AT_ONCE, cases);
-        assert_right(&format!("{what}, in step"), IN_STEP, &in_order(cases));
+        three_ways(&mut verdict, &what, AtimeTrial::PLAIN, cases);
     }
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_that_arrive_twice() {
+    let mut verdict = Verdict::default();
     let (what, cases) = by_chance("twice", &MIXED, 4, &[Arrival::Twice], 6_000);
-    assert_right(&what, AtimeTrial::PLAIN, &cases);
-    assert_right(&format!("{what}, at once"), AT_ONCE, &cases);
+    three_ways(&mut verdict, &what, AtimeTrial::PLAIN, &cases);
+    let (what, cases) = by_chance("replayed", &MIXED, 4, &[Arrival::Replay], 3_000);
+    let replayed = AtimeTrial { restart: true, ..AtimeTrial::PLAIN };
+    verdict.add(&what, &replayed, &cases);
+    verdict.add(&format!("{what}, at once"), &AtimeTrial { at_once: true, ..replayed }, &cases);
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_with_a_crash_in_the_middle() {
-    let (what, cases) = by_chance("a crash", &MIXED, 4, &[Arrival::InOrder], 3_000);
-    for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
-        let trial = AtimeTrial { kill_after: Some(after), ..AtimeTrial::PLAIN };
-        assert_right(&format!("{what} after {after} lines in order"), trial, cases);
+    let mut verdict = Verdict::default();
+    for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
+        let (what, cases) = by_chance("a crash", &MIXED, 4, &[arrival], 3_000);
+        for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
+            let trial = AtimeTrial { kill_after: Some(after), ..AtimeTrial::PLAIN };
+            verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
+        }
     }
-    let (what, cases) = by_chance("a crash", &MIXED, 4, &[Arrival::Any], 3_000);
-    for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
-        let trial = AtimeTrial { kill_after: Some(after), ..AtimeTrial::PLAIN };
-        assert_right(&format!("{what} after {after} lines in any order"), trial, cases);
-    }
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_through_a_stripped_prefix() {
-    let layout = Layout::Strip;
+    let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
     let (what, cases) = by_chance("stripped", &STRIPPED, 4, &arrivals, 6_000);
-    assert_right(&what, AtimeTrial { layout, ..AtimeTrial::PLAIN }, &cases);
-    assert_right(&format!("{what}, at once"), AtimeTrial { layout, ..AT_ONCE }, &cases);
-    let in_step = AtimeTrial { layout, ..IN_STEP };
-    assert_right(&format!("{what}, in step"), in_step, &in_order(&cases));
+    let how = AtimeTrial { layout: Layout::Strip, ..AtimeTrial::PLAIN };
+    three_ways(&mut verdict, &what, how, &cases);
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_through_a_map() {
-    let layout = Layout::Map;
+    let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
     let (what, cases) = by_chance("mapped", &MAPPED, 4, &arrivals, 3_000);
-    for cases in cases.chunks(500) {
-        assert_right(&what, AtimeTrial { layout, ..AtimeTrial::PLAIN }, cases);
-        assert_right(&format!("{what}, at once"), AtimeTrial { layout, ..AT_ONCE }, cases);
-        let in_step = AtimeTrial { layout, ..IN_STEP };
-        assert_right(&format!("{what}, in step"), in_step, &in_order(cases));
-    }
+    let how = AtimeTrial { layout: Layout::Map, ..AtimeTrial::PLAIN };
+    three_ways(&mut verdict, &what, how, &cases);
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_with_streams() {
+    let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
     for (what, names) in [("streams", &STREAMS), ("colons", &COLONS)] {
         let (what, cases) = by_chance(what, names, 4, &arrivals, 6_000);
-        assert_right(&what, AtimeTrial::PLAIN, &cases);
-        assert_right(&format!("{what}, at once"), AT_ONCE, &cases);
-        assert_right(&format!("{what}, in step"), IN_STEP, &in_order(&cases));
+        three_ways(&mut verdict, &what, AtimeTrial::PLAIN, &cases);
     }
+    verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_with_failing_calls() {
+    let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
     let (what, cases) = by_chance("failing", &MIXED, 6, &arrivals, 2_000);
-    let failing = Some("2+3");
-    assert_right(&what, AtimeTrial { failing, ..AtimeTrial::PLAIN }, &cases);
-    assert_right(&format!("{what}, at once"), AtimeTrial { failing, ..AT_ONCE }, &cases);
-    let in_step = AtimeTrial { failing, ..IN_STEP };
-    assert_right(&format!("{what}, in step"), in_step, &in_order(&cases));
+    let how = AtimeTrial { failing: Some("2+3"), ..AtimeTrial::PLAIN };
+    three_ways(&mut verdict, &what, how, &cases);
+    verdict.assert_right();
+}
+
+/// Tries the index's two ways: everything is written in the end, or each line before the next.
+fn two_ways(verdict: &mut Verdict, what: &str, how: IndexTrial<'_>, cases: &[Case]) {
+    verdict.add(what, &how, cases);
+    verdict.add(&format!("{what}, at once"), &IndexTrial { at_once: true, ..how }, cases);
+}
+
+#[test]
+fn index_every_history_of_three_steps_in_every_order() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    let how = IndexTrial::plain(&server);
+    let cases = every_order(&FILES, FILES_AT_FIRST, 3);
+    two_ways(&mut verdict, "three steps", how, &cases);
+    let cases = every_order(&DIRECTORIES, DIRECTORIES_AT_FIRST, 3);
+    two_ways(&mut verdict, "three steps with directories", how, &cases);
+    verdict.assert_right();
+}
+
+#[test]
+fn index_sampled_histories() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    let how = IndexTrial::plain(&server);
+    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Window];
+    let (what, cases) = by_chance("four steps", &MIXED, 4, &arrivals, 12_000);
+    two_ways(&mut verdict, &what, how, &cases);
+    let (what, cases) = by_chance("forty steps", &MIXED, 40, &arrivals, 300);
+    for cases in cases.chunks(150) {
+        two_ways(&mut verdict, &what, how, cases);
+    }
+    verdict.assert_right();
+}
+
+#[test]
+fn index_histories_that_arrive_twice() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    let how = IndexTrial::plain(&server);
+    let (what, cases) = by_chance("twice", &MIXED, 4, &[Arrival::Twice], 6_000);
+    two_ways(&mut verdict, &what, how, &cases);
+    let how = IndexTrial { restart: true, ..how };
+    let (what, cases) = by_chance("replayed", &MIXED, 4, &[Arrival::Replay], 6_000);
+    two_ways(&mut verdict, &what, how, &cases);
+    let (what, cases) = by_chance("forty steps replayed", &MIXED, 40, &[Arrival::Replay], 150);
+    verdict.add(&what, &how, &cases);
+    verdict.assert_right();
+}
+
+#[test]
+fn index_histories_with_a_crash_in_the_middle() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
+        let (what, cases) = by_chance("a crash", &MIXED, 4, &[arrival], 3_000);
+        for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
+            let trial = IndexTrial { kill_after: Some(after), ..IndexTrial::plain(&server) };
+            verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
+        }
+    }
+    verdict.assert_right();
+}
+
+#[test]
+fn index_histories_with_streams() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
+    let (what, cases) = by_chance("streams", &STREAMS, 4, &arrivals, 6_000);
+    two_ways(&mut verdict, &what, IndexTrial::plain(&server), &cases);
+    verdict.assert_right();
 }

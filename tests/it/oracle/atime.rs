@@ -7,7 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::disk::{Disk, Layout};
 use super::feed::{Feed, FeedSetup};
 use super::history::{Case, Moment};
-use super::lines::line;
+use super::lines::{at, line, lines_of};
+use super::tree::Step;
+use super::verdict::Trial;
 
 /// So many trees are tried by one daemon: fewer renames and deletes than any limit on them.
 const TREES_MAX: usize = 1500;
@@ -33,6 +35,8 @@ pub(crate) struct AtimeTrial {
     pub(crate) at_once: bool,
     /// After how many lines of each tree the daemon is killed.
     pub(crate) kill_after: Option<usize>,
+    /// Whether lines that come again come to another daemon.
+    pub(crate) restart: bool,
     /// Which calls that set a time fail, in the words of strace.
     pub(crate) failing: Option<&'static str>,
 }
@@ -44,20 +48,16 @@ impl AtimeTrial {
         layout: Layout::Plain,
         at_once: false,
         kill_after: None,
+        restart: false,
         failing: None,
     };
-
-    /// Tries all; says for each what was wrong, if anything.
-    pub(crate) fn run(&self, cases: &[Case]) -> Vec<Option<String>> {
-        cases.chunks(TREES_MAX).flat_map(|cases| self.run_some(cases)).collect()
-    }
 
     fn run_some(&self, cases: &[Case]) -> Vec<Option<String>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let base = i64::try_from(now).unwrap() - 30_000_000_000;
         let disk = Disk::new(self.layout, cases.len(), base - 86_400_000_000_000);
         for (tree, case) in cases.iter().enumerate() {
-            let tree_before = case.start.iter().cloned().map(super::tree::Step::Create);
+            let tree_before = case.start.iter().cloned().map(Step::Create);
             tree_before.for_each(|step| disk.perform(tree, &step));
             if self.pace == Pace::Before {
                 case.steps.iter().for_each(|step| disk.perform(tree, step));
@@ -87,19 +87,35 @@ impl AtimeTrial {
         }
         let spool = self.kill_after.is_some();
         let mut feed = Feed::start(&FeedSetup { sink: &sink, spool, tracer: &tracer });
-        let rounds = cases.iter().map(|case| case.arrivals.len()).max().unwrap_or(0);
+        if self.restart {
+            feed = self.send(feed, cases, (disk, base), |case| case.parts()[0]).restart();
+            feed = self.send(feed, cases, (disk, base), |case| case.parts()[1]);
+        } else {
+            feed = self.send(feed, cases, (disk, base), |case| &case.arrivals);
+        }
+        feed.end()
+    }
+
+    /// Sends the lines of all trees: the first of each, the second of each, and so on.
+    fn send(
+        &self,
+        mut feed: Feed,
+        cases: &[Case],
+        (disk, base): (&Disk, i64),
+        arrivals: impl Fn(&Case) -> &[usize],
+    ) -> Feed {
+        let rounds = cases.iter().map(|case| arrivals(case).len()).max().unwrap_or(0);
         for round in 0..rounds {
             let mut text = String::new();
             for (tree, case) in cases.iter().enumerate() {
-                let Some(arrival) = case.arrivals.get(round) else { continue };
+                let Some(arrival) = arrivals(case).get(round) else { continue };
                 let step = &case.steps[*arrival];
-                let is_first = !case.arrivals[..round].contains(arrival);
+                let is_first = !arrivals(case)[..round].contains(arrival);
                 if self.pace == Pace::InStep && is_first {
                     disk.perform(tree, step);
                 }
-                text.push_str(&line(step, at(base, case.ticks[*arrival]), |path| {
-                    self.layout.path(tree, path)
-                }));
+                let path = |path: &str| self.layout.path(tree, path);
+                text.push_str(&line(step, at(base, case.ticks[*arrival]), path));
             }
             feed.send(&text);
             if self.at_once {
@@ -109,7 +125,7 @@ impl AtimeTrial {
                 feed = feed.kill();
             }
         }
-        feed.end()
+        feed
     }
 
     /// What is wrong with the files of a tree, if anything.
@@ -139,33 +155,32 @@ impl AtimeTrial {
     fn moments(&self, case: &Case) -> Vec<Moment> {
         match (self.at_once, self.pace) {
             (false, _) => Vec::new(),
-            (true, Pace::Before) => case.arrival_moments(),
+            (true, Pace::Before) if self.restart => {
+                case.parts().iter().flat_map(|part| case.arrival_moments(part)).collect()
+            }
+            (true, Pace::Before) => case.arrival_moments(&case.arrivals),
             // Nothing is left undone before the next step, unless calls fail.
             (true, Pace::InStep) if self.failing.is_none() => Vec::new(),
             (true, Pace::InStep) => case.step_moments(),
         }
     }
-
-    /// The lines of a case in the order of their arrival.
-    pub(crate) fn show(&self, case: &Case) -> String {
-        let base = 1_769_523_143_123_456_789;
-        let line = |step: &usize| {
-            line(&case.steps[*step], at(base, case.ticks[*step]), |path| self.layout.path(1, path))
-        };
-        case.arrivals.iter().map(line).collect()
-    }
 }
 
-/// The time of a tick.
-pub(crate) fn at(base: i64, tick: i64) -> i64 {
-    base + tick * 1000
+impl Trial for AtimeTrial {
+    fn run(&self, cases: &[Case]) -> Vec<Option<String>> {
+        cases.chunks(TREES_MAX).flat_map(|cases| self.run_some(cases)).collect()
+    }
+
+    fn show(&self, case: &Case) -> String {
+        lines_of(case, |path| self.layout.path(1, path))
+    }
 }
 
 /// Waits until the sink, which has one thread, has done what it can do now: a file of the test's
 /// own comes last.
 fn wait_for_sink(feed: &mut Feed, disk: &Disk, (round, base): (usize, i64)) {
-    let path = disk.make_own(&round.to_string());
-    let step = super::tree::Step::Read(path.clone());
+    let path = disk.make_own(&format!("{round}"));
+    let step = Step::Read(path.clone());
     feed.send(&line(&step, base, str::to_owned));
     feed.daemon().wait_until("the sink's thread", || disk.atime(&path) == base);
 }

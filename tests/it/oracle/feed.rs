@@ -84,6 +84,15 @@ impl Feed {
         Self { daemon, pipe, ..self }
     }
 
+    /// Lets the daemon come to its end, and starts another one after it.
+    pub(crate) fn restart(self) -> Self {
+        drop(self.pipe);
+        let ended = self.daemon.end();
+        ended.assert_settled();
+        let (daemon, pipe) = Daemon::start_on_pipe_in(ended.directory, &self.config, &[]);
+        Self { config: self.config, daemon, pipe, probes: self.probes }
+    }
+
     /// Ends the lines, and with them the daemon.
     pub(crate) fn end(self) -> Ended {
         drop(self.pipe);

@@ -1,6 +1,7 @@
 //! Histories of a tree, the order in which their lines arrive, and what must come of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::tree::{Names, Step, Tree};
 
@@ -47,11 +48,19 @@ impl Case {
         self.tree(self.steps.len()).is_some()
     }
 
+    /// The arrivals up to the first that comes again, and the others.
+    pub(crate) fn parts(&self) -> [&[usize]; 2] {
+        let arrivals = &self.arrivals;
+        let comes_again = |place: &usize| arrivals[..*place].contains(&arrivals[*place]);
+        let end = (0..arrivals.len()).find(comes_again).unwrap_or(arrivals.len());
+        arrivals.split_at(end).into()
+    }
+
     /// What is known after each arrival, the files being where they are in the end.
-    pub(crate) fn arrival_moments(&self) -> Vec<Moment> {
-        let known = |upto| self.arrivals[..upto].iter().copied().collect();
+    pub(crate) fn arrival_moments(&self, arrivals: &[usize]) -> Vec<Moment> {
+        let known = |upto| arrivals[..upto].iter().copied().collect();
         let moment = |upto| Moment { known: known(upto), happened: self.steps.len() };
-        (1..=self.arrivals.len()).map(moment).collect()
+        (1..=arrivals.len()).map(moment).collect()
     }
 
     /// The moments between each step and the arrival of its line, if they arrive in order.
@@ -110,9 +119,16 @@ impl Case {
         moment.known.iter().filter_map(|number| mistaken(*number)).collect()
     }
 
-    /// Cases that are shorter by one thing each, the shortest first.
+    /// Cases in which something is left out, or the lines arrive nearer to their order.
     pub(crate) fn shorter(&self) -> Vec<Self> {
-        let mut shorter: Vec<_> = (0..self.steps.len()).map(|step| self.without(step)).collect();
+        let steps = self.steps.len();
+        let mut shorter = Vec::new();
+        let mut length = steps.div_ceil(2);
+        while length > 0 {
+            let starts = (0..steps).step_by(length);
+            shorter.extend(starts.map(|start| self.without(start..steps.min(start + length))));
+            length /= 2;
+        }
         for number in 0..self.start.len() {
             let mut case = self.clone();
             case.start.remove(number);
@@ -125,7 +141,6 @@ impl Case {
                 shorter.push(case);
             }
         }
-        // Nearer to the order of times.
         for number in 1..self.arrivals.len() {
             let mut case = self.clone();
             if case.arrivals[number - 1] > case.arrivals[number] {
@@ -137,12 +152,13 @@ impl Case {
         shorter
     }
 
-    fn without(&self, step: usize) -> Self {
+    fn without(&self, steps: Range<usize>) -> Self {
         let mut case = self.clone();
-        case.steps.remove(step);
-        case.ticks.remove(step);
-        case.arrivals.retain(|arrival| *arrival != step);
-        case.arrivals.iter_mut().for_each(|arrival| *arrival -= usize::from(*arrival > step));
+        case.steps.drain(steps.clone());
+        case.ticks.drain(steps.clone());
+        case.arrivals.retain(|arrival| !steps.contains(arrival));
+        let later = case.arrivals.iter_mut().filter(|arrival| **arrival >= steps.end);
+        later.for_each(|arrival| *arrival -= steps.len());
         case
     }
 }

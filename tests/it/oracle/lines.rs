@@ -1,5 +1,6 @@
 //! A history as the cluster tells it.
 
+use super::history::Case;
 use super::tree::Step;
 
 /// The line of a step, with its end. `nanos` is its time since 1970, `path` says where a path of
@@ -25,4 +26,16 @@ pub(crate) fn line(step: &Step, nanos: i64, path: impl Fn(&str) -> String) -> St
         "<14>1 {time} tank-1 qumulo - - - 10.0.0.9,\"ann\",{protocol},{operation},ok,7,\
          \"{name}\",\"{target}\"\n"
     )
+}
+
+/// The time of a tick.
+pub(crate) fn at(base: i64, tick: i64) -> i64 {
+    base + tick * 1000
+}
+
+/// The lines of a case in the order of their arrival.
+pub(crate) fn lines_of(case: &Case, path: impl Fn(&str) -> String) -> String {
+    let base = 1_769_523_143_123_456_789;
+    let line = |step: &usize| line(&case.steps[*step], at(base, case.ticks[*step]), &path);
+    case.arrivals.iter().map(line).collect()
 }

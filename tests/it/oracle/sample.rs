@@ -44,6 +44,8 @@ pub(crate) enum Arrival {
     Any,
     /// In order.
     InOrder,
+    /// In order, and all of them once more, in any order.
+    Replay,
     /// In any order, and all of them or the last ones once more.
     Twice,
     /// Each a few places later at most.
@@ -80,7 +82,7 @@ pub(crate) fn history(
     }
     let arrival = arrivals[chance.below(arrivals.len())];
     // What comes twice with the same time is another history.
-    let ties = arrival != Arrival::Twice && chance.one_in(4);
+    let ties = !matches!(arrival, Arrival::Replay | Arrival::Twice) && chance.one_in(4);
     let mut ticks: Vec<i64> = Vec::new();
     for _ in &done {
         let step = i64::from(!(ties && chance.one_in(2)));
@@ -101,6 +103,13 @@ fn arrive(arrival: Arrival, ticks: &[i64], chance: &mut Chance) -> Vec<usize> {
             places.sort_unstable();
             order = places.into_iter().map(|(_, step)| step).collect();
         }
+        Arrival::Replay => {
+            let mut again = order.clone();
+            if chance.one_in(2) {
+                chance.shuffle(&mut again);
+            }
+            order.extend(again);
+        }
         Arrival::Twice => {
             if chance.one_in(2) {
                 chance.shuffle(&mut order);
@@ -112,9 +121,10 @@ fn arrive(arrival: Arrival, ticks: &[i64], chance: &mut Chance) -> Vec<usize> {
             order.extend(again);
         }
     }
-    if arrival != Arrival::Twice {
-        keep_ties(&mut order, ticks);
+    if ticks.is_sorted_by(|earlier, later| earlier < later) {
+        return order;
     }
+    keep_ties(&mut order, ticks);
     order
 }
 

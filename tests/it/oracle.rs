@@ -72,7 +72,8 @@ fn in_order(cases: &[Case]) -> Vec<Case> {
     cases.iter().filter(ordered).cloned().collect()
 }
 
-/// As many histories as are asked for, by chance, and how they were had.
+/// Histories by chance, as many as are asked for, and what they are called. Each line comes once,
+/// and some have the same time.
 fn by_chance(
     what: &str,
     names: &Names,
@@ -80,11 +81,32 @@ fn by_chance(
     arrivals: &[Arrival],
     usual: usize,
 ) -> (String, Vec<Case>) {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    sampled(what, usual, |chance| {
+        history(names, steps, chance).with_ties(chance).arriving(arrivals, chance)
+    })
+}
+
+/// The same with times that are all distinct: lines may come more than once.
+fn with_distinct_times(
+    what: &str,
+    names: &Names,
+    steps: usize,
+    arrivals: &[Arrival],
+    usual: usize,
+) -> (String, Vec<Case>) {
+    sampled(what, usual, |chance| history(names, steps, chance).arriving(arrivals, chance))
+}
+
+fn sampled(
+    what: &str,
+    usual: usize,
+    mut case: impl FnMut(&mut Chance) -> Case,
+) -> (String, Vec<Case>) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seed = number("QATIME_ORACLE_SEED").unwrap_or(11);
     let many = number("QATIME_ORACLE_CASES").unwrap_or(usual as u64);
     let mut chance = Chance::new(seed);
-    let cases = (0..many).map(|_| history(names, steps, arrivals, &mut chance)).collect();
+    let cases = (0..many).map(|_| case(&mut chance)).collect();
     (format!("{what} (QATIME_ORACLE_SEED={seed})"), cases)
 }
 
@@ -144,9 +166,9 @@ fn atime_sampled_histories_of_many_steps() {
 #[test]
 fn atime_histories_that_arrive_twice() {
     let mut verdict = Verdict::default();
-    let (what, cases) = by_chance("twice", &MIXED, 4, &[Arrival::Twice], 6_000);
+    let (what, cases) = with_distinct_times("twice", &MIXED, 4, &[Arrival::Twice], 6_000);
     three_ways(&mut verdict, &what, AtimeTrial::PLAIN, &cases);
-    let (what, cases) = by_chance("replayed", &MIXED, 4, &[Arrival::Replay], 3_000);
+    let (what, cases) = with_distinct_times("replayed", &MIXED, 4, &[Arrival::Replay], 3_000);
     let replayed = AtimeTrial { restart: true, ..AtimeTrial::PLAIN };
     verdict.add(&what, &replayed, &cases);
     verdict.add(&format!("{what}, at once"), &AtimeTrial { at_once: true, ..replayed }, &cases);
@@ -157,7 +179,7 @@ fn atime_histories_that_arrive_twice() {
 fn atime_histories_with_a_crash_in_the_middle() {
     let mut verdict = Verdict::default();
     for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
-        let (what, cases) = by_chance("a crash", &MIXED, 4, &[arrival], 3_000);
+        let (what, cases) = with_distinct_times("a crash", &MIXED, 4, &[arrival], 3_000);
         for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
             let trial = AtimeTrial { kill_after: Some(after), ..AtimeTrial::PLAIN };
             verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
@@ -170,7 +192,7 @@ fn atime_histories_with_a_crash_in_the_middle() {
 fn atime_histories_through_a_stripped_prefix() {
     let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = by_chance("stripped", &STRIPPED, 4, &arrivals, 6_000);
+    let (what, cases) = with_distinct_times("stripped", &STRIPPED, 4, &arrivals, 6_000);
     let how = AtimeTrial { layout: Layout::Strip, ..AtimeTrial::PLAIN };
     three_ways(&mut verdict, &what, how, &cases);
     verdict.assert_right();
@@ -180,7 +202,7 @@ fn atime_histories_through_a_stripped_prefix() {
 fn atime_histories_through_a_map() {
     let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = by_chance("mapped", &MAPPED, 4, &arrivals, 3_000);
+    let (what, cases) = with_distinct_times("mapped", &MAPPED, 4, &arrivals, 3_000);
     let how = AtimeTrial { layout: Layout::Map, ..AtimeTrial::PLAIN };
     three_ways(&mut verdict, &what, how, &cases);
     verdict.assert_right();
@@ -191,7 +213,7 @@ fn atime_histories_with_streams() {
     let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
     for (what, names) in [("streams", &STREAMS), ("colons", &COLONS)] {
-        let (what, cases) = by_chance(what, names, 4, &arrivals, 6_000);
+        let (what, cases) = with_distinct_times(what, names, 4, &arrivals, 6_000);
         three_ways(&mut verdict, &what, AtimeTrial::PLAIN, &cases);
     }
     verdict.assert_right();
@@ -201,7 +223,7 @@ fn atime_histories_with_streams() {
 fn atime_histories_with_failing_calls() {
     let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = by_chance("failing", &MIXED, 6, &arrivals, 2_000);
+    let (what, cases) = with_distinct_times("failing", &MIXED, 6, &arrivals, 2_000);
     let how = AtimeTrial { failing: Some("2+3"), ..AtimeTrial::PLAIN };
     three_ways(&mut verdict, &what, how, &cases);
     verdict.assert_right();
@@ -245,12 +267,13 @@ fn index_histories_that_arrive_twice() {
     let mut verdict = Verdict::default();
     let server = RedisServer::start();
     let how = IndexTrial::plain(&server);
-    let (what, cases) = by_chance("twice", &MIXED, 4, &[Arrival::Twice], 6_000);
+    let (what, cases) = with_distinct_times("twice", &MIXED, 4, &[Arrival::Twice], 6_000);
     two_ways(&mut verdict, &what, how, &cases);
     let how = IndexTrial { restart: true, ..how };
-    let (what, cases) = by_chance("replayed", &MIXED, 4, &[Arrival::Replay], 6_000);
+    let (what, cases) = with_distinct_times("replayed", &MIXED, 4, &[Arrival::Replay], 6_000);
     two_ways(&mut verdict, &what, how, &cases);
-    let (what, cases) = by_chance("forty steps replayed", &MIXED, 40, &[Arrival::Replay], 150);
+    let (what, cases) =
+        with_distinct_times("forty steps replayed", &MIXED, 40, &[Arrival::Replay], 150);
     verdict.add(&what, &how, &cases);
     verdict.assert_right();
 }
@@ -260,7 +283,7 @@ fn index_histories_with_a_crash_in_the_middle() {
     let mut verdict = Verdict::default();
     let server = RedisServer::start();
     for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
-        let (what, cases) = by_chance("a crash", &MIXED, 4, &[arrival], 3_000);
+        let (what, cases) = with_distinct_times("a crash", &MIXED, 4, &[arrival], 3_000);
         for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
             let trial = IndexTrial { kill_after: Some(after), ..IndexTrial::plain(&server) };
             verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
@@ -274,7 +297,7 @@ fn index_histories_with_streams() {
     let mut verdict = Verdict::default();
     let server = RedisServer::start();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = by_chance("streams", &STREAMS, 4, &arrivals, 6_000);
+    let (what, cases) = with_distinct_times("streams", &STREAMS, 4, &arrivals, 6_000);
     two_ways(&mut verdict, &what, IndexTrial::plain(&server), &cases);
     verdict.assert_right();
 }

@@ -53,12 +53,7 @@ pub(crate) enum Arrival {
 }
 
 /// A history by chance.
-pub(crate) fn history(
-    names: &Names,
-    steps: usize,
-    arrivals: &[Arrival],
-    chance: &mut Chance,
-) -> Case {
+pub(crate) fn history(names: &Names, steps: usize, chance: &mut Chance) -> Case {
     let mut start: Vec<String> = Vec::new();
     for path in names.all().map(str::to_owned) {
         let mut more = start.clone();
@@ -80,16 +75,30 @@ pub(crate) fn history(
         tree.apply(&step);
         done.push(step);
     }
-    let arrival = arrivals[chance.below(arrivals.len())];
-    // What comes twice with the same time is another history.
-    let ties = !matches!(arrival, Arrival::Replay | Arrival::Twice) && chance.one_in(4);
-    let mut ticks: Vec<i64> = Vec::new();
-    for _ in &done {
-        let step = i64::from(!(ties && chance.one_in(2)));
-        ticks.push(ticks.last().map_or(0, |last| last + step));
-    }
-    let arrivals = arrive(arrival, &ticks, chance);
+    let (ticks, arrivals) = ((0..).take(steps).collect(), (0..steps).collect());
     Case { start, steps: done, ticks, arrivals }
+}
+
+impl Case {
+    /// The same with some steps at the same time as the one before, perhaps. Not for lines that
+    /// come more than once: of one time, they would tell another history.
+    pub(crate) fn with_ties(mut self, chance: &mut Chance) -> Self {
+        if chance.one_in(4) {
+            let mut tick = 0;
+            for known in &mut self.ticks {
+                tick += i64::from(chance.one_in(2));
+                *known = tick;
+            }
+        }
+        self
+    }
+
+    /// The same with lines that arrive in another way.
+    pub(crate) fn arriving(mut self, arrivals: &[Arrival], chance: &mut Chance) -> Self {
+        let arrival = arrivals[chance.below(arrivals.len())];
+        self.arrivals = arrive(arrival, &self.ticks, chance);
+        self
+    }
 }
 
 fn arrive(arrival: Arrival, ticks: &[i64], chance: &mut Chance) -> Vec<usize> {

@@ -41,7 +41,7 @@ impl Verdict {
         let mut shown: Vec<Case> = Vec::new();
         // Many are the same one, with something about it.
         let apart = wrong.len().div_ceil(SHOWN_MAX + 1);
-        for (case, _) in wrong.iter().step_by(apart) {
+        for (case, _) in wrong.iter().step_by(apart).take(SHOWN_MAX) {
             let (short, said) = shorten(trial, case);
             if shown.len() < SHOWN_MAX && !shown.contains(&short) {
                 let (start, lines) = (short.start.join(" "), trial.show(&short));

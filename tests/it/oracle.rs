@@ -55,6 +55,9 @@ const STRIPPED: Names = Names {
     streams: false,
 };
 
+/// A directory that goes out of reach, and another in its place.
+const LEAVING: Names = Names { files: &["d/a"], directories: &["d/", "out/d/"], streams: false };
+
 /// Directories above, at, and beneath mapped ones.
 const MAPPED: Names = Names {
     files: &["p/m/a", "q/a", "p/a", "q/p/m/a", "q/p/a"],
@@ -192,9 +195,12 @@ fn atime_histories_with_a_crash_in_the_middle() {
 fn atime_histories_through_a_stripped_prefix() {
     let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = with_distinct_times("stripped", &STRIPPED, 4, &arrivals, 6_000);
+    let (what, cases) = with_distinct_times("stripped", &STRIPPED, 6, &arrivals, 6_000);
     let how = AtimeTrial { layout: Layout::Strip, ..AtimeTrial::PLAIN };
     three_ways(&mut verdict, &what, how, &cases);
+    let cases = histories(&LEAVING, &[&["d/", "d/a"]], 5);
+    let how = AtimeTrial { layout: Layout::Strip, ..IN_STEP };
+    verdict.add("five steps of a directory that leaves, in step", &how, &cases);
     verdict.assert_right();
 }
 
@@ -202,7 +208,7 @@ fn atime_histories_through_a_stripped_prefix() {
 fn atime_histories_through_a_map() {
     let mut verdict = Verdict::default();
     let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = with_distinct_times("mapped", &MAPPED, 4, &arrivals, 3_000);
+    let (what, cases) = with_distinct_times("mapped", &MAPPED, 5, &arrivals, 3_000);
     let how = AtimeTrial { layout: Layout::Map, ..AtimeTrial::PLAIN };
     three_ways(&mut verdict, &what, how, &cases);
     verdict.assert_right();

@@ -2,17 +2,22 @@
 //! daemon tries many histories.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::disk::{Disk, Layout};
 use super::feed::{Feed, FeedSetup};
-use super::history::{Case, Moment};
+use super::history::{Case, Moment, View};
 use super::lines::{at, line, lines_of};
 use super::tree::Step;
 use super::verdict::Trial;
 
 /// So many trees are tried by one daemon: fewer renames and deletes than any limit on them.
 const TREES_MAX: usize = 1500;
+/// So many trees go in step with the sink at a time.
+const TREES_IN_STEP: usize = 16;
+
+/// So long a time is waited for that should be set at once.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// When the files have their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +106,29 @@ impl AtimeTrial {
         &self,
         mut feed: Feed,
         cases: &[Case],
+        place: (&Disk, i64),
+        arrivals: impl Fn(&Case) -> &[usize],
+    ) -> Feed {
+        // What a sink remembers of a tree must not be pushed out by others before the next step.
+        let together = if self.pace == Pace::InStep { TREES_IN_STEP } else { cases.len() };
+        let trees: Vec<_> = cases.iter().enumerate().collect();
+        for trees in trees.chunks(together) {
+            feed = self.send_some(feed, trees, place, &arrivals);
+        }
+        feed
+    }
+
+    fn send_some(
+        &self,
+        mut feed: Feed,
+        trees: &[(usize, &Case)],
         (disk, base): (&Disk, i64),
         arrivals: impl Fn(&Case) -> &[usize],
     ) -> Feed {
-        let rounds = cases.iter().map(|case| arrivals(case).len()).max().unwrap_or(0);
+        let rounds = trees.iter().map(|(_, case)| arrivals(case).len()).max().unwrap_or(0);
         for round in 0..rounds {
             let mut text = String::new();
-            for (tree, case) in cases.iter().enumerate() {
+            for &(tree, case) in trees {
                 let Some(arrival) = arrivals(case).get(round) else { continue };
                 let step = &case.steps[*arrival];
                 let is_first = !arrivals(case)[..round].contains(arrival);
@@ -119,7 +140,10 @@ impl AtimeTrial {
             }
             feed.send(&text);
             if self.at_once {
-                wait_for_sink(&mut feed, disk, (round, base));
+                wait_for_sink(&mut feed, disk, base);
+            }
+            if self.pace == Pace::InStep && self.failing.is_none() {
+                self.wait_for_files(trees, disk, (round, base));
             }
             if self.kill_after == Some(round + 1) {
                 feed = feed.kill();
@@ -128,12 +152,29 @@ impl AtimeTrial {
         feed
     }
 
+    /// Waits until the sink has set what the lines of a round ask for, even if it takes more than
+    /// one attempt. What it does not set at all is found later.
+    fn wait_for_files(&self, trees: &[(usize, &Case)], disk: &Disk, (round, base): (usize, i64)) {
+        let started = Instant::now();
+        for &(tree, case) in trees {
+            let Some(&arrival) = case.arrivals.get(round) else { continue };
+            let is_first = !case.arrivals[..round].contains(&arrival);
+            let accessed = case.steps[arrival].accessed().filter(|path| self.layout.shows(path));
+            let Some(path) = accessed.filter(|_| is_first) else { continue };
+            let wanted = at(base, case.ticks[arrival]);
+            while disk.atime_of(tree, path) != wanted && started.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
     /// What is wrong with the files of a tree, if anything.
     fn judge(&self, disk: &Disk, (tree, case): (usize, &Case), base: i64) -> Option<String> {
         let mut wrong = String::new();
-        for (path, expected) in
-            case.expectations(|path| self.layout.shows(path), &self.moments(case))
-        {
+        let (moments, in_step) = (self.moments(case), self.pace == Pace::InStep);
+        let shows = |path: &str| self.layout.shows(path);
+        let view = View { shows: &shows, moments: &moments, in_step };
+        for (path, expected) in case.expectations(&view) {
             let found = disk.atime_of(tree, &path);
             let is_other = found >= base;
             let tick = is_other.then(|| (found - base) / 1000);
@@ -178,9 +219,18 @@ impl Trial for AtimeTrial {
 
 /// Waits until the sink, which has one thread, has done what it can do now: a file of the test's
 /// own comes last.
-fn wait_for_sink(feed: &mut Feed, disk: &Disk, (round, base): (usize, i64)) {
-    let path = disk.make_own(&format!("{round}"));
+fn wait_for_sink(feed: &mut Feed, disk: &Disk, base: i64) {
+    let path = disk.make_own();
     let step = Step::Read(path.clone());
     feed.send(&line(&step, base, str::to_owned));
-    feed.daemon().wait_until("the sink's thread", || disk.atime(&path) == base);
+    let is_set = || disk.atime(&path) == base;
+    // Soon, as a rule: there are very many of these waits.
+    if !(0..20).any(|_| is_set() || pause()) {
+        feed.daemon().wait_until("the sink's thread", is_set);
+    }
+}
+
+fn pause() -> bool {
+    std::thread::sleep(Duration::from_micros(200));
+    false
 }

@@ -1,5 +1,6 @@
 //! Trees on a disk, as the cluster has them, and what of them a sink is shown.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -72,13 +73,15 @@ pub(crate) struct Disk {
     directory: TempDir,
     layout: Layout,
     old: i64,
+    /// How many files there are that belong to no tree.
+    own: Cell<u32>,
 }
 
 impl Disk {
     /// A disk with room for so many trees, and `old` as the time of what is made.
     pub(crate) fn new(layout: Layout, trees: usize, old: i64) -> Self {
         let directory = in_memory().unwrap_or_else(|| TempDir::new().unwrap());
-        let disk = Self { directory, layout, old };
+        let disk = Self { directory, layout, old, own: Cell::new(0) };
         let places = (0..trees).flat_map(|tree| [(tree, ""), (tree, OUTSIDE)]);
         let is_needed = |path: &str| path.is_empty() || layout == Layout::Strip;
         let places = places.filter(|(_, path)| is_needed(path));
@@ -109,8 +112,9 @@ impl Disk {
     }
 
     /// Makes a file that belongs to no tree; gives its path on the cluster.
-    pub(crate) fn make_own(&self, name: &str) -> String {
-        let path = format!("{}{name}", self.layout.own());
+    pub(crate) fn make_own(&self) -> String {
+        let number = self.own.replace(self.own.get() + 1);
+        let path = format!("{}{number}", self.layout.own());
         File::create(self.place(&path)).unwrap();
         self.age(&self.place(&path));
         path

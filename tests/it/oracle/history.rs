@@ -36,6 +36,46 @@ pub(crate) struct Expectation {
     pub(crate) also: BTreeSet<i64>,
 }
 
+/// What a sink sees of a history, and when.
+pub(crate) struct View<'a> {
+    /// Which paths it can reach.
+    pub(crate) shows: &'a dyn Fn(&str) -> bool,
+    /// When it acts on what it knows then: it may mistake one file for another.
+    pub(crate) moments: &'a [Moment],
+    /// Whether it acts before the next step happens.
+    pub(crate) in_step: bool,
+}
+
+/// The accesses of one file.
+#[derive(Debug, Clone, Default)]
+struct Accesses {
+    /// The last one, if the file was in reach ever since.
+    due: Option<i64>,
+    /// Those after which the file was out of reach for a while.
+    left: BTreeSet<i64>,
+    /// Those that were made while the file was out of reach.
+    beyond: BTreeSet<i64>,
+    /// Those of other files.
+    mistaken: BTreeSet<i64>,
+}
+
+impl Accesses {
+    /// Whether an access counts whose file was out of reach then or later is left open. A file that
+    /// is out of reach in the end has what was done before it went.
+    fn expectation(mut self, is_in_reach: bool, in_step: bool) -> Expectation {
+        let mut also = BTreeSet::new();
+        if is_in_reach || in_step {
+            also.append(&mut self.left);
+            also.append(&mut self.mistaken);
+        }
+        if is_in_reach {
+            also.append(&mut self.beyond);
+        }
+        also.retain(|tick| Some(*tick) > self.due);
+        Expectation { tick: self.due, also }
+    }
+}
+
 impl Case {
     /// The tree after some of the steps; `None` where one of them cannot happen.
     pub(crate) fn tree(&self, steps: usize) -> Option<Tree> {
@@ -69,37 +109,34 @@ impl Case {
         (0..self.steps.len()).map(moment).collect()
     }
 
-    /// What each file that is there in the end must have, by its path. `shows` says which paths a
-    /// sink can reach; whether an access counts whose file was out of reach then or later is left
-    /// open. Where a sink acts at certain moments on what it knows, it may mistake one file for
-    /// another, and the other may have that time as well.
-    pub(crate) fn expectations(
-        &self,
-        shows: impl Fn(&str) -> bool,
-        moments: &[Moment],
-    ) -> BTreeMap<String, Expectation> {
+    /// What each file that is there in the end must have, by its path, if a sink sees so much.
+    pub(crate) fn expectations(&self, view: &View<'_>) -> BTreeMap<String, Expectation> {
         let mut tree = Tree::new(&self.start).unwrap();
-        let mut files: BTreeMap<usize, Expectation> = BTreeMap::new();
+        let mut files: BTreeMap<usize, Accesses> = BTreeMap::new();
         for (number, step) in self.steps.iter().enumerate() {
-            if let Some(file) = step.accessed().and_then(|path| tree.file(path)) {
-                files.entry(file).or_default().tick = Some(self.ticks[number]);
+            if let Some((path, file)) =
+                step.accessed().and_then(|path| Some((path, tree.file(path)?)))
+            {
+                let accesses = files.entry(file).or_default();
+                if (view.shows)(path) {
+                    accesses.due = Some(self.ticks[number]);
+                } else {
+                    accesses.beyond.insert(self.ticks[number]);
+                }
             }
             assert!(tree.apply(step), "{step:?} cannot happen in {self:?}");
-            for (_, file) in tree.files().filter(|(path, _)| !shows(path)) {
-                let known = files.entry(file).or_default();
-                known.also.extend(known.tick.take());
+            for (_, file) in tree.files().filter(|(path, _)| !(view.shows)(path)) {
+                let accesses = files.entry(file).or_default();
+                accesses.left.extend(accesses.due.take());
             }
         }
-        for (file, tick) in moments.iter().flat_map(|moment| self.mistakes(moment, &shows)) {
-            files.entry(file).or_default().also.insert(tick);
+        let mistakes = view.moments.iter().flat_map(|moment| self.mistakes(moment, view.shows));
+        for (file, tick) in mistakes {
+            files.entry(file).or_default().mistaken.insert(tick);
         }
         let expectation = |(path, file): (&str, usize)| {
-            let mut known = files.get(&file).cloned().unwrap_or_default();
-            if !shows(path) {
-                known.also.clear();
-            }
-            known.also.retain(|tick| Some(*tick) > known.tick);
-            (path.to_owned(), known)
+            let accesses = files.get(&file).cloned().unwrap_or_default();
+            (path.to_owned(), accesses.expectation((view.shows)(path), view.in_step))
         };
         tree.files().map(expectation).collect()
     }

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::feed::{Feed, FeedSetup};
-use super::history::Case;
+use super::history::{Case, View};
 use super::lines::{at, line, lines_of};
 use super::tree::Step;
 use super::verdict::Trial;
@@ -122,7 +122,7 @@ fn content(config: &Path, under: &str) -> BTreeMap<String, i64> {
 
 /// What is wrong with the paths of a tree, if anything.
 fn judge(case: &Case, index: &BTreeMap<String, i64>, top: &str, base: i64) -> Option<String> {
-    let expected = case.expectations(|_| true, &[]);
+    let expected = case.expectations(&View { shows: &|_| true, moments: &[], in_step: false });
     let expected = expected.iter().filter_map(|(path, expected)| Some((&**path, expected.tick?)));
     let expected: BTreeMap<&str, i64> =
         expected.map(|(path, tick)| (path, at(base, tick))).collect();

@@ -5,8 +5,9 @@ use super::fault::Fault;
 use crate::event::{Column, LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, is_label_key};
 use crate::telemetry::FaultKind;
 
-/// The longest value of an edit, in bytes.
-const VALUE_BYTES_MAX: usize = 64 << 10;
+/// The longest value of an edit, in bytes: a path of the cluster has 32,760 characters at most, of
+/// four bytes each, and may come in an encoding of which each byte becomes two.
+const VALUE_BYTES_MAX: usize = 256 << 10;
 
 /// What becomes of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,7 @@ fn check_edit(edit: types::Edit, events: usize) -> Result<Edit, Fault> {
     }
     if value.len() > VALUE_BYTES_MAX {
         let bytes = value.len();
-        return Err(bad(format!("an edit of {name} has {bytes} bytes, more than 64 KiB")));
+        return Err(bad(format!("an edit of {name} has {bytes} bytes, more than 256 KiB")));
     }
     if column.is_path() && value.contains(&0) {
         return Err(bad(format!("an edit of {name} contains a NUL byte")));

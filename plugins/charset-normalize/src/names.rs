@@ -10,7 +10,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is
 use crate::escapes;
 
 /// How long a name may be that a filter answers, in bytes.
-const NAME_BYTES_MAX: usize = 64 * 1024;
+const NAME_BYTES_MAX: usize = 256 * 1024;
 
 /// A Unicode normalization form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -99,7 +99,7 @@ pub struct Edit {
     pub index: usize,
     /// The column.
     pub column: Column,
-    /// Its new value, at most 64 KiB; without NUL in a path or target.
+    /// Its new value, at most 256 KiB; without NUL in a path or target.
     pub value: Vec<u8>,
 }
 
@@ -135,7 +135,7 @@ impl Answer {
         self.verdicts[index] = verdict;
     }
 
-    /// Puts new bytes into a column of an event: at most 64 KiB, in a path or target without NUL.
+    /// Puts new bytes into a column of an event: at most 256 KiB, in a path or target without NUL.
     /// The next filter and the sinks see them.
     pub fn edit(&mut self, index: usize, column: Column, value: impl Into<Vec<u8>>) {
         self.edits.push(Edit { index, column, value: value.into() });
@@ -174,7 +174,7 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Puts new bytes into a column: at most 64 KiB, in a path or target without NUL.
+    /// Puts new bytes into a column: at most 256 KiB, in a path or target without NUL.
     pub fn edit(&mut self, column: Column, value: impl Into<Vec<u8>>) -> &mut Self {
         self.answer.edit(self.index, column, value);
         self

@@ -9,8 +9,8 @@ use crate::event::{Batch, Column, Fields, Operation, Timestamp};
 
 /// 27 January 2026, 14:12:23 UTC.
 const TIME: Timestamp = Timestamp::from_nanos(1_769_523_143_000_000_000);
-/// The longest path that comes, in bytes.
-const PATH_BYTES: usize = 64 << 10;
+/// The longest path that comes, in bytes: 32,760 characters of four bytes, and a little more.
+const PATH_BYTES: usize = 128 << 10;
 /// The largest batch that the daemon makes by default.
 const BATCH_EVENTS: usize = 1024;
 
@@ -49,7 +49,7 @@ fn kinds() -> Vec<Kind> {
         Kind { name: "each byte but NUL, in all columns", events: each_byte() },
         Kind { name: "control characters, emoji, accents", events: odd_text() },
         Kind { name: "empty fields", events: empty_fields() },
-        Kind { name: "a path of 64 KiB", events: long_paths() },
+        Kind { name: "a path of 128 KiB", events: long_paths() },
     ]
 }
 

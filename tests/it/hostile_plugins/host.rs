@@ -87,7 +87,7 @@ pub(super) const DEEDS: &[(&str, FaultKind, &str)] = &[
     ("edit_raw", FaultKind::BadAnswer, "raw, which cannot be edited"),
     ("edit_label", FaultKind::BadAnswer, "\"label:hostile\", which events do not have"),
     ("edit_number", FaultKind::BadAnswer, "\"size\", which events do not have"),
-    ("edit_too_long", FaultKind::BadAnswer, "65537 bytes, more than 64 KiB"),
+    ("edit_too_long", FaultKind::BadAnswer, "262145 bytes, more than 256 KiB"),
     ("edit_nul", FaultKind::BadAnswer, "path contains a NUL byte"),
     ("edit_target_nul", FaultKind::BadAnswer, "target contains a NUL byte"),
     ("edit_too_much", FaultKind::HostCalls, ""),

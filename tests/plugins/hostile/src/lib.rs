@@ -162,7 +162,7 @@ fn behave(state: &mut State, event: &Event<'_>, outcome: &mut Outcome) -> Option
         // As long, and as much, as may be.
         "longest" => {
             let column = state.text("column", "path");
-            outcome.edits.push(event.edit(column, format!("/{}", "x".repeat((64 << 10) - 1))));
+            outcome.edits.push(event.edit(column, format!("/{}", "x".repeat((256 << 10) - 1))));
             outcome.labels.push(event.label(&"k".repeat(64), &"v".repeat(1 << 10)));
         }
         // Time is spent, but no more than there is.
@@ -220,7 +220,7 @@ fn misbehave(state: &mut State, event: &Event<'_>, outcome: &mut Outcome) -> Res
         "edit_label" => outcome.edits.push(event.edit("label:hostile", "yes")),
         "edit_number" => outcome.edits.push(event.edit("size", "44")),
         "edit_too_long" => {
-            outcome.edits.push(event.edit("path", format!("/{}", "x".repeat(64 << 10))));
+            outcome.edits.push(event.edit("path", format!("/{}", "x".repeat(256 << 10))));
         }
         "edit_nul" => outcome.edits.push(event.edit("path", "/a\0b")),
         "edit_target_nul" => outcome.edits.push(event.edit("target", "\0")),

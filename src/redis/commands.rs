@@ -83,6 +83,13 @@ impl Commands {
         self.arg(&text[start..]);
     }
 
+    /// Adds a number without a sign, in decimal, as an argument to the last command.
+    pub fn unsigned(&mut self, number: u64) {
+        let mut text = [0; 20];
+        let start = decimal(number, false, &mut text);
+        self.arg(&text[start..]);
+    }
+
     /// Adds a whole command.
     pub fn command(&mut self, slot: Slot, arguments: &[&[u8]]) {
         self.begin(slot, arguments.len());
@@ -199,8 +206,9 @@ mod tests {
         commands.begin(Slot::ANY, 3);
         commands.arg(b"");
         commands.number(i64::MIN);
-        commands.number(1_234_567);
-        let second = b"*3\r\n$0\r\n\r\n$20\r\n-9223372036854775808\r\n$7\r\n1234567\r\n";
+        commands.unsigned(u64::MAX);
+        let second =
+            b"*3\r\n$0\r\n\r\n$20\r\n-9223372036854775808\r\n$20\r\n18446744073709551615\r\n";
         assert_eq!(commands.bytes_of(0), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3\r\n\xff\r\n\r\n");
         assert_eq!(commands.bytes_of(1), second);
         let mut copy = Commands::default();

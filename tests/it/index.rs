@@ -2,6 +2,7 @@
 
 mod model;
 mod order;
+mod state;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +17,8 @@ use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
 use qatime::redis::{Client, Slot};
 use qatime::sinks::redis::{Config, Reader};
-use qatime::sinks::{Settle, Sink, SinkPart};
-use qatime::telemetry::{Ledger, SinkReport};
+use qatime::sinks::{BuiltSink, DeliverError, Settle, Sink, SinkPart};
+use qatime::telemetry::{Ledger, PartGauge, SinkReport};
 use serde_json::Value as Json;
 
 use self::model::{Model, Op, ops};
@@ -28,6 +29,7 @@ use crate::redis_rig::{RedisCluster, RedisServer};
 struct Rig {
     runtime: tokio::runtime::Runtime,
     sink: Box<dyn Sink>,
+    gauges: Vec<PartGauge>,
     ledger: Ledger,
     account: Arc<qatime::telemetry::SinkAccount>,
     config: Config,
@@ -42,10 +44,10 @@ impl Rig {
         let ledger = Ledger::default();
         let account = ledger.open_sink("index");
         let context = SinkContext { name: "index".to_owned(), account: Arc::clone(&account) };
-        let mut sink = config.build(context).unwrap().sink;
+        let BuiltSink { mut sink, gauges, .. } = config.build(context).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(sink.connect()).unwrap();
-        Self { runtime, sink, ledger, account, config }
+        Self { runtime, sink, gauges, ledger, account, config }
     }
 
     fn give(&mut self, ops: &[Op]) {
@@ -60,7 +62,11 @@ impl Rig {
 
     /// Has written what is due.
     fn settle(&mut self) {
-        let _waits = self.runtime.block_on(self.sink.settle(Settle::WhatIsDue)).unwrap();
+        self.try_settle().unwrap();
+    }
+
+    fn try_settle(&mut self) -> Result<(), DeliverError> {
+        self.runtime.block_on(self.sink.settle(Settle::WhatIsDue)).map(drop)
     }
 
     /// Has everything written, as at the end; another daemon goes on.
@@ -68,7 +74,8 @@ impl Rig {
         self.runtime.block_on(self.sink.close()).unwrap();
         let account = Arc::clone(&self.account);
         let context = SinkContext { name: "index".to_owned(), account };
-        self.sink = self.config.build(context).unwrap().sink;
+        let BuiltSink { sink, gauges, .. } = self.config.build(context).unwrap();
+        (self.sink, self.gauges) = (sink, gauges);
         self.runtime.block_on(self.sink.connect()).unwrap();
     }
 
@@ -78,7 +85,17 @@ impl Rig {
 
     /// Everything that the index holds, oldest first.
     fn content(&self) -> Vec<(i64, Vec<u8>)> {
-        let mut reader = Reader::open(&self.config, Timestamp::from_nanos(i64::MAX), b"").unwrap();
+        Self::read(&self.config)
+    }
+
+    /// The same, asked of the server itself.
+    fn content_of(&self, port: u16) -> Vec<(i64, Vec<u8>)> {
+        let url = toml::from_str(&format!("url = 'redis://127.0.0.1:{port}'")).unwrap();
+        Self::read(&Config { server: url, ..self.config.clone() })
+    }
+
+    fn read(config: &Config) -> Vec<(i64, Vec<u8>)> {
+        let mut reader = Reader::open(config, Timestamp::from_nanos(i64::MAX), b"").unwrap();
         let next = || reader.take_next().unwrap().map(|found| (found.time.as_nanos(), found.path));
         std::iter::from_fn(next).collect()
     }

@@ -6,15 +6,15 @@ use super::{Rig, accessed};
 use crate::redis_rig::RedisServer;
 
 /// 2025-11-24T16:00:00Z; the histories lie around it.
-const START: i64 = 1_764_000_000_000_000_000;
+pub(super) const START: i64 = 1_764_000_000_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 
-fn removed(path: &str, nanos: i64) -> Op {
+pub(super) fn removed(path: &str, nanos: i64) -> Op {
     let path = path.as_bytes().to_vec();
     if path.ends_with(b"/") { Op::RemoveTree { path, nanos } } else { Op::Remove { path, nanos } }
 }
 
-fn renamed(from: &str, to: &str, nanos: i64) -> Op {
+pub(super) fn renamed(from: &str, to: &str, nanos: i64) -> Op {
     let (from, to) = (from.as_bytes().to_vec(), to.as_bytes().to_vec());
     match from.ends_with(b"/") {
         true => Op::RenameTree { from, to, nanos },
@@ -35,7 +35,7 @@ fn after(server: &RedisServer, more: &str, rows: &[Vec<Op>]) -> Vec<(i64, String
     rig.content().into_iter().map(readable).collect()
 }
 
-fn expect(found: Vec<(i64, String)>, expected: &[(i64, &str)], what: &str) {
+pub(super) fn expect(found: Vec<(i64, String)>, expected: &[(i64, &str)], what: &str) {
     let expected: Vec<_> =
         expected.iter().map(|(nanos, path)| (*nanos, (*path).to_owned())).collect();
     assert_eq!(found, expected, "{what}");

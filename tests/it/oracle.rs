@@ -43,6 +43,13 @@ const MIXED: Names = Names {
     streams: false,
 };
 
+/// Few names, many of them of directories within each other.
+const DENSE: Names = Names {
+    files: &["d/a", "e/a", "d/e/a", "d/e/f/b", "f/b"],
+    directories: &["d/", "e/", "f/", "d/e/", "d/e/f/", "e/f/"],
+    streams: false,
+};
+
 /// Files with streams.
 const STREAMS: Names = Names { files: &["a", "b", "c"], directories: &[], streams: true };
 /// Files whose names look like those of streams.
@@ -287,6 +294,22 @@ fn index_histories_with_a_crash_in_the_middle() {
         for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
             let trial = IndexTrial { kill_after: Some(after), ..IndexTrial::plain(&server) };
             verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
+        }
+    }
+    verdict.assert_right();
+}
+
+#[test]
+fn index_long_histories_with_a_crash_in_the_middle() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    let (what, cases) = by_chance("forty steps", &DENSE, 40, &[Arrival::InOrder], 180);
+    for (after, cases) in [9, 21, 34].into_iter().zip(cases.chunks(cases.len().div_ceil(3))) {
+        for window in ["0s", "10s"] {
+            let trial =
+                IndexTrial { kill_after: Some(after), window, ..IndexTrial::plain(&server) };
+            let what = format!("{what}, a crash after {after} lines, window {window}");
+            two_ways(&mut verdict, &what, trial, cases);
         }
     }
     verdict.assert_right();

@@ -24,6 +24,8 @@ pub(crate) struct IndexTrial<'a> {
     pub(crate) server: &'a RedisServer,
     /// Whether each line is written on its own, rather than many together.
     pub(crate) at_once: bool,
+    /// How long a line waits for those that happened before it.
+    pub(crate) window: &'a str,
     /// After how many lines of each tree the daemon is killed.
     pub(crate) kill_after: Option<usize>,
     /// Whether lines that come again come to another daemon.
@@ -33,7 +35,7 @@ pub(crate) struct IndexTrial<'a> {
 impl<'a> IndexTrial<'a> {
     /// All lines come in a row, to one daemon.
     pub(crate) fn plain(server: &'a RedisServer) -> Self {
-        Self { server, at_once: false, kill_after: None, restart: false }
+        Self { server, at_once: false, window: "10m", kill_after: None, restart: false }
     }
 
     fn run_some(&self, cases: &[Case]) -> Vec<Option<String>> {
@@ -43,8 +45,9 @@ impl<'a> IndexTrial<'a> {
         let paths = if self.at_once { 1 } else { 4096 };
         let sink = format!(
             "type = 'redis'\nmode = 'index'\nserver.url = '{}'\nindex.partitions = 4\n\
-             index.reorder_window = '10m'\nindex.batch_paths_max = {paths}\n",
-            self.server.url()
+             index.reorder_window = '{}'\nindex.batch_paths_max = {paths}\n",
+            self.server.url(),
+            self.window
         );
         let spool = self.kill_after.is_some();
         let mut feed = Feed::start(&FeedSetup { sink: &sink, spool, tracer: &[] });

@@ -21,7 +21,7 @@ struct Turn {
     turn: u16,
     /// Its file went.
     is_away: bool,
-    /// It was used since.
+    /// It, or what lies in it, was used since.
     is_used: bool,
 }
 
@@ -73,10 +73,18 @@ impl Turns {
         if self.names.is_empty() {
             return 0;
         }
-        if let Some(name) = self.names.get_mut(path) {
-            name.is_used = true;
-        }
+        self.use_name(path);
         self.turn_of(path)
+    }
+
+    /// A name, and so all directories above it, have files.
+    fn use_name(&mut self, path: &[u8]) {
+        let directories = memchr::memchr_iter(b'/', path).map(|slash| &path[..=slash]);
+        for name in directories.chain([path]) {
+            if let Some(turn) = self.names.get_mut(name) {
+                turn.is_used = true;
+            }
+        }
     }
 
     /// The last turn of a name, or of a directory that it lies in.
@@ -99,10 +107,11 @@ impl Turns {
         let is_tree = matches!(wish, Wish::RemoveTree | Wish::RenameTree);
         let is_rename = matches!(wish, Wish::Rename | Wish::RenameTree);
         let known = self.names.get(from).copied().unwrap_or_default();
-        // A file that went cannot go again, if it was not replaced meanwhile.
-        if !is_new && known.is_away && (is_rename || !is_tree && !known.is_used) {
+        // A file that went cannot go again, if no other came meanwhile.
+        if !is_new && known.is_away && !known.is_used {
             return Order::Repeated;
         }
+        self.use_name(to);
         let last = |name: &[u8]| match name {
             b"" => 0,
             name if is_tree => self.turn_of(name).max(self.turn_in(name)),
@@ -187,6 +196,8 @@ mod tests {
         assert_eq!(turns.change(RenameTree, b"/d/", b"/e/"), Order::Turn(2));
         assert_eq!((turns.access(b"/d/x"), turns.access(b"/x")), (2, 0));
         assert_eq!(turns.change(Remove, b"/e/x", b""), Order::Turn(3));
+        assert_eq!(turns.change(RenameTree, b"/d/", b"/e/"), Order::Turn(4), "it was used");
+        assert_eq!(turns.change(RenameTree, b"/d/", b"/e/"), Order::Repeated);
         turns.go_to(Timestamp::from_nanos(6));
         assert_eq!((turns.access(b"/e/x"), turns.changes.len()), (0, 0));
     }

@@ -167,6 +167,15 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     orders
 }
 
+/// The same at every run.
+fn shuffle(ops: &mut [Op]) {
+    let mut state = 11_u64;
+    for place in (1..ops.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ops.swap(place, (state >> 33) as usize % (place + 1));
+    }
+}
+
 /// Histories that run side by side, each in a directory of its own, and how each arrives.
 struct Histories {
     model: Model,
@@ -206,11 +215,7 @@ impl Histories {
     /// The same in the order of an unlucky draw.
     fn give_shuffled(&self, rig: &mut Rig) {
         let mut ops: Vec<_> = self.arrivals.iter().flatten().cloned().collect();
-        let mut state = 11_u64;
-        for place in (1..ops.len()).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            ops.swap(place, (state >> 33) as usize % (place + 1));
-        }
+        shuffle(&mut ops);
         ops.chunks(1000).for_each(|ops| rig.give(ops));
     }
 
@@ -293,4 +298,63 @@ fn within_one_second_the_log_decides() {
     let only = [vec![0, 1, 2]];
     Histories::new(&only, 0, as_files).run(&server, "index.partitions = 4", &ends, false);
     Histories::new(&only, 0, as_directories).run(&server, "index.partitions = 2", &ends, false);
+}
+
+/// A long history of a small tree, each event a millisecond after the one before.
+fn archive(events: usize) -> Vec<Op> {
+    let directories = ["/a/", "/b/", "/a/c/", "/a/c/d/", "/b/c/", "/e/", "/f/"];
+    let mut state = 5_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (state >> 33) as usize % below
+    };
+    let mut ops = Vec::new();
+    while ops.len() < events {
+        let nanos = START + ops.len() as i64 * 1_000_000;
+        let [from, to] = [draw(directories.len()), draw(directories.len())];
+        let [from, to] = [directories[from], directories[to]];
+        let (one, other) = (format!("{from}{}", draw(5)), format!("{to}{}", draw(5)));
+        ops.push(match draw(20) {
+            0..10 => accessed(&one, nanos),
+            10 => accessed(from, nanos),
+            11..14 => removed(&one, nanos),
+            14..18 if one != other => renamed(&one, &other, nanos),
+            18 => removed(from, nanos),
+            19 if !from.starts_with(to) && !to.starts_with(from) => renamed(from, to, nanos),
+            _ => continue,
+        });
+    }
+    ops
+}
+
+#[test]
+fn an_archive_that_is_replayed_into_the_index_that_has_it_changes_nothing() {
+    let server = RedisServer::start();
+    for more in ["index.partitions = 3", "index.partitions = 1\nindex.names = false"] {
+        server.ask(&["FLUSHALL"]);
+        let ops = archive(6000);
+        let mut model = Model::default();
+        ops.iter().for_each(|op| model.apply(op));
+        let at_once = format!("{more}\nindex.reorder_window = '0s'");
+        let replay = |what: &str, more: &str, ops: &[Op]| {
+            let mut rig = Rig::new(&[server.port], more);
+            ops.chunks(500).for_each(|ops| rig.give(ops));
+            rig.flush();
+            assert_eq!(by_path(rig.content()), model.by_path(), "{what}, {more}");
+        };
+        replay("once", more, &ops);
+        let mut shuffled = ops.clone();
+        shuffle(&mut shuffled);
+        for (what, ops) in [("again", &ops[..]), ("its end", &ops[3210..]), ("shuffled", &shuffled)]
+        {
+            replay(what, more, ops);
+            replay(what, &at_once, ops);
+        }
+        // No tombstone is left of it.
+        for place in ["0", "1", "2", "trees"] {
+            let keys = ["gone", "old"].map(|part| format!("{{qatime:index:{place}}}:{part}"));
+            server.ask(&["DEL", &keys[0], &keys[1]]);
+        }
+        replay("without tombstones", &at_once, &ops);
+    }
 }

@@ -68,13 +68,12 @@ impl Tree {
         client: &mut Client,
     ) -> Result<Forgotten, DeliverError> {
         if !self.is_marked {
-            trees.load(layout, client)?;
-            let is_later = |path: &[u8]| trees.since(path) > self.since;
-            self.is_overtaken = is_later(&self.from);
-            self.is_clearing = self.to.as_deref().is_some_and(|to| !is_later(to));
             let both = [&self.from[..]].into_iter().chain(self.to.as_deref());
             let both: Vec<_> = both.collect();
             self.forgotten += trees.mark(&both, self.since, layout, client)?.0;
+            let is_later = |path: &[u8]| trees.since(path) > self.since;
+            self.is_overtaken = is_later(&self.from);
+            self.is_clearing = self.to.as_deref().is_some_and(|to| !is_later(to));
             self.is_marked = true;
             if self.is_clearing || !self.is_overtaken {
                 self.open = all_open(layout);

@@ -60,12 +60,11 @@ impl Trees {
         Ok(())
     }
 
-    /// Sees that the copy is as Redis has it.
-    pub(super) fn load(
-        &mut self,
-        layout: &Layout,
-        client: &mut Client,
-    ) -> Result<(), DeliverError> {
+    /// Sees that there is a copy.
+    fn load(&mut self, layout: &Layout, client: &mut Client) -> Result<(), DeliverError> {
+        if self.version.is_some() {
+            return Ok(());
+        }
         let mut commands = Commands::default();
         layout.ask_version(&mut commands);
         let mut version = None;
@@ -82,7 +81,8 @@ impl Trees {
         }
     }
 
-    /// Notes that directories have other files since a moment.
+    /// Notes that directories have other files since a moment. Then the copy has what others noted
+    /// before, too.
     pub(super) fn mark(
         &mut self,
         paths: &[&[u8]],
@@ -103,6 +103,7 @@ impl Trees {
         let is_known = self.version.is_some_and(|known| (known..=known + 1).contains(&version));
         // Where others have noted something meanwhile, or old ones went, the copy is made anew.
         self.version = (is_known && !went).then_some(version);
+        self.load(layout, client)?;
         Ok(Forgotten(early))
     }
 

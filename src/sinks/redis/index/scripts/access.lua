@@ -2,7 +2,7 @@
 -- which has the name now; those that are count for nothing. Turn is how many changes of the name
 -- there were at that time before.
 local paths = every(4, 5)
-local times, list, rests, named = times_of(paths), {}, {}, {}
+local times, list, rests, named, known_since = times_of(paths), {}, {}, {}, {}
 local micros_since, fine_since = since_of(paths)
 for i, path in ipairs(paths) do
   local text, rest = ARGV[4 * i - 2], ARGV[4 * i - 1]
@@ -17,9 +17,13 @@ for i, path in ipairs(paths) do
       -- Its time alone does not tell that it came after those changes.
       named[#named + 1] = path
       named[#named + 1] = text .. '.' .. string.format('%.0f', fine)
+    elseif micros > micros_since[i] then
+      known_since[#known_since + 1] = path
     end
   end
 end
 set_times(list, rests, ARGV[1] == '1')
 note(since, named)
+-- What was accessed since it has its name needs no word of when that was.
+if #known_since > 0 then redis.call('HDEL', since, unpack(known_since)) end
 return #rests

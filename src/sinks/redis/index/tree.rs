@@ -10,7 +10,7 @@ use crate::redis::{Client, Commands, Value};
 use crate::sinks::DeliverError;
 
 /// So many paths are asked for at a time, of all partitions together.
-const ROUND_PATHS_MAX: usize = 512;
+const ROUND_PATHS_MAX: usize = 1024;
 /// So many partitions are asked at a time.
 const ROUND_PARTITIONS_MAX: usize = 16;
 /// To look at a path that lies elsewhere costs so much less than to move one.

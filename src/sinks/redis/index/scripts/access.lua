@@ -3,6 +3,7 @@
 -- there were at that time before.
 local paths = every(4, 5)
 local times, list, rests, named, known_since = times_of(paths), {}, {}, {}, {}
+local most = -math.huge
 local micros_since, fine_since = since_of(paths)
 for i, path in ipairs(paths) do
   local text, rest = ARGV[4 * i - 2], ARGV[4 * i - 1]
@@ -15,6 +16,7 @@ for i, path in ipairs(paths) do
     rests[#rests + 1] = rest
     if ARGV[4 * i] ~= '0' then
       -- Its time alone does not tell that it came after those changes.
+      most = math.max(most, micros)
       named[#named + 1] = path
       named[#named + 1] = text .. '.' .. string.format('%.0f', fine)
     elseif micros > micros_since[i] then
@@ -23,7 +25,7 @@ for i, path in ipairs(paths) do
   end
 end
 set_times(list, rests, ARGV[1] == '1')
-note(since, named)
+note(since, named, most)
 -- What was accessed since it has its name needs no word of when that was.
 if #known_since > 0 then redis.call('HDEL', since, unpack(known_since)) end
 return #rests

@@ -47,10 +47,10 @@ local function since_of(paths)
     if #paths > 0 and redis.call('EXISTS', key) == 1 then
       local kept = redis.call('HMGET', key, unpack(paths))
       for i = 1, #paths do
-        local whole, more = string.match(kept[i] or '', '^(-?%d+)%.(%d+)$')
-        whole, more = tonumber(whole), tonumber(more)
-        if whole and is_before(micros[i], fine[i], whole, more) then
-          micros[i], fine[i] = whole, more
+        if kept[i] then
+          local whole, more = string.match(kept[i], '^(-?%d+)%.(%d+)$')
+          whole, more = tonumber(whole), tonumber(more)
+          if is_before(micros[i], fine[i], whole, more) then micros[i], fine[i] = whole, more end
         end
       end
     end
@@ -85,20 +85,20 @@ local function forget(paths)
   redis.call('HDEL', since, unpack(paths))
 end
 
--- Notes since when names have their files: (path, "micros.fine")...
-local function note(key, list)
+-- Notes since when names have their files: (path, "micros.fine")..., and the newest micros.
+local function note(key, list, most)
   if #list == 0 then return end
   redis.call('HSET', key, unpack(list))
-  local most = redis.call('GET', newest)
-  most = most and tonumber(most) or -math.huge
-  for i = 2, #list, 2 do most = math.max(most, tonumber(string.match(list[i], '^-?%d+'))) end
-  redis.call('SET', newest, string.format('%.0f', most))
+  local known = redis.call('GET', newest)
+  if not known or tonumber(known) < most then
+    redis.call('SET', newest, string.format('%.0f', most))
+  end
 end
 
--- Leaves tombstones: (path, "micros.fine")... They are kept for `age` seconds at least after `now`,
+-- Leaves tombstones, as `note` has them. They are kept for `age` seconds at least after `now`,
 -- twice as long at most, unless there are more than `most`. Gives whether the older ones went, and
 -- how many of them were younger than that.
-local function bury(list, now, age, most)
+local function bury(list, micros, now, age, most)
   if #list == 0 then return 0, 0 end
   local went, early = 0, 0
   local born = redis.call('HGET', gone, '')
@@ -112,6 +112,6 @@ local function bury(list, now, age, most)
     end
   end
   if not born then redis.call('HSET', gone, '', now) end
-  note(gone, list)
+  note(gone, list, micros)
   return went, early
 end

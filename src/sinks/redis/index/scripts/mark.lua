@@ -11,7 +11,7 @@ for i, path in ipairs(paths) do
   end
 end
 local version = redis.call('GET', newest)
-local went, early = bury(list, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
+local went, early = bury(list, 0, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]))
 version = (tonumber(version) or 0) + (#list > 0 and 1 or 0)
 redis.call('SET', newest, version)
 return { version, went, early }

@@ -35,7 +35,7 @@ fn after(server: &RedisServer, more: &str, rows: &[Vec<Op>]) -> Vec<(i64, String
     rig.content().into_iter().map(readable).collect()
 }
 
-pub(super) fn expect(found: Vec<(i64, String)>, expected: &[(i64, &str)], what: &str) {
+pub(super) fn expect(found: &[(i64, String)], expected: &[(i64, &str)], what: &str) {
     let expected: Vec<_> =
         expected.iter().map(|(nanos, path)| (*nanos, (*path).to_owned())).collect();
     assert_eq!(found, expected, "{what}");
@@ -53,7 +53,7 @@ fn a_rename_that_comes_twice_changes_nothing() {
     let expected = [(START, "/c"), (START + 3 * SECOND, "/a")];
     for first in 0..history.len() {
         let rows = [history.to_vec(), history[first..].to_vec()];
-        expect(after(&server, "", &rows), &expected, &format!("from {first} on"));
+        expect(&after(&server, "", &rows), &expected, &format!("from {first} on"));
     }
 }
 
@@ -66,9 +66,9 @@ fn a_removed_directory_does_not_come_back_with_the_one_that_took_its_name() {
             removed("/D/", START + SECOND),
             renamed("/E/", "/D/", START + 2 * SECOND),
         ];
-        expect(after(&server, more, &[history.clone(), history.clone()]), &[], more);
+        expect(&after(&server, more, &[history.clone(), history.clone()]), &[], more);
         let late = vec![history[2].clone(), history[1].clone(), history[0].clone()];
-        expect(after(&server, more, &[history, late]), &[], more);
+        expect(&after(&server, more, &[history, late]), &[], more);
     }
 }
 
@@ -82,7 +82,7 @@ fn of_two_renames_to_one_name_within_a_second_the_later_on_the_log_counts() {
     ];
     let twice = [history.clone(), history].concat();
     for rows in [vec![twice[..3].to_vec()], vec![twice.clone()], vec![twice[..3].to_vec(); 2]] {
-        expect(after(&server, "", &rows), &[], "b was never read");
+        expect(&after(&server, "", &rows), &[], "b was never read");
     }
     let read = vec![
         accessed("/a", START),
@@ -94,7 +94,7 @@ fn of_two_renames_to_one_name_within_a_second_the_later_on_the_log_counts() {
     let expected = [(START - SECOND, "/c"), (START + SECOND, "/a")];
     for first in 0..read.len() {
         let rows = [read.clone(), read[first..].to_vec()];
-        expect(after(&server, "", &rows), &expected, "b is c, and a is another file");
+        expect(&after(&server, "", &rows), &expected, "b is c, and a is another file");
     }
 }
 
@@ -108,7 +108,7 @@ fn a_directory_over_an_empty_one_has_its_own_time() {
             renamed("/new/", "/old/", START + 2 * SECOND),
         ];
         let rows = [history.clone(), history];
-        expect(after(&server, more, &rows), &[(START, "/old/f")], more);
+        expect(&after(&server, more, &rows), &[(START, "/old/f")], more);
     }
 }
 
@@ -121,7 +121,7 @@ fn more_removals_than_were_once_kept_in_mind_are() {
         (0..20_000).map(|number| removed(&path(number), START + SECOND)).collect();
     // The reads of another node come last.
     let rows = [[removals, reads].concat()];
-    expect(after(&server, "", &rows), &[], "all were removed");
+    expect(&after(&server, "", &rows), &[], "all were removed");
 }
 
 /// Steps over three names, in their order; each has a second of its own unless they share one.
@@ -137,7 +137,8 @@ fn histories(steps: usize, apart: i64) -> Vec<Vec<Op>> {
     let count = alphabet.len().pow(u32::try_from(steps).unwrap());
     let history = |number: usize| -> Vec<Op> {
         let step = |place: usize| {
-            let op = &alphabet[number / alphabet.len().pow(place as u32) % alphabet.len()];
+            let op = &alphabet
+                [number / alphabet.len().pow(u32::try_from(place).unwrap()) % alphabet.len()];
             op.at(START + place as i64 * apart)
         };
         (0..steps).map(step).collect()

@@ -198,7 +198,7 @@ fn begin_remove(
 /// The renames of a segment: files, and what turns out to be a directory.
 fn rename(
     segment: &Segment,
-    trees: &mut Trees,
+    trees: &Trees,
     layout: &Layout,
     client: &mut Client,
 ) -> Result<Forgotten, DeliverError> {

@@ -1,5 +1,6 @@
 //! Events a second and CPU time an event into the index of a Redis, beside `redis-benchmark` with
-//! the same commands, and memory a path: `cargo bench --bench index [-- --events N --paths N]`.
+//! the same commands, memory a path, and what a directory's rename costs:
+//! `cargo bench --bench index [-- --events N --paths N]`.
 //!
 //! The sink, driven through its trait by one thread, and `redis-benchmark` with one connection take
 //! turns on a server that this starts. Both write as many times to as many paths of some 114 bytes,
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
 use qatime::sinks::redis::Config;
-use qatime::sinks::{Settle, Sink, SinkPart};
+use qatime::sinks::{Sink, SinkPart};
 use qatime::telemetry::Ledger;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use rustix::time::{ClockId, clock_gettime};
@@ -187,7 +188,7 @@ fn drive(server: &Server, more: &str, load: &[Selection]) -> Figure {
         for events in load {
             sink.deliver(events).await.expect("the server takes it");
         }
-        let _settled = sink.settle(Settle::WhatIsDue).await.expect("the server takes it");
+        sink.close().await.expect("the server takes what waits");
     });
     let took = began.elapsed().as_secs_f64();
     let events: usize = load.iter().map(Selection::len).sum();
@@ -273,6 +274,33 @@ fn memory(paths: u64) {
     }
 }
 
+/// What the rename of the directory costs in which all of them lie.
+fn rename(paths: u64) {
+    let count = usize::try_from(paths).expect("paths that fit into memory");
+    let mut fields = Fields::default();
+    fields.set_text(Column::Operation, "fs_rename");
+    fields.set_text(Column::Status, "ok");
+    fields.set_text(Column::Path, "/projects/surveillance/");
+    fields.set_text(Column::Target, "/archive/of/surveillance/");
+    fields.time = Timestamp::from_nanos(1_765_000_000_000_000_000);
+    let mut batch = Batch::default();
+    batch.push_fields(&fields);
+    let event = [Selection::all(Arc::new(batch))];
+    println!("\na directory of {paths} paths is renamed");
+    for (name, more) in [("with names", ""), ("without names", "index.names = false")] {
+        let server = Server::start();
+        let empty = server.memory_bytes();
+        drive(&server, more, &load(count, paths, false));
+        let figure = drive(&server, more, &event);
+        let (took, server_nanos) = (1e6 / figure.per_second, figure.server_nanos);
+        let each = |whole: f64| whole / paths as f64;
+        let bytes = each(server.memory_bytes() - empty);
+        let (took, nanos) = (each(took), each(server_nanos));
+        println!("{name:28} {took:>12.1} µs a path");
+        println!("{:28} {nanos:>12.0} ns of the server, {bytes:.0} bytes a path then", "");
+    }
+}
+
 fn main() {
     let brief = std::env::var_os("QATIME_BENCH_BRIEF").is_some();
     let (mut events, mut paths, rounds) =
@@ -288,4 +316,5 @@ fn main() {
     }
     speed(usize::try_from(events).expect("events that fit into memory"), paths / 5, rounds);
     memory(paths);
+    rename(paths / 10);
 }

@@ -83,6 +83,13 @@ impl Commands {
         self.arg(&text[start..]);
     }
 
+    /// Adds a number without a sign, in decimal, as an argument to the last command.
+    pub fn unsigned(&mut self, number: u64) {
+        let mut text = [0; 20];
+        let start = decimal(number, false, &mut text);
+        self.arg(&text[start..]);
+    }
+
     /// Adds a whole command.
     pub fn command(&mut self, slot: Slot, arguments: &[&[u8]]) {
         self.begin(slot, arguments.len());
@@ -95,6 +102,19 @@ impl Commands {
     pub fn copy(&mut self, other: &Self, index: usize) {
         self.commands.push(Command { start: self.bytes.len(), slot: other.slot(index) });
         self.bytes.extend_from_slice(other.bytes_of(index));
+    }
+
+    /// Adds a command of another buffer that begins with certain arguments, with as many others in
+    /// their place; both are in the protocol's form. Returns whether it begins with them.
+    pub fn copy_with(&mut self, other: &Self, index: usize, start: &[u8], new: &[u8]) -> bool {
+        let bytes = other.bytes_of(index);
+        let head = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let Some(rest) = bytes[head..].strip_prefix(start) else { return false };
+        self.commands.push(Command { start: self.bytes.len(), slot: other.slot(index) });
+        self.bytes.extend_from_slice(&bytes[..head]);
+        self.bytes.extend_from_slice(new);
+        self.bytes.extend_from_slice(rest);
+        true
     }
 
     /// Forgets all commands, and keeps the room.
@@ -186,13 +206,19 @@ mod tests {
         commands.begin(Slot::ANY, 3);
         commands.arg(b"");
         commands.number(i64::MIN);
-        commands.number(1_234_567);
-        let second = b"*3\r\n$0\r\n\r\n$20\r\n-9223372036854775808\r\n$7\r\n1234567\r\n";
+        commands.unsigned(u64::MAX);
+        let second =
+            b"*3\r\n$0\r\n\r\n$20\r\n-9223372036854775808\r\n$20\r\n18446744073709551615\r\n";
         assert_eq!(commands.bytes_of(0), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3\r\n\xff\r\n\r\n");
         assert_eq!(commands.bytes_of(1), second);
         let mut copy = Commands::default();
         copy.copy(&commands, 1);
         assert_eq!((copy.bytes(), copy.len(), copy.slot(0)), (&second[..], 1, Slot::ANY));
+        let [get, eval] = [&b"SET"[..], b"APPEND"].map(|name| Commands::encoded(&[name]));
+        assert!(copy.copy_with(&commands, 0, &get, &eval));
+        assert!(!copy.copy_with(&commands, 0, &eval, &get));
+        let third = b"*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n$3\r\n\xff\r\n\r\n";
+        assert_eq!((copy.bytes_of(1), copy.len()), (&third[..], 2));
         commands.clear();
         assert!(commands.is_empty() && commands.bytes().is_empty());
         for length in [0, 9, 10, 99, 100, 255, 256, 12_345] {

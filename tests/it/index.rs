@@ -1,6 +1,8 @@
 //! The index in Redis: a sink of mode `index` on a real server, beside a model of what it holds.
 
 mod model;
+mod order;
+mod state;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,8 +17,8 @@ use qatime::component::SinkContext;
 use qatime::event::{Batch, Column, Fields, Selection, Timestamp};
 use qatime::redis::{Client, Slot};
 use qatime::sinks::redis::{Config, Reader};
-use qatime::sinks::{Settle, Settled, Sink, SinkPart};
-use qatime::telemetry::{Ledger, SinkReport};
+use qatime::sinks::{BuiltSink, DeliverError, Settle, Sink, SinkPart};
+use qatime::telemetry::{Ledger, PartGauge, SinkReport};
 use serde_json::Value as Json;
 
 use self::model::{Model, Op, ops};
@@ -27,6 +29,7 @@ use crate::redis_rig::{RedisCluster, RedisServer};
 struct Rig {
     runtime: tokio::runtime::Runtime,
     sink: Box<dyn Sink>,
+    gauges: Vec<PartGauge>,
     ledger: Ledger,
     account: Arc<qatime::telemetry::SinkAccount>,
     config: Config,
@@ -41,10 +44,10 @@ impl Rig {
         let ledger = Ledger::default();
         let account = ledger.open_sink("index");
         let context = SinkContext { name: "index".to_owned(), account: Arc::clone(&account) };
-        let mut sink = config.build(context).unwrap().sink;
+        let BuiltSink { mut sink, gauges, .. } = config.build(context).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(sink.connect()).unwrap();
-        Self { runtime, sink, ledger, account, config }
+        Self { runtime, sink, gauges, ledger, account, config }
     }
 
     fn give(&mut self, ops: &[Op]) {
@@ -57,9 +60,23 @@ impl Rig {
         self.runtime.block_on(self.sink.deliver(&selection)).unwrap();
     }
 
+    /// Has written what is due.
+    fn settle(&mut self) {
+        self.try_settle().unwrap();
+    }
+
+    fn try_settle(&mut self) -> Result<(), DeliverError> {
+        self.runtime.block_on(self.sink.settle(Settle::WhatIsDue)).map(drop)
+    }
+
+    /// Has everything written, as at the end; another daemon goes on.
     fn flush(&mut self) {
-        let settled = self.runtime.block_on(self.sink.settle(Settle::WhatIsDue)).unwrap();
-        assert_eq!(settled, Settled::Everything);
+        self.runtime.block_on(self.sink.close()).unwrap();
+        let account = Arc::clone(&self.account);
+        let context = SinkContext { name: "index".to_owned(), account };
+        let BuiltSink { sink, gauges, .. } = self.config.build(context).unwrap();
+        (self.sink, self.gauges) = (sink, gauges);
+        self.runtime.block_on(self.sink.connect()).unwrap();
     }
 
     fn report(&self) -> SinkReport {
@@ -68,7 +85,17 @@ impl Rig {
 
     /// Everything that the index holds, oldest first.
     fn content(&self) -> Vec<(i64, Vec<u8>)> {
-        let mut reader = Reader::open(&self.config, Timestamp::from_nanos(i64::MAX), b"").unwrap();
+        Self::read(&self.config)
+    }
+
+    /// The same, asked of the server itself.
+    fn content_of(&self, port: u16) -> Vec<(i64, Vec<u8>)> {
+        let url = toml::from_str(&format!("url = 'redis://127.0.0.1:{port}'")).unwrap();
+        Self::read(&Config { server: url, ..self.config.clone() })
+    }
+
+    fn read(config: &Config) -> Vec<(i64, Vec<u8>)> {
+        let mut reader = Reader::open(config, Timestamp::from_nanos(i64::MAX), b"").unwrap();
         let next = || reader.take_next().unwrap().map(|found| (found.time.as_nanos(), found.path));
         std::iter::from_fn(next).collect()
     }
@@ -104,7 +131,7 @@ fn compare(
     for batch in arrivals.chunks(history.batch) {
         rig.give(batch);
         if history.flushes {
-            rig.flush();
+            rig.settle();
         }
     }
     rig.flush();
@@ -343,7 +370,7 @@ fn another_layout_is_told() {
     ))
     .unwrap();
     let error = Reader::open(&config, Timestamp::default(), b"").unwrap_err().to_string();
-    assert!(error.contains("\"1 4 names\"") && error.contains("index.partitions"), "{error}");
+    assert!(error.contains("\"2 4 names\"") && error.contains("index.partitions"), "{error}");
 }
 
 /// A daemon that sends everything on a port to an index.

@@ -43,6 +43,13 @@ const MIXED: Names = Names {
     streams: false,
 };
 
+/// Few names, many of them of directories within each other.
+const DENSE: Names = Names {
+    files: &["d/a", "e/a", "d/e/a", "d/e/f/b", "f/b"],
+    directories: &["d/", "e/", "f/", "d/e/", "d/e/f/", "e/f/"],
+    streams: false,
+};
+
 /// Files with streams.
 const STREAMS: Names = Names { files: &["a", "b", "c"], directories: &[], streams: true };
 /// Files whose names look like those of streams.
@@ -294,6 +301,26 @@ fn index_histories_with_a_crash_in_the_middle() {
             let trial = IndexTrial { kill_after: Some(after), ..IndexTrial::plain(&server) };
             verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
         }
+    }
+    verdict.assert_right();
+}
+
+#[test]
+fn index_long_histories_with_a_crash_in_the_middle() {
+    let mut verdict = Verdict::default();
+    let server = RedisServer::start();
+    let (what, cases) = by_chance("forty steps", &DENSE, 40, &[Arrival::InOrder], 180);
+    // Where nothing waits, nothing tells the order of one time's events before and after a crash.
+    let apart =
+        |case: &Case| Case { ticks: (0..).take(case.ticks.len()).collect(), ..case.clone() };
+    // Few at a time, so that none comes later than the window.
+    for (cases, after) in cases.chunks(60).zip([9, 21, 34].into_iter().cycle()) {
+        let how = IndexTrial { kill_after: Some(after), ..IndexTrial::plain(&server) };
+        let what = format!("{what}, a crash after {after} lines");
+        two_ways(&mut verdict, &what, IndexTrial { window: "10s", ..how }, cases);
+        let apart: Vec<_> = cases.iter().map(apart).collect();
+        let at_once = IndexTrial { window: "0s", ..how };
+        two_ways(&mut verdict, &format!("{what}, without a window"), at_once, &apart);
     }
     verdict.assert_right();
 }

@@ -103,7 +103,7 @@ fn every_field_arrives_with_its_exact_bytes() {
     let json = "<14>1 2026-01-27T14:12:23Z tank-1 qumulo - - - {\"user_id\": {\"sid\": \"S-1-5\", \
                 \"auth_id\": \"500\", \"name\": \"AD\\\\ann\"}, \"user_ip\": \"10.0.0.9\", \
                 \"protocol\": \"smb\", \"operation\": \"fs_read_data\", \"status\": \"ok\", \
-                \"details\": {\"file_id\": \"7\", \"path\": \"/j\", \"offset\": 3, \"size\": 4}}";
+                \"details\": {\"file_id\": \"7\", \"path\": \"/j\", \"offset\": 3, \"size\": 18446744073709551615}}";
     let csv = b"<14>1 2026-01-27T14:12:23.000000001Z tank-1 qumulo - - - \
                 10.0.0.9,\"AD\\ann\",smb2,fs_rename,ok,7,\"/caf\xe9, \"\"x\"\"\",\"/t\"\n";
     pipe.write_all(csv).unwrap();
@@ -148,6 +148,7 @@ fn every_field_arrives_with_its_exact_bytes() {
     assert_eq!(events[0]["time"], "2026-01-27T14:12:23.000000001Z");
     assert_eq!((&events[0]["cluster"], &events[0]["target"]), (&"tank".into(), &"/t".into()));
     assert_eq!(events[1]["path"], "/j");
+    assert_eq!((&events[1]["offset"], &events[1]["size"]), (&3.into(), &u64::MAX.into()));
     assert!(events[1]["raw"].as_str().unwrap().contains("\"details\""));
     assert_eq!(read.account("sources.stream")["received"], 2);
     assert_eq!(redis.group("q", "pending"), Some(0));

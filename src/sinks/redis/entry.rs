@@ -45,7 +45,8 @@ impl EntryWriter {
     /// How many arguments [`Self::write`] adds: names and values.
     pub(super) fn arguments(&self, event: EventRef<'_>) -> usize {
         let texts = self.texts.iter().filter(|(_, column)| !column.of(event).is_empty()).count();
-        let sizes = self.sizes.iter().filter(|(_, column)| column.of(event).is_some()).count();
+        let size = |column: &NumberColumn| event.io_sizes().get(*column);
+        let sizes = self.sizes.iter().filter(|(_, column)| size(column).is_some()).count();
         let flags = usize::from(!event.flags().is_empty());
         let labels = usize::from(event.labels().next().is_some());
         2 * (2 + texts + sizes + flags + labels)
@@ -63,9 +64,9 @@ impl EntryWriter {
             }
         }
         for (name, column) in sizes {
-            if let Some(number) = column.of(event) {
+            if let Some(size) = event.io_sizes().get(*column) {
                 commands.encoded_args(name);
-                commands.number(number);
+                commands.unsigned(size);
             }
         }
         if !event.flags().is_empty() {

@@ -89,7 +89,7 @@ impl SinkPart for Config {
         match self.mode {
             Mode::Index => {
                 let index = self.index.clone().unwrap_or_default();
-                Ok(BuiltSink::new(Index::new(&index, client, context.account), Pace::default()))
+                Ok(Index::build(&index, client, context.account))
             }
             Mode::Stream => {
                 let stream = self.stream.clone().unwrap_or_default();

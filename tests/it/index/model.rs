@@ -1,11 +1,12 @@
 //! What an index holds, told the slow and simple way; and histories to try it with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use proptest::prelude::*;
 
 /// What happened on the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Op {
     Access { path: Vec<u8>, nanos: i64 },
     Remove { path: Vec<u8>, nanos: i64 },
@@ -108,7 +109,61 @@ impl History {
     }
 }
 
+impl fmt::Debug for Op {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path().escape_ascii();
+        match self {
+            Self::Access { nanos, .. } => write!(formatter, "read {path} @{nanos}"),
+            Self::Remove { nanos, .. } | Self::RemoveTree { nanos, .. } => {
+                write!(formatter, "remove {path} @{nanos}")
+            }
+            Self::Rename { to, nanos, .. } | Self::RenameTree { to, nanos, .. } => {
+                write!(formatter, "rename {path} {} @{nanos}", to.escape_ascii())
+            }
+        }
+    }
+}
+
 impl Op {
+    /// The path, or the old one.
+    pub(crate) fn path(&self) -> &[u8] {
+        match self {
+            Self::Access { path, .. }
+            | Self::Remove { path, .. }
+            | Self::RemoveTree { path, .. } => path,
+            Self::Rename { from, .. } | Self::RenameTree { from, .. } => from,
+        }
+    }
+
+    /// The same at another time.
+    pub(crate) fn at(&self, time: i64) -> Self {
+        let mut op = self.clone();
+        match &mut op {
+            Self::Access { nanos, .. }
+            | Self::Remove { nanos, .. }
+            | Self::RemoveTree { nanos, .. }
+            | Self::Rename { nanos, .. }
+            | Self::RenameTree { nanos, .. } => *nanos = time,
+        }
+        op
+    }
+
+    /// The same with other paths.
+    pub(crate) fn placed(&self, place: impl Fn(&[u8]) -> Vec<u8>) -> Self {
+        let mut op = self.clone();
+        match &mut op {
+            Self::Access { path, .. }
+            | Self::Remove { path, .. }
+            | Self::RemoveTree { path, .. } => {
+                *path = place(path);
+            }
+            Self::Rename { from, to, .. } | Self::RenameTree { from, to, .. } => {
+                (*from, *to) = (place(from), place(to));
+            }
+        }
+        op
+    }
+
     fn nanos(&self) -> i64 {
         match self {
             Self::Access { nanos, .. }

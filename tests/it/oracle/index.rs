@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::feed::{Feed, FeedSetup};
 use super::history::{Case, View};
 use super::lines::{at, line, lines_of};
-use super::tree::Step;
 use super::verdict::Trial;
 use crate::redis_rig::RedisServer;
 
@@ -23,8 +22,10 @@ const TREES_MAX: usize = 1500;
 pub(crate) struct IndexTrial<'a> {
     /// Where the index is kept. It is emptied first.
     pub(crate) server: &'a RedisServer,
-    /// Whether the first line of each tree is in Redis before the second one comes, and so on.
+    /// Whether each line is written on its own, rather than many together.
     pub(crate) at_once: bool,
+    /// How long a line waits for those that happened before it.
+    pub(crate) window: &'a str,
     /// After how many lines of each tree the daemon is killed.
     pub(crate) kill_after: Option<usize>,
     /// Whether lines that come again come to another daemon.
@@ -34,17 +35,19 @@ pub(crate) struct IndexTrial<'a> {
 impl<'a> IndexTrial<'a> {
     /// All lines come in a row, to one daemon.
     pub(crate) fn plain(server: &'a RedisServer) -> Self {
-        Self { server, at_once: false, kill_after: None, restart: false }
+        Self { server, at_once: false, window: "10m", kill_after: None, restart: false }
     }
 
     fn run_some(&self, cases: &[Case]) -> Vec<Option<String>> {
         self.server.ask(&["FLUSHALL"]);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
         let base = i64::try_from(now).unwrap() - 30_000_000_000;
+        let paths = if self.at_once { 1 } else { 4096 };
         let sink = format!(
             "type = 'redis'\nmode = 'index'\nserver.url = '{}'\nindex.partitions = 4\n\
-             index.reorder_window = '10m'\n",
-            self.server.url()
+             index.reorder_window = '{}'\nindex.batch_paths_max = {paths}\n",
+            self.server.url(),
+            self.window
         );
         let spool = self.kill_after.is_some();
         let mut feed = Feed::start(&FeedSetup { sink: &sink, spool, tracer: &[] });
@@ -78,9 +81,6 @@ impl<'a> IndexTrial<'a> {
                 text.push_str(&line(&case.steps[arrival], at(base, case.ticks[arrival]), path));
             }
             feed.send(&text);
-            if self.at_once {
-                wait_for_sink(&mut feed, round, base);
-            }
             if self.kill_after == Some(round + 1) {
                 feed = feed.kill();
             }
@@ -148,14 +148,4 @@ fn judge(case: &Case, index: &BTreeMap<String, i64>, top: &str, base: i64) -> Op
         }
     }
     (!wrong.is_empty()).then_some(wrong)
-}
-
-/// Waits until all that was sent is in Redis: what comes last is.
-fn wait_for_sink(feed: &mut Feed, round: usize, base: i64) {
-    let path = format!("/own/{round}");
-    let nanos = base + i64::try_from(round).unwrap();
-    feed.send(&line(&Step::Read(path.clone()), nanos, str::to_owned));
-    let config = feed.daemon().path("qatime.toml");
-    let is_there = || content(&config, "/own").contains_key(&path);
-    feed.daemon().wait_until("the last path in Redis", is_there);
 }

@@ -1,103 +1,225 @@
 //! A segment's way into Redis, in strokes, each a row of commands that are sent together.
 
-use super::keys::{COMMAND_PATHS_MAX, Layout, Micros, Script};
+use hashbrown::HashMap;
+
+use super::calls::{Forgotten, by_partition, read_bury, run, senseless};
+use super::keys::{Layout, Micros, Script, Since};
 use super::segment::{Rename, Segment};
-use crate::redis::{Client, Commands, Error, Value};
+use super::trees::Trees;
+use crate::redis::{Client, Commands, Value};
 use crate::sinks::DeliverError;
 
-/// An answer that a script does not give.
-pub(super) fn senseless() -> DeliverError {
-    Error::senseless("the address of the index", "answer of the form that its scripts give").into()
-}
+/// A path with its partition.
+type Located<'a> = (u16, &'a [u8]);
 
-/// Sends commands and waits for all answers. An error is one of those that came.
-pub(super) fn run(
-    client: &mut Client,
-    commands: &Commands,
-    mut each: impl FnMut(usize, Value),
-) -> Result<(), DeliverError> {
-    let mut failure = None;
-    client.run(commands, |index, answer| match answer {
-        Ok(value) => each(index, value),
-        Err(error) => failure = failure.take().or(Some(error)),
-    })?;
-    failure.map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// Calls `each` with the items of each partition, so many at a time as fit into a command.
-pub(super) fn by_partition<T>(items: &mut [(u16, T)], mut each: impl FnMut(u16, &[(u16, T)])) {
-    items.sort_by_key(|(partition, _)| *partition);
-    for group in items.chunk_by(|(one, _), (other, _)| one == other) {
-        group.chunks(COMMAND_PATHS_MAX).for_each(|items| each(items[0].0, items));
-    }
+/// A file that has another name since a moment.
+#[derive(Debug)]
+pub(super) struct Moved<'a> {
+    /// The old name.
+    pub(super) from: Located<'a>,
+    /// The new name; `None` where another file has that name since.
+    pub(super) to: Option<Located<'a>>,
+    /// Since when.
+    pub(super) since: Since,
+    /// Its last access.
+    pub(super) time: Option<Micros>,
 }
 
 /// Does all that a segment asks for. After an error it can be done again from the beginning: what
 /// was done already changes nothing.
 pub(super) fn apply(
     segment: &Segment,
+    trees: &mut Trees,
     layout: &Layout,
     client: &mut Client,
-) -> Result<(), DeliverError> {
+) -> Result<Forgotten, DeliverError> {
+    let newest = refresh(segment, trees, layout, client)?;
     let mut commands = Commands::default();
-    write_times(segment, layout, &mut commands);
-    write_removals(segment, layout, &mut commands);
-    run(client, &commands, |_, _| {})?;
-    if segment.renames.is_empty() {
-        return Ok(());
+    write_times(segment, (trees, &newest), layout, &mut commands);
+    let scripts = write_removals(segment, trees, layout, &mut commands);
+    let mut forgotten = 0;
+    let mut sound = true;
+    run((layout, client), &commands, |index, answer| {
+        if index >= scripts {
+            sound &= read_bury(&answer).map(|early| forgotten += early).is_some();
+        }
+    })?;
+    if !sound {
+        return Err(senseless());
     }
-    let times = peek(segment, layout, client)?;
-    put(segment, &times, layout, client)?;
-    clear_old(segment, &times, layout, client)
+    if !segment.renames.is_empty() {
+        forgotten += rename(segment, trees, layout, client)?.0;
+    }
+    Ok(Forgotten(forgotten))
 }
 
-fn write_times(segment: &Segment, layout: &Layout, commands: &mut Commands) {
-    let accesses = segment.entries.iter().filter_map(|entry| {
-        entry.access.map(|time| (entry.partition, (segment.path(entry), time)))
+/// The newest change of a name, by partition, where there was one; accesses after it need no look
+/// at what Redis knows. Sees also that what is known of directories is as Redis has it.
+fn refresh(
+    segment: &Segment,
+    trees: &mut Trees,
+    layout: &Layout,
+    client: &mut Client,
+) -> Result<HashMap<u16, i64>, DeliverError> {
+    let accessed = segment.entries.iter().filter(|entry| entry.access.is_some());
+    let mut partitions: Vec<u16> = accessed.map(|entry| entry.partition).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    let mut commands = Commands::default();
+    partitions.iter().for_each(|partition| layout.ask_newest(*partition, &mut commands));
+    layout.ask_version(&mut commands);
+    let (mut newest, mut version) = (HashMap::new(), 0);
+    let mut sound = true;
+    run((layout, client), &commands, |index, answer| {
+        let number = match answer {
+            Value::BulkString(text) => std::str::from_utf8(&text).ok().map(str::parse::<i64>),
+            Value::Nil => return,
+            _ => None,
+        };
+        let Some(Ok(number)) = number else { return sound = false };
+        match partitions.get(index) {
+            Some(partition) => drop(newest.insert(*partition, number)),
+            None => version = number,
+        }
+    })?;
+    if !sound {
+        return Err(senseless());
+    }
+    trees.refresh(version, layout, client)?;
+    Ok(newest)
+}
+
+/// An access, as a command needs it.
+type Access<'a> = (&'a [u8], Micros, u16);
+
+fn write_times(
+    segment: &Segment,
+    (trees, newest): (&Trees, &HashMap<u16, i64>),
+    layout: &Layout,
+    commands: &mut Commands,
+) {
+    let (mut plain, mut doubtful) = (Vec::new(), Vec::new());
+    for entry in &segment.entries {
+        let Some((time, turn)) = entry.access else { continue };
+        let (partition, path) = (entry.partition, segment.path(entry));
+        if !trees.are_before(time) && trees.since(path) > Since::new(time, turn) {
+            continue;
+        }
+        let is_newest = newest.get(&partition).is_none_or(|newest| time.whole > *newest);
+        let list = if is_newest && turn == 0 { &mut plain } else { &mut doubtful };
+        list.push((partition, (path, time, turn)));
+    }
+    by_partition(&mut plain, |partition, part| {
+        let has_changes = newest.contains_key(&partition);
+        write_plain(partition, (part, has_changes), layout, commands);
     });
-    let mut accesses: Vec<_> = accesses.collect();
-    by_partition(&mut accesses, |partition, part| {
-        layout.begin_times(partition, part.len(), commands);
-        for (_, (path, time)) in part {
-            commands.number(time.whole);
+    plain.retain(|(_, (_, time, _))| time.rest > 0);
+    by_partition(&mut plain, |partition, part| {
+        layout.begin_script(Script::Exact, partition, 3 * part.len(), commands);
+        for (_, (path, time, _)) in part {
+            time.write(commands);
             commands.arg(path);
         }
-        // After the times: whoever removes one meanwhile leaves a name too many, and none too few.
-        if layout.has_names() {
-            layout.begin_names(partition, part.len(), commands);
-            for (_, (path, _)) in part {
-                commands.arg(b"0");
-                commands.arg(path);
-            }
+    });
+    by_partition(&mut doubtful, |partition, part| {
+        layout.begin_script(Script::Access, partition, 1 + 4 * part.len(), commands);
+        commands.arg(if layout.has_names() { b"1" } else { b"0" });
+        for (_, (path, time, turn)) in part {
+            time.write(commands);
+            commands.number(i64::from(*turn));
+            commands.arg(path);
         }
     });
-    accesses.retain(|(_, (_, time))| time.rest > 0);
-    by_partition(&mut accesses, |partition, part| {
-        layout.begin_script(Script::Exact, partition, 3 * part.len(), commands);
-        part.iter().for_each(|(_, (path, time))| write_timed(path, *time, commands));
-    });
 }
 
-fn write_removals(segment: &Segment, layout: &Layout, commands: &mut Commands) {
+/// Accesses after all changes of names.
+fn write_plain(
+    partition: u16,
+    (part, has_changes): (&[(u16, Access<'_>)], bool),
+    layout: &Layout,
+    commands: &mut Commands,
+) {
+    layout.begin_times(partition, part.len(), commands);
+    for (_, (path, time, _)) in part {
+        commands.number(time.whole);
+        commands.arg(path);
+    }
+    // After the times: whoever removes one meanwhile leaves a name too many, and none too few.
+    if layout.has_names() {
+        layout.begin_names(partition, part.len(), commands);
+        for (_, (path, ..)) in part {
+            commands.arg(b"0");
+            commands.arg(path);
+        }
+    }
+    // What was accessed since it has its name needs no word of when that was.
+    if has_changes {
+        layout.begin_forget(partition, part.len(), commands);
+        part.iter().for_each(|(_, (path, ..))| commands.arg(path));
+    }
+}
+
+/// Gives how many commands there were before.
+fn write_removals(
+    segment: &Segment,
+    trees: &Trees,
+    layout: &Layout,
+    commands: &mut Commands,
+) -> usize {
+    let before = commands.len();
     let removals = segment.entries.iter().filter_map(|entry| {
-        entry.removal.map(|time| (entry.partition, (segment.path(entry), time)))
+        let (path, since) = (segment.path(entry), entry.removal?);
+        (trees.since(path) <= since).then_some((entry.partition, (path, since)))
     });
     by_partition(&mut removals.collect::<Vec<_>>(), |partition, part| {
-        layout.begin_script(Script::Remove, partition, 1 + 3 * part.len(), commands);
-        commands.arg(b"until");
-        part.iter().for_each(|(_, (path, time))| write_timed(path, *time, commands));
+        begin_remove(partition, (part.len(), true), layout, commands);
+        for (_, (path, since)) in part {
+            since.write(commands);
+            commands.arg(path);
+            commands.arg(b"*");
+            commands.arg(b"");
+        }
     });
+    before
 }
 
-/// A time and its path, as most scripts want them.
-pub(super) fn write_timed(path: &[u8], time: Micros, commands: &mut Commands) {
-    time.write(commands);
-    commands.arg(path);
+/// Begins to remove paths: for each a moment, the path and the time that it is thought to have
+/// follow.
+fn begin_remove(
+    partition: u16,
+    (paths, buries): (usize, bool),
+    layout: &Layout,
+    commands: &mut Commands,
+) {
+    layout.begin_change(Script::Remove, partition, 1 + 5 * paths, commands);
+    commands.arg(if buries { b"1" } else { b"0" });
 }
 
-/// The times of files that were renamed, where they have one that is not after it.
+/// The renames of a segment: files, and what turns out to be a directory.
+fn rename(
+    segment: &Segment,
+    trees: &Trees,
+    layout: &Layout,
+    client: &mut Client,
+) -> Result<Forgotten, DeliverError> {
+    let times = peek(segment, trees, layout, client)?;
+    let located = |entry: usize| {
+        let entry = &segment.entries[entry];
+        (entry.partition, segment.path(entry))
+    };
+    let moved = |(rename, time): (&Rename, Option<Micros>)| {
+        let (from, to) = (located(rename.from), located(rename.to));
+        let to = (trees.since(to.1) <= rename.since).then_some(to);
+        Moved { from, to, since: rename.since, time }
+    };
+    let moved: Vec<_> = segment.renames.iter().zip(times).map(moved).collect();
+    carry(moved, true, layout, client)
+}
+
+/// The times of files that were renamed, where they are known.
 fn peek(
     segment: &Segment,
+    trees: &Trees,
     layout: &Layout,
     client: &mut Client,
 ) -> Result<Vec<Option<Micros>>, DeliverError> {
@@ -109,88 +231,119 @@ fn peek(
         layout.begin_script(Script::Peek, partition, 3 * part.len(), &mut commands);
         for (_, index) in part {
             let rename = &segment.renames[*index];
-            write_timed(segment.path(&segment.entries[rename.from]), rename.time, &mut commands);
+            rename.since.write(&mut commands);
+            commands.arg(segment.path(&segment.entries[rename.from]));
         }
         asked.push(part.iter().map(|(_, index)| *index).collect::<Vec<_>>());
     });
     let mut times = vec![None; segment.renames.len()];
     let mut sound = true;
-    run(client, &commands, |command, answer| {
+    run((layout, client), &commands, |command, answer| {
         let Value::Array(values) = answer else { return sound = false };
         sound &= values.len() == 2 * asked[command].len();
         for (index, pair) in asked[command].iter().zip(values.chunks_exact(2)) {
-            times[*index] = Micros::read(&pair[0], &pair[1]);
+            let rename = &segment.renames[*index];
+            let from = segment.path(&segment.entries[rename.from]);
+            if trees.since(from) < rename.since {
+                times[*index] = Micros::read(&pair[0], &pair[1]);
+            }
         }
     })?;
     if sound { Ok(times) } else { Err(senseless()) }
 }
 
-/// Gives the new names their times.
-fn put(
-    segment: &Segment,
-    times: &[Option<Micros>],
+/// Gives new names the times of their files, and takes them from the old ones, in this order: what
+/// is done by halves can be done again. Where another writer has given an old name a newer time
+/// meanwhile, that goes the same way.
+pub(super) fn carry(
+    mut moved: Vec<Moved<'_>>,
+    buries: bool,
     layout: &Layout,
     client: &mut Client,
-) -> Result<(), DeliverError> {
+) -> Result<Forgotten, DeliverError> {
+    let mut forgotten = 0;
+    while !moved.is_empty() {
+        forgotten += put(&moved, layout, client)?;
+        let (early, newer) = clear_old(&moved, buries, layout, client)?;
+        forgotten += early;
+        let mut place = 0;
+        moved.retain_mut(|moved| {
+            let time = newer.get(&place);
+            place += 1;
+            moved.time = time.copied();
+            time.is_some()
+        });
+    }
+    Ok(Forgotten(forgotten))
+}
+
+fn put(moved: &[Moved<'_>], layout: &Layout, client: &mut Client) -> Result<u64, DeliverError> {
     let mut commands = Commands::default();
-    let renames = segment.renames.iter().zip(times);
-    let mut renames: Vec<_> = renames
-        .map(|(rename, time)| (segment.entries[rename.to].partition, (rename, *time)))
+    let mut put: Vec<_> = moved
+        .iter()
+        .filter_map(|moved| moved.to.map(|to| (to.0, (to.1, moved.since, moved.time))))
         .collect();
-    by_partition(&mut renames, |partition, part| {
-        begin_put(b"file", part.len(), partition, (layout, &mut commands));
-        for (_, (rename, time)) in part {
-            write_timed(segment.path(&segment.entries[rename.to]), rename.time, &mut commands);
-            match time {
-                Some(time) => time.write(&mut commands),
-                None => {
-                    commands.arg(b"");
-                    commands.arg(b"");
-                }
+    by_partition(&mut put, |partition, part| {
+        layout.begin_change(Script::Put, partition, 1 + 5 * part.len(), &mut commands);
+        commands.arg(if layout.has_names() { b"1" } else { b"0" });
+        part.iter().for_each(|(_, (path, since, time))| {
+            write_thought(path, *since, *time, &mut commands);
+        });
+    });
+    let (mut forgotten, mut sound) = (0, true);
+    run((layout, client), &commands, |_, answer| {
+        sound &= read_bury(&answer).map(|early| forgotten += early).is_some();
+    })?;
+    if sound { Ok(forgotten) } else { Err(senseless()) }
+}
+
+/// A moment, a path, and its time, where there is one.
+fn write_thought(path: &[u8], since: Since, time: Option<Micros>, commands: &mut Commands) {
+    since.write(commands);
+    commands.arg(path);
+    match time {
+        Some(time) => time.write(commands),
+        None => {
+            commands.arg(b"");
+            commands.arg(b"");
+        }
+    }
+}
+
+/// Takes the old names away. Gives the times of those that have others than was thought, by their
+/// places; they are still there.
+fn clear_old(
+    moved: &[Moved<'_>],
+    buries: bool,
+    layout: &Layout,
+    client: &mut Client,
+) -> Result<(u64, HashMap<usize, Micros>), DeliverError> {
+    let mut commands = Commands::default();
+    let mut asked = Vec::new();
+    let mut old: Vec<_> =
+        moved.iter().enumerate().map(|(place, moved)| (moved.from.0, place)).collect();
+    by_partition(&mut old, |partition, part| {
+        begin_remove(partition, (part.len(), buries), layout, &mut commands);
+        for (_, place) in part {
+            let Moved { from, since, time, .. } = &moved[*place];
+            write_thought(from.1, *since, *time, &mut commands);
+        }
+        asked.push(part.iter().map(|(_, place)| *place).collect::<Vec<_>>());
+    });
+    let (mut forgotten, mut sound) = (0, true);
+    let mut newer = HashMap::new();
+    run((layout, client), &commands, |command, answer| {
+        sound &= read_bury(&answer).map(|early| forgotten += early).is_some();
+        let Value::Array(values) = answer else { return };
+        for other in values.get(2..).unwrap_or_default().chunks_exact(3) {
+            let Value::Int(number) = other[0] else { return sound = false };
+            let place = usize::try_from(number - 1).ok().and_then(|at| asked[command].get(at));
+            let time = Micros::read(&other[1], &other[2]);
+            match (place, time) {
+                (Some(place), Some(time)) => drop(newer.insert(*place, time)),
+                _ => sound = false,
             }
         }
-    });
-    run(client, &commands, |_, _| {})
-}
-
-/// Begins the call of the script that gives new names their times: for each a time, a path, and
-/// the path's own time follow.
-pub(super) fn begin_put(
-    what: &[u8],
-    paths: usize,
-    partition: u16,
-    (layout, commands): (&Layout, &mut Commands),
-) {
-    layout.begin_script(Script::Put, partition, 2 + 5 * paths, commands);
-    commands.arg(what);
-    commands.arg(if layout.has_names() { b"1" } else { b"0" });
-}
-
-/// Takes the old names away, where their time is still the one that went to the new ones.
-fn clear_old(
-    segment: &Segment,
-    times: &[Option<Micros>],
-    layout: &Layout,
-    client: &mut Client,
-) -> Result<(), DeliverError> {
-    let mut commands = Commands::default();
-    let old = segment.renames.iter().zip(times).filter_map(|(rename, time)| {
-        let entry = &segment.entries[rename.from];
-        time.map(|time| (entry.partition, (segment.path(entry), time)))
-    });
-    write_exact_removals(&mut old.collect::<Vec<_>>(), layout, &mut commands);
-    run(client, &commands, |_, _| {})
-}
-
-/// Removes paths whose time is exactly this one.
-pub(super) fn write_exact_removals(
-    paths: &mut [(u16, (&[u8], Micros))],
-    layout: &Layout,
-    commands: &mut Commands,
-) {
-    by_partition(paths, |partition, part| {
-        layout.begin_script(Script::Remove, partition, 1 + 3 * part.len(), commands);
-        commands.arg(b"exactly");
-        part.iter().for_each(|(_, (path, time))| write_timed(path, *time, commands));
-    });
+    })?;
+    if sound { Ok((forgotten, newer)) } else { Err(senseless()) }
 }

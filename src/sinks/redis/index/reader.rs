@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use super::super::Config;
-use super::apply::{run, senseless};
+use super::calls::{run, senseless};
 use super::keys::{Layout, Micros, Script};
 use crate::event::Timestamp;
 use crate::redis::{Client, Commands, FileError, Value};
@@ -37,8 +37,10 @@ pub enum ReadError {
 #[derive(Debug)]
 struct Pending {
     page: VecDeque<Found>,
-    /// Paths of the same microsecond as others that are still to be read. Redis sorts by
-    /// microseconds.
+    /// The microsecond of the last path.
+    micros: i64,
+    /// Paths of that microsecond that are some nanoseconds later. Redis sorts by microseconds, and
+    /// those of one by their bytes.
     tail: Vec<Found>,
     /// The last path that was looked at, and its microseconds; empty at first.
     last: (Vec<u8>, Vec<u8>),
@@ -48,19 +50,29 @@ struct Pending {
 impl Pending {
     /// Takes the next page.
     fn take(&mut self, page: Page) {
-        let mut found = std::mem::take(&mut self.tail);
-        found.extend(page.found);
-        found.sort_unstable();
-        let same =
-            |found: &Found| Micros::from(found.time).whole.to_string().as_bytes() == page.last.1;
-        let start = found.iter().rposition(|found| !same(found)).map_or(0, |last| last + 1);
-        // Where the whole page is of one microsecond it goes as it is.
-        if page.more && start > 0 {
-            self.tail = found.split_off(start);
+        for found in page.found {
+            let time = Micros::from(found.time);
+            if time.whole != self.micros {
+                self.end_micros();
+                self.micros = time.whole;
+            }
+            if time.rest == 0 {
+                self.page.push_back(found);
+            } else {
+                self.tail.push(found);
+            }
         }
-        self.page = found.into();
+        if !page.more {
+            self.end_micros();
+        }
         self.last = page.last;
         self.more = page.more;
+    }
+
+    /// No further path is of this microsecond.
+    fn end_micros(&mut self) {
+        self.tail.sort_unstable();
+        self.page.extend(self.tail.drain(..));
     }
 }
 
@@ -92,12 +104,14 @@ impl Reader {
     pub fn open(config: &Config, before: Timestamp, under: &[u8]) -> Result<Self, ReadError> {
         let mut client = config.server.client()?;
         client.connect().map_err(DeliverError::from)?;
-        let layout = config.index.clone().unwrap_or_default().layout();
+        let mut layout = config.index.clone().unwrap_or_default().layout();
+        layout.load_scripts(&mut client)?;
         if let Some(stored) = layout.stored(&mut client)? {
             layout.compare(&stored)?;
         }
         let pending = (0..layout.partitions()).map(|_| Pending {
             page: VecDeque::new(),
+            micros: i64::MIN,
             tail: Vec::new(),
             last: (Vec::new(), Vec::new()),
             more: true,
@@ -146,7 +160,9 @@ impl Reader {
         commands.arg(PAGE_PATHS);
         commands.arg(&self.under);
         let mut read = None;
-        run(&mut self.client, &commands, |_, answer| read = read_page(answer, self.before))?;
+        run((&self.layout, &mut self.client), &commands, |_, answer| {
+            read = read_page(answer, self.before)
+        })?;
         let page = read.ok_or_else(senseless)?;
         pending.take(page);
         Ok(())

@@ -7,7 +7,7 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 
-use super::keys::{Layout, Micros};
+use super::keys::{Layout, Micros, Since};
 
 /// What is known of a path.
 #[derive(Debug)]
@@ -17,10 +17,10 @@ pub(super) struct Entry {
     hash: u64,
     /// Where it lies.
     pub(super) partition: u16,
-    /// The newest access.
-    pub(super) access: Option<Micros>,
+    /// The newest access, and its turn.
+    pub(super) access: Option<(Micros, u16)>,
     /// When its file was deleted.
-    pub(super) removal: Option<Micros>,
+    pub(super) removal: Option<Since>,
     /// Whether a file went from here, or came here.
     renamed: bool,
 }
@@ -33,7 +33,7 @@ pub(super) struct Rename {
     /// The entry of the new name.
     pub(super) to: usize,
     /// When.
-    pub(super) time: Micros,
+    pub(super) since: Since,
 }
 
 /// What some events come to.
@@ -87,7 +87,7 @@ impl Segment {
     }
 
     /// Takes an access.
-    pub(super) fn access(&mut self, path: &[u8], time: Micros, layout: &Layout) -> Taken {
+    pub(super) fn access(&mut self, path: &[u8], time: (Micros, u16), layout: &Layout) -> Taken {
         let entry = self.entry(path, layout);
         if entry.removal.is_some() || entry.renamed {
             return Taken::Unfit;
@@ -101,17 +101,17 @@ impl Segment {
     }
 
     /// Takes the removal of a file.
-    pub(super) fn remove(&mut self, path: &[u8], time: Micros, layout: &Layout) -> Taken {
+    pub(super) fn remove(&mut self, path: &[u8], since: Since, layout: &Layout) -> Taken {
         let entry = self.entry(path, layout);
         if entry.renamed {
             return Taken::Unfit;
         }
-        if entry.removal.is_some_and(|known| known >= time) {
+        if entry.removal.is_some_and(|known| known >= since) {
             return Taken::Superseded;
         }
         let lost = u64::from(entry.removal.is_some());
-        let stale = entry.access.is_some_and(|access| access <= time);
-        entry.removal = Some(time);
+        let stale = entry.access.is_some_and(|(access, _)| since.is_after(access));
+        entry.removal = Some(since);
         if stale {
             entry.access = None;
         }
@@ -124,7 +124,7 @@ impl Segment {
     pub(super) fn rename(
         &mut self,
         (from, to): (&[u8], &[u8]),
-        time: Micros,
+        since: Since,
         layout: &Layout,
     ) -> Taken {
         if [from, to].iter().any(|path| self.entry(path, layout).renamed) {
@@ -134,7 +134,7 @@ impl Segment {
             self.entry(path, layout).renamed = true;
             self.index(path).unwrap_or_default()
         });
-        self.renames.push(Rename { from, to, time });
+        self.renames.push(Rename { from, to, since });
         self.count(false)
     }
 
@@ -179,29 +179,34 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Tombstones;
     use super::*;
 
-    fn at(whole: i64) -> Micros {
-        Micros { whole, rest: 0 }
+    fn at(whole: i64) -> (Micros, u16) {
+        (Micros { whole, rest: 0 }, 0)
+    }
+
+    fn since(whole: i64) -> Since {
+        Since::new(Micros { whole, rest: 0 }, 1)
     }
 
     #[test]
     fn what_does_not_commute_does_not_fit() {
-        let layout = Layout::new("q", 2, true);
+        let layout = Layout::new("q", 2, true, Tombstones { age_seconds: 60, count_max: 1000 });
         let mut segment = Segment::default();
         assert_eq!(segment.access(b"/a", at(5), &layout), Taken::In(0));
         assert_eq!(segment.access(b"/a", at(7), &layout), Taken::In(1));
         assert_eq!(segment.access(b"/a", at(6), &layout), Taken::Superseded);
         // The access was before the removal.
-        assert_eq!(segment.remove(b"/a", at(8), &layout), Taken::In(1));
+        assert_eq!(segment.remove(b"/a", since(8), &layout), Taken::In(1));
         assert_eq!(segment.access(b"/a", at(9), &layout), Taken::Unfit);
         assert_eq!(segment.access(b"/b", at(9), &layout), Taken::In(0));
         // This one after it: the removal came late.
-        assert_eq!(segment.remove(b"/b", at(8), &layout), Taken::In(0));
-        assert_eq!(segment.rename((b"/c", b"/d"), at(9), &layout), Taken::In(0));
+        assert_eq!(segment.remove(b"/b", since(8), &layout), Taken::In(0));
+        assert_eq!(segment.rename((b"/c", b"/d"), since(9), &layout), Taken::In(0));
         assert_eq!(segment.access(b"/d", at(9), &layout), Taken::Unfit);
-        assert_eq!(segment.remove(b"/c", at(9), &layout), Taken::Unfit);
-        assert_eq!(segment.rename((b"/d", b"/e"), at(10), &layout), Taken::Unfit);
+        assert_eq!(segment.remove(b"/c", since(9), &layout), Taken::Unfit);
+        assert_eq!(segment.rename((b"/d", b"/e"), since(10), &layout), Taken::Unfit);
         assert_eq!(segment.events, 4);
         segment.clear();
         assert!(segment.is_empty() && segment.bytes() == 0);

@@ -90,13 +90,18 @@ impl ConfigurationFile {
 
     /// Its text.
     pub(super) fn read(&self) -> Result<String, ConfigurationError> {
-        fs::read_to_string(&self.path)
+        config::text(self.read_bytes()?, &self.name())
+            .map_err(|source| ConfigurationError::Mistakes { file: self.name(), source })
+    }
+
+    fn read_bytes(&self) -> Result<Vec<u8>, ConfigurationError> {
+        fs::read(&self.path)
             .map_err(|source| ConfigurationError::Read { path: self.path.clone(), source })
     }
 
     /// Reads it and checks all that can be checked; mistakes in it are the result.
     pub(super) fn check(&self) -> Result<Checked, CliError> {
-        Ok(daemon::check(&self.read()?, &self.name()))
+        Ok(daemon::check(self.read_bytes()?, &self.name()))
     }
 
     /// As [`Self::load`]; `None` where nobody named one, and there is none.

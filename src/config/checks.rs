@@ -2,6 +2,7 @@
 
 mod filters;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::document::Places;
@@ -16,12 +17,16 @@ use crate::net::ListenAddress;
 use crate::rules::{KeyPart, Rule, RuleSet, SINKS_MAX};
 use crate::sources::SourceKind;
 
+/// So much of a line is shown in a message.
+const LINE_CHARACTERS_SHOWN: usize = 160;
+
 /// Notes what is wrong between the parts. Gives the rules compiled, if they can be.
 pub(super) fn run(read: &Sections, findings: &mut Findings<'_>) -> Option<RuleSet> {
     let mut checks = Checks { read, findings };
     checks.sources();
     checks.filters();
     checks.sinks();
+    checks.doubts();
     checks.same_place();
     checks.tests();
     checks.rules()
@@ -130,6 +135,17 @@ impl<'r> Checks<'r, '_, '_> {
         }
     }
 
+    /// What works and is hardly meant.
+    fn doubts(&mut self) {
+        for sink in &self.read.sinks {
+            let doubts = sink.config.as_ref().map(|config| config.part().doubts());
+            for (key, message) in doubts.into_iter().flatten() {
+                let key = sink.path.below(&key);
+                self.findings.warn(&self.read.places.nearest(&key).value, &key, message);
+            }
+        }
+    }
+
     /// Two parts that use the same place destroy each other's work.
     fn same_place(&mut self) {
         let Sections { sources, sinks, .. } = self.read;
@@ -208,10 +224,27 @@ impl<'r> Checks<'r, '_, '_> {
                 let message = wording::unknown_name("field", field, &fields);
                 self.findings.error(&self.read.places.nearest(&key).key, &key, message);
             }
+            self.one_line(value, path);
             if test.clean {
                 self.expectations(value, path);
             }
         }
+    }
+
+    /// A test is of one message: what follows a line feed would be taken for a part of it.
+    fn one_line(&mut self, test: &Test, path: &KeyPath) {
+        let mut lines = test.input.lines();
+        let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return };
+        let (first, second) = (beginning(first), beginning(second));
+        let more = match lines.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let message = format!(
+            "several lines, and a test is of one: {first:?} and {second:?}{more}; write a \
+             [[tests]] for each"
+        );
+        self.note(&path.key("input"), message);
     }
 
     fn expectations(&mut self, test: &Test, path: &KeyPath) {
@@ -254,6 +287,12 @@ impl<'r> Checks<'r, '_, '_> {
     fn sink_names(&self) -> Vec<&'r str> {
         self.read.sinks.iter().map(|sink| sink.name.as_str()).collect()
     }
+}
+
+/// As much of a line as tells it from others.
+fn beginning(line: &str) -> Cow<'_, str> {
+    let end = line.char_indices().nth(LINE_CHARACTERS_SHOWN).map(|(end, _)| end);
+    end.map_or(line.into(), |end| format!("{}…", &line[..end]).into())
 }
 
 /// Where in the file a part of a rule stands. The rules count what could be read, and leave out the

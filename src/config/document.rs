@@ -41,7 +41,7 @@ pub(super) fn parse<'a>(
         Ok(root) => root.into_inner(),
         Err(error) => {
             let span = error.span().unwrap_or_default();
-            findings.error(&span, &KeyPath::default(), error.message());
+            findings.error(&span, &KeyPath::default(), mistake(error.message(), text, &span));
             return None;
         }
     };
@@ -54,6 +54,17 @@ pub(super) fn parse<'a>(
         }
     }
     Some(Document { root, places })
+}
+
+/// What is wrong with a text that is no TOML.
+fn mistake(message: &str, text: &str, span: &Range<usize>) -> String {
+    match text.get(span.clone()) {
+        Some(key) if message == "duplicate key" => format!(
+            "duplicate key: `{key}` stands further up already; a key, or the header of a table, \
+             stands once"
+        ),
+        _ => message.to_owned(),
+    }
 }
 
 /// What can be read of a text that may be no TOML, with what the environment gives.

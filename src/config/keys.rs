@@ -114,15 +114,23 @@ impl<'s> Checker<'s, '_, '_> {
 }
 
 /// Keys of the top level that stand without a table. Below the header of one they are its keys.
-const TOP_LEVEL: [&str; 4] = ["before_rules", "grace", "unmatched", "workers"];
+pub(super) const TOP_KEYS: [&str; 5] = ["before_rules", "grace", "unmatched", "watch", "workers"];
+
+/// Tables of the top level whose keys may stand with dots, as `log.level` does, and so below the
+/// header of another table.
+pub(super) const TOP_TABLES: [&str; 5] = ["admin", "decoder", "log", "plugins", "spool"];
 
 /// What to say of a key that is not among the known ones.
 fn unknown_key(name: &str, known: &[&str]) -> String {
     match nearest(name, known) {
-        _ if TOP_LEVEL.contains(&name) => {
+        _ if TOP_KEYS.contains(&name) => {
             "a key of the top level; move it above the first [table] of the file".to_owned()
         }
         Some(nearest) => format!("unknown key; did you mean {nearest:?}?"),
+        None if TOP_TABLES.contains(&name) => format!(
+            "a table of the top level; move its keys below a header [{name}], or above the first \
+             [table] of the file"
+        ),
         None if known.is_empty() => "unknown key; this table has none".to_owned(),
         None => format!("unknown key; known here: {}", listed(known)),
     }

@@ -47,6 +47,26 @@ pub fn load(
     }
 }
 
+/// The text of a file.
+///
+/// # Errors
+/// The first byte that is not UTF-8, with its place.
+pub fn text(bytes: Vec<u8>, file: &str) -> Result<String, Problems> {
+    let error = match String::from_utf8(bytes) {
+        Ok(text) => return Ok(text),
+        Err(error) => error,
+    };
+    let (bytes, start) = (error.as_bytes(), error.utf8_error().valid_up_to());
+    let before = String::from_utf8_lossy(&bytes[..start]);
+    let mut findings = Findings::new(file, &before);
+    let message = format!(
+        "the byte 0x{:02X} is not UTF-8; save the file as UTF-8, which is what TOML is written in",
+        bytes[start]
+    );
+    findings.error(&(start..start), &KeyPath::default(), message);
+    Err(Problems(findings.sorted()))
+}
+
 impl Sections {
     fn read(document: Document<'_>, findings: &mut Findings<'_>) -> Self {
         let Document { mut root, places } = document;

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use admin::{AdminAddress, AdminAddressError, AdminConfig};
 pub use diagnosis::Diagnosis;
 pub use file::Unmatched;
-pub use load::load;
+pub use load::{load, text};
 pub use problem::{Problem, Problems, Severity};
 pub use settings::FilterKey;
 pub use test::{Received, Test, TestEntry};

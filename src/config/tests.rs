@@ -59,6 +59,30 @@ fn a_byte_order_mark_means_nothing() {
 }
 
 #[test]
+fn a_byte_that_is_not_utf8_is_told_with_its_place() {
+    let said = |bytes: &[u8]| text(bytes.to_vec(), "q.toml").map_err(|found| found.to_string());
+    assert_eq!(said("grace = 'é'".as_bytes()), Ok("grace = 'é'".to_owned()));
+    let remedy = "is not UTF-8; save the file as UTF-8, which is what TOML is written in";
+    for (bytes, place) in [
+        (&b"\xFFgrace"[..], "1:1: the byte 0xFF"),
+        (b"# Gr\xC3\xB6\xC3\x9Fe\r\npath = '/Gr\xF6\xDFe'\n", "2:12: the byte 0xF6"),
+        (b"a = 1\n# \xE2\x82", "2:3: the byte 0xE2"),
+    ] {
+        assert_eq!(said(bytes), Err(format!("q.toml:{place} {remedy}")));
+    }
+}
+
+#[test]
+fn the_keys_of_the_top_level_are_known_by_name() {
+    let schema = serde_json::to_value(schemars::schema_for!(file::File)).unwrap();
+    let names = schema["properties"].as_object().unwrap().keys().map(String::as_str);
+    let names: Vec<_> = names.filter(|name| !file::SECTIONS.contains(name)).collect();
+    let mut listed = [keys::TOP_KEYS, keys::TOP_TABLES].concat();
+    listed.sort_unstable();
+    assert_eq!(names, listed);
+}
+
+#[test]
 fn parts_keep_the_order_of_the_file() {
     let text = format!(
         "{SMALL}[sinks.a]\ntype = 'file'\npath = '/a'\n[sinks.z]\ntype = 'file'\npath = '/z'\n[sinks.b]\ntype = 'file'\npath = '/b'\n"

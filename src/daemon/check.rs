@@ -16,18 +16,19 @@ pub struct Checked {
     pub usable: Option<(Configuration, Plugins)>,
 }
 
-/// Reads a text as the daemon would, loads the plugins that it names, and runs its tests. `file` is
+/// Reads a file as the daemon would, loads the plugins that it names, and runs its tests. `file` is
 /// its name in messages. No socket is bound, no mount touched.
 #[must_use]
-pub fn check(text: &str, file: &str) -> Checked {
-    let digest = Digest::of(text.as_bytes());
+pub fn check(bytes: Vec<u8>, file: &str) -> Checked {
+    let digest = Digest::of(&bytes);
     let environment = |name: &str| std::env::var(name).ok();
     let wrong = |problems: &Problems| Checked {
         diagnosis: Diagnosis::new(file, problems.iter().cloned().collect(), None),
         digest,
         usable: None,
     };
-    let configuration = match config::load(text, file, &environment) {
+    let text = config::text(bytes, file);
+    let configuration = match text.and_then(|text| config::load(&text, file, &environment)) {
         Ok(configuration) => configuration,
         Err(problems) => return wrong(&problems),
     };

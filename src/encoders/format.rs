@@ -12,7 +12,7 @@ use super::{json, text};
 use crate::event::EventRef;
 
 /// How a sink writes its events: `"json"`, `{ json = { raw = true } }`, `"text"`,
-/// `{ template = "{time} {path}\n" }`.
+/// `{ template = "{time} {path:escaped}\n" }`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// A JSON object on each line.
@@ -30,6 +30,27 @@ impl Default for Format {
 }
 
 impl Format {
+    /// What is hardly meant, and the key beneath `format` that says it.
+    #[must_use]
+    pub fn doubt(&self) -> Option<(&'static str, String)> {
+        let Self::Template(template) = self else { return None };
+        let fields = template.open_fields();
+        let form = |field: &String| match field.as_str() {
+            "{labels}" => "{labels:json}".to_owned(),
+            field => field.replace('}', ":escaped}"),
+        };
+        let safe: Vec<_> = fields.iter().map(form).collect();
+        if fields.is_empty() {
+            return None;
+        }
+        let (fields, safe) = (fields.join(", "), safe.join(", "));
+        let message = format!(
+            "a line feed in {fields} would begin a line that no event wrote; write {safe}, or end \
+             the template with \"\\u0000\" instead of a line feed"
+        );
+        Some(("template", message))
+    }
+
     /// The encoder; `colours` is heeded by the text for people only.
     #[must_use]
     pub fn encoder(&self, colours: bool) -> Encoder {
@@ -87,7 +108,8 @@ impl<'de> Deserialize<'de> for Format {
             type Value = Format;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("\"json\", \"text\" or { template = \"{time} {path}\\n\" }")
+                formatter
+                    .write_str("\"json\", \"text\" or { template = \"{time} {path:escaped}\\n\" }")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Format, E> {
@@ -99,7 +121,7 @@ impl<'de> Deserialize<'de> for Format {
                     ))),
                     _ => Err(E::custom(format_args!(
                         "{text:?} is not a format; it is \"json\", \"text\" or \
-                         {{ template = \"{{time}} {{path}}\\n\" }}"
+                         {{ template = \"{{time}} {{path:escaped}}\\n\" }}"
                     ))),
                 }
             }

@@ -1,4 +1,4 @@
-//! Events by a template of the user's own: `"{time} {operation} {path}\n"`.
+//! Events by a template of the user's own: `"{time} {operation} {path:escaped}\n"`.
 //!
 //! A field in braces is replaced by its value: `{path}` by the exact bytes of the path, whatever
 //! they are. A form after a colon says otherwise:
@@ -73,6 +73,15 @@ impl Field {
             Self::Number(column) => column.as_str(),
             Self::Text(column) => column.as_str(),
         }
+    }
+
+    /// Whether users of the cluster choose its characters, or plugins do.
+    const fn is_free(self) -> bool {
+        let free = matches!(
+            self,
+            Self::Text(Column::FileName | Column::Path | Column::Raw | Column::Target)
+        );
+        free || matches!(self, Self::Labels | Self::Text(Column::User))
     }
 
     /// The forms that it can take besides the plain one.
@@ -198,6 +207,28 @@ impl Template {
     #[must_use]
     pub const fn separator(&self) -> u8 {
         self.separator
+    }
+
+    /// The fields, as they stand in braces, whose values can hold the line feed that ends an
+    /// event: whoever may name a file could write lines of his own.
+    #[must_use]
+    pub fn open_fields(&self) -> Vec<String> {
+        let open = |part: &Part| match part {
+            Part::Field(field, Form::Plain) if field.is_free() => Some(field.name().to_owned()),
+            Part::Label(key, Form::Plain) => Some(format!("{LABEL}{key}")),
+            Part::Field(..) | Part::Label(..) | Part::Literal(_) => None,
+        };
+        if self.separator != b'\n' {
+            return Vec::new();
+        }
+        let mut fields: Vec<String> = Vec::new();
+        for name in self.parts.iter().filter_map(open) {
+            let field = format!("{{{name}}}");
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        }
+        fields
     }
 }
 
@@ -410,7 +441,8 @@ impl JsonSchema for Template {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let fields: Vec<&str> = Field::all().map(Field::name).collect();
         let description = format!(
-            "text with fields in braces, ending with a line feed: \"{{time}} {{path}}\\n\". \
+            "text with fields in braces, ending with a line feed: \
+             \"{{time}} {{path:escaped}}\\n\". \
              Fields: {}, and {{label.charset}} for the label of that name. Forms: \
              {{path:json}}, {{path:escaped}}, {{path:csv}}, {{time:unix}}. \
              {{{{ and }}}} stand for braces.",

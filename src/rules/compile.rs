@@ -405,7 +405,7 @@ impl<'a> Compiler<'a> {
 
     /// Whether a pattern can be searched for, within the limits.
     fn sound(&mut self, pattern: &Pattern) -> bool {
-        let Pattern::Regex(regex) = pattern else { return true };
+        let (Pattern::Bytewise(regex) | Pattern::Regex(regex)) = pattern else { return true };
         let Some(bytes) = self.take(check_regex(regex)) else { return false };
         let before = self.regex_bytes;
         self.regex_bytes += bytes;
@@ -442,7 +442,9 @@ impl<'a> Compiler<'a> {
             named.filter(|operation| set.matches(operation.as_str().as_bytes())).collect();
         let is_known = |pattern: &Pattern| match pattern {
             Pattern::Exact(name) => Operation::from_bytes(name) != Operation::Unknown,
-            Pattern::Prefix(_) | Pattern::Regex(_) | Pattern::Suffix(_) => false,
+            Pattern::Bytewise(_) | Pattern::Prefix(_) | Pattern::Regex(_) | Pattern::Suffix(_) => {
+                false
+            }
         };
         let unknown: Vec<Pattern> =
             patterns.into_iter().filter(|pattern| !is_known(pattern)).collect();

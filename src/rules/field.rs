@@ -5,12 +5,11 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use regex_automata::hybrid::dfa::Cache;
 
 use super::client::NetworkSet;
 use super::lists::Lists;
 use super::marks::{Bits, Marks};
-use super::pattern::{Pattern, PatternSet};
+use super::pattern::{Pattern, PatternSet, SearchCache};
 use crate::event::{Column, EventRef};
 
 /// The one field that is matched by networks.
@@ -253,7 +252,7 @@ pub struct Scratch {
     pub(super) active: Marks,
     /// The rules that matched.
     pub(super) matched: Marks,
-    caches: Vec<Option<Cache>>,
+    caches: Vec<Option<SearchCache>>,
     /// How many rules were looked at.
     #[cfg(test)]
     pub(super) visits: usize,

@@ -305,7 +305,7 @@ fn path_patterns(tokens: &[Token]) -> Vec<Pattern> {
             let suffix = format!("/{text}").into_bytes();
             vec![Pattern::Exact(text.into_bytes()), Pattern::Suffix(suffix)]
         }
-        _ => vec![Pattern::Regex(regex(tokens, true))],
+        _ => regexes(tokens, true),
     }
 }
 
@@ -321,27 +321,45 @@ fn text_patterns(tokens: &[Token]) -> Vec<Pattern> {
         [Token::Star, tail @ ..] if let Some(text) = literal(tail) => {
             vec![Pattern::Suffix(text.into_bytes())]
         }
-        _ => vec![Pattern::Regex(regex(tokens, false))],
+        _ => regexes(tokens, false),
     }
 }
 
-/// A byte of a character outside ASCII: so that names match which are not UTF-8.
+/// A byte of what is not UTF-8.
 const HIGH_BYTE: &str = r"[\x80-\xFF]";
+
+/// What a wildcard stands for that stands for one character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum One {
+    /// A character of UTF-8.
+    Character,
+    /// A character of UTF-8, or a byte of what is none.
+    CharacterOrByte,
+}
+
+/// A regular expression for texts that are UTF-8; and another for those that are not, where that
+/// makes a difference.
+fn regexes(tokens: &[Token], path: bool) -> Vec<Pattern> {
+    let whole = regex(tokens, path, One::Character);
+    let bytewise = regex(tokens, path, One::CharacterOrByte);
+    if whole == bytewise {
+        return vec![Pattern::Regex(whole)];
+    }
+    vec![Pattern::Regex(whole), Pattern::Bytewise(bytewise)]
+}
 
 /// The pieces as a regular expression that begins at the start of the text. Where all that follows
 /// matches, it ends at once, so that the search can.
-fn regex(tokens: &[Token], path: bool) -> String {
+fn regex(tokens: &[Token], path: bool, each: One) -> String {
     let (one, star) = if path { ("[^/]", "[^/]*") } else { (".", ".*") };
     let mut text = String::from(r"\A");
     for token in tokens {
         match token {
             Token::Deep => text.push_str("(?:.*/)?"),
             Token::Literal(literal) => text.push_str(&regex_syntax::escape(literal)),
-            Token::One => {
-                write_text(&mut text, format_args!("(?:(?u:{one})|{HIGH_BYTE})"));
-            }
+            Token::One => push_one(&mut text, one, each),
             Token::Rest => return text,
-            Token::Set { negated, ranges } => set_regex(&mut text, *negated, ranges, path),
+            Token::Set { negated, ranges } => set_regex(&mut text, *negated, ranges, (path, each)),
             Token::Star => text.push_str(star),
         }
     }
@@ -349,7 +367,15 @@ fn regex(tokens: &[Token], path: bool) -> String {
     text
 }
 
-fn set_regex(text: &mut String, negated: bool, ranges: &[(char, char)], path: bool) {
+/// Something that stands for one character, in the notation of regular expressions.
+fn push_one(text: &mut String, one: &str, each: One) {
+    match each {
+        One::Character => write_text(text, format_args!("(?u:{one})")),
+        One::CharacterOrByte => write_text(text, format_args!("(?:(?u:{one})|{HIGH_BYTE})")),
+    }
+}
+
+fn set_regex(text: &mut String, negated: bool, ranges: &[(char, char)], (path, each): (bool, One)) {
     let mut members = String::new();
     for &(from, to) in ranges {
         let range = format_args!(r"\x{{{:X}}}-\x{{{:X}}}", u32::from(from), u32::from(to));
@@ -359,11 +385,10 @@ fn set_regex(text: &mut String, negated: bool, ranges: &[(char, char)], path: bo
     let slash = if path { "/" } else { "" };
     let but_slash = if path { "&&[^/]" } else { "" };
     match (negated, ascii) {
-        (false, _) => write_text(text, format_args!("(?u:[{members}{but_slash}])")),
-        (true, true) => {
-            write_text(text, format_args!("(?:(?u:[^{members}{slash}])|{HIGH_BYTE})"));
-        }
-        (true, false) => write_text(text, format_args!("(?u:[^{members}{slash}])")),
+        (false, _) => push_one(text, &format!("[{members}{but_slash}]"), One::Character),
+        (true, true) => push_one(text, &format!("[^{members}{slash}]"), each),
+        // Which characters its bytes were meant as is not known.
+        (true, false) => push_one(text, &format!("[^{members}{slash}]"), One::Character),
     }
 }
 
@@ -386,7 +411,7 @@ mod tests {
     fn distinct(glob: &str, path: bool) -> Vec<Pattern> {
         let mut found = Vec::new();
         for pattern in patterns(glob, path).unwrap() {
-            if let Pattern::Regex(regex) = &pattern {
+            if let Pattern::Bytewise(regex) | Pattern::Regex(regex) = &pattern {
                 assert!(check_regex(regex).is_ok(), "{glob}");
             }
             if !found.contains(&pattern) {
@@ -420,6 +445,10 @@ mod tests {
                 &["/x/y/renders/a", "/renders/a"],
             ),
             ("/a?c", &["/abc", "/a\u{e9}c", "/a\u{1F600}c"], &["/a/c", "/ac", "/abbc"]),
+            ("/??", &["/ab", "/a\u{e9}", "/\u{1F600}\u{e9}"], &["/\u{e9}", "/\u{1F600}", "/abc"]),
+            ("/?*?", &["/ab", "/\u{e9}\u{e9}"], &["/\u{e9}", "/a", "/\u{1F600}"]),
+            ("/[^b][^b]", &["/a\u{e9}"], &["/\u{e9}", "/ab", "/\u{1F600}"]),
+            ("/[!a]?", &["/b\u{e9}"], &["/\u{e9}", "/a\u{e9}"]),
             ("/[a-cx]", &["/a", "/b", "/x"], &["/d", "/-", "/"]),
             ("/[!a-c]", &["/d", "/\u{e9}"], &["/a", "//", "/"]),
             ("/[\u{e9}-\u{ea}]", &["/\u{e9}", "/\u{ea}"], &["/\u{eb}", "/e"]),
@@ -451,6 +480,12 @@ mod tests {
         for (glob, text, expected) in [
             ("/a*b", &b"/a\xE9\xFFb"[..], true),
             ("/a?b", b"/a\xE9b", true),
+            // Where a name ends and the next begins is not known then: each byte may be one.
+            ("/??", b"/\xE9\xFF", true),
+            ("/??/?", b"/\xC3\xA9/\xFF", true),
+            ("/?/?", b"/\xC3\xA9/\xFF", true),
+            ("/??", b"/\xE9", false),
+            ("/[!x][^y]", b"/\xE9\xE9", true),
             ("/a[!x]b", b"/a\xE9b", true),
             ("/a[!\u{e9}]b", b"/a\xE9b", false),
             ("/a/**", b"/a/\xE9", true),

@@ -14,6 +14,9 @@ const FEW: usize = 64;
 /// One pattern of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Pattern {
+    /// A regular expression as sound as `Regex`, tried only on texts that are not UTF-8: in them
+    /// a byte stands for a character.
+    Bytewise(String),
     /// The text itself.
     Exact(Vec<u8>),
     /// What the text begins with.
@@ -34,6 +37,14 @@ pub(super) struct PatternSet {
     tails: Option<Tails>,
     suffixes: Option<Trie>,
     automaton: Option<Automaton>,
+    bytewise: Option<Automaton>,
+}
+
+/// What a worker needs to search with a [`PatternSet`].
+#[derive(Debug)]
+pub(super) struct SearchCache {
+    automaton: Option<Cache>,
+    bytewise: Option<Cache>,
 }
 
 impl PatternSet {
@@ -43,9 +54,11 @@ impl PatternSet {
     /// Where a regular expression is not sound.
     pub(super) fn new(patterns: &[Pattern]) -> Self {
         let mut exact = HashMap::new();
-        let (mut prefixes, mut suffixes, mut regexes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut prefixes, mut suffixes) = (Vec::new(), Vec::new());
+        let (mut regexes, mut bytewise) = (Vec::new(), Vec::new());
         for (number, pattern) in (0..).zip(patterns) {
             match pattern {
+                Pattern::Bytewise(regex) => bytewise.push((regex.as_str(), number)),
                 Pattern::Exact(text) => {
                     exact.insert(text.clone().into_boxed_slice(), number);
                 }
@@ -66,18 +79,27 @@ impl PatternSet {
             prefixes: (!prefixes.is_empty()).then(|| Trie::new(End::Front, prefixes)),
             suffixes: (!suffixes.is_empty()).then(|| Trie::new(End::Back, suffixes)),
             automaton: (!regexes.is_empty()).then(|| Automaton::new(&regexes)),
+            bytewise: (!bytewise.is_empty()).then(|| Automaton::new(&bytewise)),
         }
     }
 
     /// What a worker needs to search with it, where it needs anything.
-    pub(super) fn cache(&self) -> Option<Cache> {
-        self.automaton.as_ref().map(Automaton::cache)
+    pub(super) fn cache(&self) -> Option<SearchCache> {
+        let automaton = self.automaton.as_ref().map(Automaton::cache);
+        let bytewise = self.bytewise.as_ref().map(Automaton::cache);
+        let is_needed = automaton.is_some() || bytewise.is_some();
+        is_needed.then_some(SearchCache { automaton, bytewise })
     }
 
     /// Calls `found` with the number of each pattern that matches the text, some of them more than
     /// once. `cache` comes from [`Self::cache`].
     #[inline]
-    pub(super) fn scan(&self, text: &[u8], cache: Option<&mut Cache>, mut found: impl FnMut(u32)) {
+    pub(super) fn scan(
+        &self,
+        text: &[u8],
+        cache: Option<&mut SearchCache>,
+        mut found: impl FnMut(u32),
+    ) {
         if self.exact_lengths.contains(&text.len())
             && let Some(&number) = self.exact.get(text)
         {
@@ -95,7 +117,13 @@ impl PatternSet {
         if let Some(trie) = &self.suffixes {
             trie.walk(text, &mut found);
         }
-        if let (Some(automaton), Some(cache)) = (&self.automaton, cache) {
+        let Some(SearchCache { automaton, bytewise }) = cache else { return };
+        if let (Some(automaton), Some(cache)) = (&self.automaton, automaton) {
+            automaton.scan(text, cache, &mut found);
+        }
+        if let (Some(automaton), Some(cache)) = (&self.bytewise, bytewise)
+            && std::str::from_utf8(text).is_err()
+        {
             automaton.scan(text, cache, &mut found);
         }
     }
@@ -131,6 +159,7 @@ mod tests {
             Pattern::Regex("xx".to_owned()),
             Pattern::Exact(b"/a/b.mo".to_vec()),
             Pattern::Prefix(b"/b".to_vec()),
+            Pattern::Bytewise("a".to_owned()),
         ];
         let set = PatternSet::new(&patterns);
         let mut cache = set.cache();
@@ -176,7 +205,7 @@ mod tests {
         match pattern {
             Pattern::Prefix(prefix) => text.starts_with(prefix),
             Pattern::Suffix(suffix) => text.ends_with(suffix),
-            Pattern::Exact(_) | Pattern::Regex(_) => panic!("{pattern:?}"),
+            Pattern::Bytewise(_) | Pattern::Exact(_) | Pattern::Regex(_) => panic!("{pattern:?}"),
         }
     }
 }

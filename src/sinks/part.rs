@@ -21,6 +21,12 @@ pub trait SinkPart {
     /// What the sink writes to: nobody else may, unless it is shared.
     fn resources(&self) -> Vec<Resource>;
 
+    /// What works and is hardly meant: a key of the part, such as `format.template`, and what to
+    /// do instead. It is told as a warning.
+    fn doubts(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// What would be done with events, for `explain` and tests of rules; `None` where each event is
     /// written as it is.
     fn preview(&self) -> Option<Box<dyn Preview>> {

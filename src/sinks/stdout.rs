@@ -29,7 +29,7 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 pub struct Config {
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
     /// came), `"text"` (for people; in colours on a terminal, unless `NO_COLOR` is set), or
-    /// `{ template = "{time} {operation} {path}\n" }`.
+    /// `{ template = "{time} {operation} {path:escaped}\n" }`.
     #[serde(default)]
     pub format: Format,
 }
@@ -47,6 +47,11 @@ impl SinkPart for Config {
         let encoder = self.format.encoder(colours);
         let sink = Stdout::new(output.into(), encoder, context.account);
         Ok(BuiltSink::new(sink, Pace::every(FLUSH_INTERVAL)))
+    }
+
+    fn doubts(&self) -> Vec<(String, String)> {
+        let beneath = |(key, message)| (format!("format.{key}"), message);
+        self.format.doubt().map(beneath).into_iter().collect()
     }
 
     fn resources(&self) -> Vec<Resource> {

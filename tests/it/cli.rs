@@ -253,7 +253,7 @@ fn the_configuration_that_ships_is_fine() {
 }
 
 /// Checks a configuration in a directory of its own.
-fn check(text: &str, arguments: &[&str]) -> Output {
+fn check(text: impl AsRef<[u8]>, arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("qatime.toml");
     fs::write(&file, text).unwrap();
@@ -281,6 +281,27 @@ fn check_shows_every_problem_with_its_place() {
     assert_eq!((errors.count(), problems.len()), (3, 5));
     assert_eq!(json["problems"][0]["line"], 1);
     assert_eq!(check("= what", &[]).status.code(), Some(78));
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_told_with_its_place() {
+    let text = b"# of the caf\xC3\xA9\ngrace = '5s' # caf\xE9\n";
+    let output = check(text, &[]);
+    assert_eq!(output.status.code(), Some(78));
+    let told = "qatime.toml:2:19: the byte 0xE9 is not UTF-8; save the file as UTF-8";
+    assert!(stdout(&output).starts_with(told), "{}", stdout(&output));
+    let json = &json_lines(&check(text, &["--json"]))[0];
+    assert_eq!(
+        (&json["problems"][0]["line"], &json["problems"][0]["column"]),
+        (&2.into(), &19.into())
+    );
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("qatime.toml"), text).unwrap();
+    for verb in ["run", "explain"] {
+        let output = run(qatime(&[verb]).current_dir(directory.path()), b"");
+        assert_eq!(output.status.code(), Some(78), "{verb}");
+        assert!(stderr(&output).contains(told), "{verb}: {}", stderr(&output));
+    }
 }
 
 #[test]

@@ -58,7 +58,18 @@ impl Daemon {
 
     /// Starts a daemon that reads events from the pipe that is returned as well.
     pub(crate) fn start_on_pipe(config: &str) -> (Self, ChildStdin) {
-        let mut daemon = Self::spawn_in(TempDir::new().unwrap(), config, Stdio::piped());
+        Self::start_on_pipe_in(TempDir::new().unwrap(), config, &[])
+    }
+
+    /// As [`Self::start_on_pipe`], in the directory of one that has ended, and run by another
+    /// program, if one is given with its arguments.
+    pub(crate) fn start_on_pipe_in(
+        directory: TempDir,
+        config: &str,
+        tracer: &[&str],
+    ) -> (Self, ChildStdin) {
+        let no_state = Path::new("/dev/null");
+        let mut daemon = Self::spawn_with(directory, config, Stdio::piped(), no_state, tracer);
         let pipe = daemon.child.stdin.take().unwrap();
         (daemon, pipe)
     }
@@ -66,7 +77,7 @@ impl Daemon {
     /// As [`Self::start_in`], with `state` in its directory as the state directory.
     pub(crate) fn start_with_state(directory: TempDir, config: &str, ports: &[u16]) -> Self {
         let state = directory.path().join("state");
-        let mut daemon = Self::spawn_with(directory, config, Stdio::null(), &state);
+        let mut daemon = Self::spawn_with(directory, config, Stdio::null(), &state, &[]);
         for &port in ports {
             daemon.wait_for_port(port, config);
         }
@@ -76,15 +87,22 @@ impl Daemon {
     fn spawn_in(directory: TempDir, config: &str, stdin: Stdio) -> Self {
         // The usual place of the spool is one for all daemons of this machine: only a test that
         // names a spool has one.
-        Self::spawn_with(directory, config, stdin, Path::new("/dev/null"))
+        Self::spawn_with(directory, config, stdin, Path::new("/dev/null"), &[])
     }
 
-    fn spawn_with(directory: TempDir, config: &str, stdin: Stdio, state: &Path) -> Self {
+    fn spawn_with(
+        directory: TempDir,
+        config: &str,
+        stdin: Stdio,
+        state: &Path,
+        tracer: &[&str],
+    ) -> Self {
         let config = config.replace("{dir}", directory.path().to_str().unwrap());
         let file = directory.path().join("qatime.toml");
         fs::write(&file, &config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_qatime"))
-            .arg("run")
+        let mut words = tracer.iter().copied().chain([env!("CARGO_BIN_EXE_qatime"), "run"]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .arg("--config")
             .arg(&file)
             // Compiled plugins are kept between tests, and nowhere else.

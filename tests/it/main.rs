@@ -28,6 +28,8 @@ mod nfs;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod plugin;
 #[cfg(test)]
 mod plugin_examples;

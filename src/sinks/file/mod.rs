@@ -44,7 +44,7 @@ pub struct Config {
     #[serde(deserialize_with = "file_path")]
     pub path: FilePath,
     /// What a line looks like: `"json"`, `{ json = { raw = true } }` (with the message as it
-    /// came), `"text"`, or `{ template = "{time} {operation} {path}\n" }`.
+    /// came), `"text"`, or `{ template = "{time} {operation} {path:escaped}\n" }`.
     #[serde(default)]
     pub format: Format,
     /// When the file is put aside and a new one begun. Without it the file grows, or an outside
@@ -154,6 +154,11 @@ impl SinkPart for Config {
         let clock = Box::new(|| Timestamp::from_system(SystemTime::now()));
         let interval = self.flush_interval.get();
         Ok(BuiltSink::new(self.sink(context, clock), Pace::every(interval)))
+    }
+
+    fn doubts(&self) -> Vec<(String, String)> {
+        let beneath = |(key, message)| (format!("format.{key}"), message);
+        self.format.doubt().map(beneath).into_iter().collect()
     }
 
     fn resources(&self) -> Vec<Resource> {

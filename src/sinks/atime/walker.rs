@@ -230,10 +230,10 @@ impl Walker {
     }
 
     fn refusal(&self, status: &Status, usage: &Usage) -> Option<Outcome> {
-        if status.kind == FileType::Symlink && !usage.link {
+        if status.kind == FileType::Symlink && !usage.kind.link {
             return Some(Outcome::Rejected(Reason::Symlink));
         }
-        if status.kind != FileType::Directory && usage.directory {
+        if status.kind != FileType::Directory && usage.kind.directory {
             return Some(Outcome::Gone);
         }
         let comparable = self.policy.verify_file_id && usage.file_id != 0;
@@ -374,13 +374,25 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::sinks::atime::changes::Moment;
+    use crate::sinks::atime::kept::Kind;
     use crate::sinks::atime::tests::{PAST, age, deep_atime, deep_file, seconds};
-    use crate::sinks::changes::Moment;
 
     fn usage(after: i64) -> Usage {
         let time = Timestamp::from_nanos((PAST + after) * 1_000_000_000);
-        let (directory, link) = (false, false);
-        Usage { time, place: Moment::FIRST, arrival: 0, receipt: 0, file_id: 0, directory, link }
+        Usage {
+            time,
+            place: Moment::FIRST,
+            receipt: 0,
+            file_id: 0,
+            kind: Kind::default(),
+            attempts: 0,
+            counted: true,
+            sent: true,
+            missed: None,
+            guessed: false,
+            id: 0,
+        }
     }
 
     fn walker(root: &Path, resolution: Resolution, parent_ttl: Duration) -> Walker {

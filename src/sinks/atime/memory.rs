@@ -12,8 +12,11 @@ use super::pending::Memory;
 /// What the last sink of a root has left.
 type Left = Mutex<Option<Memory>>;
 
+/// A root, and what was left for it.
+type Known = (PathBuf, Weak<Left>);
+
 /// The roots for which there is a sink now.
-static ROOTS: LazyLock<Mutex<Vec<(PathBuf, Weak<Left>)>>> = LazyLock::new(Mutex::default);
+static ROOTS: LazyLock<Mutex<Vec<Known>>> = LazyLock::new(Mutex::default);
 
 /// What sinks of one root leave to those that follow them.
 #[derive(Debug)]

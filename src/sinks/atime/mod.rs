@@ -277,7 +277,7 @@ impl Sink for Atime {
         while !self.shared.is_empty() {
             self.wait().await;
         }
-        self.legacy.leave(self.shared.lock().to_memory());
+        self.legacy.leave(self.shared.lock().take_memory());
         Ok(())
     }
 }

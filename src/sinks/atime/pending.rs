@@ -419,7 +419,7 @@ impl Pending {
     }
 
     /// What is remembered of late; nothing waits any more.
-    pub(super) fn to_memory(&mut self) -> Memory {
+    pub(super) fn take_memory(&mut self) -> Memory {
         let other = Self::new(self.limits.clone(), self.map.clone());
         let Self { entries, changes, row, .. } = std::mem::replace(self, other);
         Memory { entries, changes, row }

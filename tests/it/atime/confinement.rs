@@ -193,8 +193,10 @@ fn try_hostile_lines(keys: &str, seed: u64) -> (usize, usize) {
         let (process, call) = line.split_once("> ")?;
         process.contains("<atime-out-").then(|| call.trim_start())
     });
-    // The rest of a call, or a look at what the kernel can do, names nothing.
-    let names = |call: &&str| !call.starts_with("<...") && !call.contains(">, NULL");
+    // The rest of a call, or a look at what the kernel can do, names nothing; and the allocator
+    // asks how many processors there are.
+    let silent = ["<... ", ">, NULL", "\"/sys/devices/system/cpu/online\""];
+    let names = |call: &&str| !silent.iter().any(|silent| call.contains(silent));
     let calls: Vec<_> = own.filter(names).collect();
     let set = calls.iter().filter(|call| call.starts_with("utimensat")).count();
     let made = calls.len();

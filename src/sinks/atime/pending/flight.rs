@@ -2,8 +2,8 @@
 
 use super::mending::SWEEP_INTERVAL;
 use super::{
-    Chunk, Duration, HashMap, Instant, Job, Kind, List, Outcome, Pending, Reason, Tally, Usage,
-    Whereabouts, file_of_stream, is_one, mending,
+    Chunk, Duration, HashMap, Instant, Job, Kind, List, Outcome, Pending, Reason, Tally, Timestamp,
+    Usage, Whereabouts, file_of_stream, is_one, mending,
 };
 use crate::sinks::atime::changes::renamed;
 
@@ -63,13 +63,16 @@ impl Pending {
     pub(super) fn send(&mut self, index: u32, chunk: &mut Chunk, now: Instant, tally: &mut Tally) {
         let entry = self.entries.get(index);
         let is_blocked = if let [usage] = entry.usages[..] {
-            self.send_usage(index, usage, chunk, now, tally)
+            self.send_usage((index, usage), chunk, now, tally)
         } else {
             let mut usages = entry.usages.clone();
             usages.retain(|usage| !usage.sent);
             usages.sort_by_key(|usage| std::cmp::Reverse(usage.place));
-            let mut send = |usage| self.send_usage(index, usage, chunk, now, tally);
-            usages.into_iter().fold(false, |is_blocked, usage| send(usage) || is_blocked)
+            let mut is_blocked = false;
+            for usage in usages {
+                is_blocked |= self.send_usage((index, usage), chunk, now, tally);
+            }
+            is_blocked
         };
         if self.entries.get(index).flights > 0 {
             self.entries.move_to(index, List::SENT, now);
@@ -88,8 +91,7 @@ impl Pending {
     /// Whether it has to wait for something in flight.
     fn send_usage(
         &mut self,
-        index: u32,
-        usage: Usage,
+        (index, usage): (u32, Usage),
         chunk: &mut Chunk,
         now: Instant,
         tally: &mut Tally,
@@ -103,8 +105,8 @@ impl Pending {
             Whereabouts::Moved(name, _) => Some(name),
             Whereabouts::Same => None,
         };
-        let name = moved.as_deref().unwrap_or(entry.key());
-        let hash = moved.as_ref().map_or(entry.hash(), |name| self.entries.hash(name));
+        let name = moved.as_deref().unwrap_or_else(|| entry.key());
+        let hash = moved.as_ref().map_or_else(|| entry.hash(), |name| self.entries.hash(name));
         let known = moved.as_ref().map_or(Some(index), |name| self.entries.find(hash, name));
         let is_sent = known.is_some_and(|target| self.entries.get(target).flights > 0);
         let is_missing = usage
@@ -131,6 +133,8 @@ impl Pending {
             }
         }
         let entry = self.entries.get_mut(index);
+        // Whoever has followers forgets them with this.
+        entry.note_applied(hash, Timestamp::from_nanos(i64::MIN));
         entry.flights += 1;
         if let Some(known) = entry.usages.iter_mut().find(|known| known.id == usage.id) {
             known.sent = true;
@@ -198,8 +202,8 @@ impl Pending {
                 tally.reject(reason, self.entries.get(job.origin).key());
             }
             Outcome::Rejected(_) | Outcome::Superseded => {}
-            Outcome::Failed => return self.fail((job.origin, name), usage, rehomed, now, tally),
-            Outcome::Gone => return self.miss((job.origin, name), usage, rehomed, now, tally),
+            Outcome::Failed => return self.fail((job.origin, name), (usage, rehomed), now, tally),
+            Outcome::Gone => return self.miss((job.origin, name), (usage, rehomed), now, tally),
         }
         self.entries.get_mut(job.origin).note_applied(name, usage.time);
     }
@@ -208,8 +212,7 @@ impl Pending {
     fn fail(
         &mut self,
         (index, name): (u32, u64),
-        mut usage: Usage,
-        rehomed: Option<Whereabouts>,
+        (mut usage, rehomed): (Usage, Option<Whereabouts>),
         now: Instant,
         tally: &mut Tally,
     ) {
@@ -218,7 +221,7 @@ impl Pending {
         }
         tally.retry();
         usage.attempts += 1;
-        self.put_back(index, usage, rehomed, now, tally);
+        self.put_back(index, (usage, rehomed), now, tally);
     }
 
     /// The file was not there: perhaps it has another name by now, or a change that says so is
@@ -226,8 +229,7 @@ impl Pending {
     fn miss(
         &mut self,
         (index, name): (u32, u64),
-        mut usage: Usage,
-        rehomed: Option<Whereabouts>,
+        (mut usage, rehomed): (Usage, Option<Whereabouts>),
         now: Instant,
         tally: &mut Tally,
     ) {
@@ -240,7 +242,7 @@ impl Pending {
         };
         usage.missed = Some((since, name));
         if rehomed.is_some() || !self.is_given_up(since, now) {
-            return self.put_back(index, usage, rehomed, now, tally);
+            return self.put_back(index, (usage, rehomed), now, tally);
         }
         let own = self.entries.get(index).key();
         let is_stream = usage.kind.stream && !self.changes.knows(own);
@@ -252,7 +254,7 @@ impl Pending {
             Whereabouts::Same => (own.to_vec(), usage.place),
         };
         if self.entries.hash(&key) != name {
-            return self.put_back(index, usage, None, now, tally);
+            return self.put_back(index, (usage, None), now, tally);
         }
         // What is done for it from here on is done by another name.
         self.entries.get_mut(index).note_applied(name, usage.time);
@@ -317,8 +319,7 @@ impl Pending {
     fn put_back(
         &mut self,
         index: u32,
-        usage: Usage,
-        rehomed: Option<Whereabouts>,
+        (usage, rehomed): (Usage, Option<Whereabouts>),
         now: Instant,
         tally: &mut Tally,
     ) {

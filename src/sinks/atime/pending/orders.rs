@@ -173,7 +173,7 @@ impl Run {
                 let name = self.pending.entries.get(job.target).key();
                 let name = String::from_utf8(name.to_vec()).unwrap();
                 let time = job.usage.time.as_nanos();
-                chunk.jobs[index].outcome = self.set(name, time);
+                chunk.jobs[index].outcome = self.set(&name, time);
             }
             let is_idle = chunk.is_empty();
             self.done.extend((!is_idle).then_some(chunk));
@@ -187,11 +187,11 @@ impl Run {
         }
     }
 
-    fn set(&mut self, name: String, time: i64) -> Outcome {
-        if self.way == Way::Failing && self.failed.insert((name.clone(), time)) {
+    fn set(&mut self, name: &str, time: i64) -> Outcome {
+        if self.way == Way::Failing && self.failed.insert((name.to_owned(), time)) {
             return Outcome::Failed;
         }
-        match self.names.get(&name).map(|file| &mut self.times[*file]) {
+        match self.names.get(name).map(|file| &mut self.times[*file]) {
             None => Outcome::Gone,
             Some(known) if *known >= time => Outcome::Superseded,
             Some(known) => {

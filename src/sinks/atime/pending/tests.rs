@@ -385,7 +385,7 @@ fn the_next_sink_knows_what_the_last_one_knew() {
     let chunk = rig.take();
     rig.complete(chunk, Outcome::Done);
     rig.change("x", Some("y"), 5);
-    let memory = rig.pending.to_memory();
+    let memory = rig.pending.take_memory();
     let mut next = Rig::with(|limits| {
         limits.flush_interval = Duration::ZERO;
         limits.retry_delays = vec![SECOND; 5];

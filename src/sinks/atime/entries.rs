@@ -71,6 +71,8 @@ pub(super) struct Usage {
     pub(super) guessed: bool,
     /// Tells it from others.
     pub(super) id: u32,
+    /// The time that its file has, where that is known without a look.
+    pub(super) known: Option<Timestamp>,
 }
 
 impl Usage {
@@ -99,6 +101,8 @@ pub(super) struct Entry {
     pub(super) chain: Chain,
     /// The newest time that was set, or refused, by this name.
     pub(super) applied: Timestamp,
+    /// The time that was set last by this name, and when.
+    pub(super) set: Option<(Timestamp, Instant)>,
     /// The same by other names, as hashes.
     pub(super) elsewhere: Vec<(u64, Timestamp)>,
     list: List,
@@ -264,6 +268,7 @@ impl Entries {
                 flights: 0,
                 chain: Chain::default(),
                 applied: Timestamp::from_nanos(i64::MIN),
+                set: None,
                 elsewhere: Vec::new(),
                 list: List::IDLE,
                 prev: NONE,
@@ -277,6 +282,7 @@ impl Entries {
         entry.since = now;
         entry.chain = Chain::default();
         entry.applied = Timestamp::from_nanos(i64::MIN);
+        entry.set = None;
         self.key_bytes += key.len();
         self.push_back(index, List::IDLE);
         self.table.insert_unique(hash, index, |index| self.slots[*index as usize].hash);

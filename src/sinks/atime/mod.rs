@@ -111,6 +111,7 @@ impl Atime {
             },
             kept_bytes_max: config.kept_bytes_max.bytes_usize(),
             held_names_max: config.held_names_max.get() as usize,
+            look_ttl: config.look_ttl.get(),
             retry_delays: retry_delays(config),
             threads,
         };

@@ -49,6 +49,8 @@ pub(super) struct Limits {
     pub(super) kept_bytes_max: usize,
     /// How many names are held back because their file may be in flight by another.
     pub(super) held_names_max: usize,
+    /// For how long a time that was set counts as the file's.
+    pub(super) look_ttl: Duration,
     /// How long each repetition waits; there are as many as this is long.
     pub(super) retry_delays: Vec<Duration>,
     /// How many threads take from here.
@@ -267,6 +269,7 @@ impl Pending {
             missed: None,
             guessed: false,
             id: self.next_id,
+            known: None,
         };
         let known = self.entries.find(hash, key);
         let merged = known.is_some_and(|index| self.merge(index, usage, now, tally));
@@ -463,6 +466,7 @@ fn mending(place: Moment, kind: Kind) -> Usage {
         missed: None,
         guessed: false,
         id: 0,
+        known: None,
     }
 }
 

@@ -690,6 +690,29 @@ async fn a_refusing_file_system_degrades_the_health() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_just_set_need_not_be_looked_at() {
+    for (ttl, expected) in [("0s", 50), ("1h", 9)] {
+        let mut rig = Rig::new(&format!("flush_interval = '0s'\nlook_ttl = '{ttl}'"));
+        let file = rig.file("f");
+        rig.send(&[read("/f", 5)]).await;
+        settled(&mut rig).await;
+        // By another machine.
+        let at = Timespec { tv_sec: PAST + 50, tv_nsec: 0 };
+        let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+        let times = Timestamps { last_access: at, last_modification: omit };
+        utimensat(CWD, &file, &times, AtFlags::empty()).unwrap();
+        rig.send(&[read("/f", 9)]).await;
+        settled(&mut rig).await;
+        assert_eq!(seconds(&file), expected, "{ttl}");
+        // After a change of its name it may be another file.
+        utimensat(CWD, &file, &times, AtFlags::empty()).unwrap();
+        rig.send(&[rename("/x", "/f", 8), read("/f", 10)]).await;
+        rig.close().await;
+        assert_eq!(seconds(&file), 50, "{ttl}");
+    }
+}
+
+#[tokio::test]
 async fn settling_sets_everything_and_leaves_the_sink_open() {
     // An hour of waiting, and changes of names that are kept for as long.
     let mut rig = Rig::new("reorder_window = '1h'");

@@ -116,6 +116,7 @@ impl Pending {
             return !is_missing;
         }
         let target = known.unwrap_or(u32::MAX);
+        let usage = Usage { known: self.known_time(index, usage, moved.is_some(), now), ..usage };
         if let Err(reason) = chunk.push(name, &self.map, usage, (index, target)) {
             self.refuse((index, usage), reason, tally);
             return false;
@@ -141,6 +142,22 @@ impl Pending {
         }
         self.sent += 1;
         false
+    }
+
+    /// The time of a file that needs no look: it was set by this name, not long ago, by a usage of
+    /// the same kind, and no change of the name is known.
+    fn known_time(
+        &self,
+        index: u32,
+        usage: Usage,
+        is_moved: bool,
+        now: Instant,
+    ) -> Option<Timestamp> {
+        let entry = self.entries.get(index);
+        let (time, since) = entry.set?;
+        let is_plain = usage.kind == Kind::default() && usage.file_id == 0 && !is_moved;
+        let is_new = now.saturating_duration_since(since) < self.limits.look_ttl;
+        (is_plain && is_new && !self.changes.touches(entry.key())).then_some(time)
     }
 
     /// A usage comes to its end here: there is no file that is to have its time.
@@ -205,7 +222,13 @@ impl Pending {
             Outcome::Failed => return self.fail((job.origin, name), (usage, rehomed), now, tally),
             Outcome::Gone => return self.miss((job.origin, name), (usage, rehomed), now, tally),
         }
-        self.entries.get_mut(job.origin).note_applied(name, usage.time);
+        let entry = self.entries.get_mut(job.origin);
+        entry.note_applied(name, usage.time);
+        if job.outcome == Outcome::Done && name == entry.hash() && usage.kind == Kind::default() {
+            entry.set = Some((usage.time, now));
+        } else if name == entry.hash() {
+            entry.set = None;
+        }
     }
 
     /// The storage failed: once more, after a while.

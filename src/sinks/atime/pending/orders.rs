@@ -125,6 +125,7 @@ impl Run {
             changes: ChangeLimits { window: WINDOW, changes_max: 1000, bytes_max: 1 << 20 },
             kept_bytes_max: 1 << 20,
             held_names_max: 100,
+            look_ttl: Duration::ZERO,
             retry_delays: vec![Duration::ZERO; 3],
             threads: 1,
         };

@@ -33,6 +33,7 @@ impl Rig {
             changes: ChangeLimits { window: 10 * SECOND, changes_max: 10_000, bytes_max: 1 << 20 },
             kept_bytes_max: 1 << 20,
             held_names_max: 100,
+            look_ttl: Duration::ZERO,
             retry_delays: vec![SECOND, 2 * SECOND],
             threads: 1,
         };

@@ -20,8 +20,17 @@ pub(super) const LOCKED_EVENTS_MAX: usize = 128;
 #[derive(Debug)]
 enum Wish {
     Access { end: usize, hash: u64, access: Access },
-    Change { end: usize, fate: Result<usize, Reason>, tree: bool, time: Timestamp },
+    Change { end: usize, fate: Result<usize, Reason>, how: How },
     Nothing(Result<(), Reason>),
+}
+
+/// A change of a name.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    tree: bool,
+    time: Timestamp,
+    /// Whether it is of anything beneath the root.
+    concerned: bool,
 }
 
 /// Some events, ready for the map.
@@ -80,7 +89,8 @@ impl Admission {
                 self.changed_directories.extend(planner.map().shown(name.bytes()));
             }
         }
-        Wish::Change { end: end(name), fate: fate.map(end), tree, time }
+        let how = How { tree, time, concerned: planner.concerns(meaning) };
+        Wish::Change { end: end(name), fate: fate.map(end), how }
     }
 
     /// Beneath the root, directories that have other names now, or are gone.
@@ -104,10 +114,14 @@ impl Admission {
                     let taken = pending.access((key, *hash), *access, now, tally);
                     taken.map_err(|Full| index)?;
                 }
-                Wish::Change { end, fate, tree, time } => {
+                Wish::Change { end, fate, how: How { tree, time, concerned } } => {
                     let fate = fate.map(|end| &event.target()[1..end]);
                     pending.change((&event.path()[1..*end], fate), (*tree, *time), now, tally);
-                    tally.deliver();
+                    if *concerned {
+                        tally.deliver();
+                    } else {
+                        tally.reject(Reason::Unmapped, example(event));
+                    }
                 }
                 Wish::Nothing(Ok(())) => tally.deliver(),
                 Wish::Nothing(Err(reason)) => tally.reject(*reason, example(event)),

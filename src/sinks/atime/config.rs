@@ -107,10 +107,10 @@ pub struct Config {
     /// are followed at once; others are noticed after this time.
     #[serde(default)]
     pub parent_ttl: Within<Duration, 0, HOUR, { 5 * SECOND }>,
-    /// How long the sink relies on the time that it set last itself, up to 1 h, and does not look at
-    /// the file again before it sets a newer one. It spares a call for files that are used all the
-    /// time; but a time that another machine or user has set meanwhile may be moved back. `"0s"`
-    /// looks each time. A file is remembered for `reorder_window` after its last access.
+    /// How long the sink relies on the time that it set last itself, up to 1 h, and does not look
+    /// at the file again before it sets a newer one. It spares a call for files that are used all
+    /// the time; but a time that another machine or user has set meanwhile may be moved back.
+    /// `"0s"` looks each time. A file is remembered for `reorder_window` after its last access.
     #[serde(default)]
     pub look_ttl: Within<Duration, 0, HOUR, 0>,
     /// How often an update is tried again after the storage failed (EIO, a time-out), before it

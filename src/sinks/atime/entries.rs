@@ -203,7 +203,7 @@ impl Entries {
 
     /// How many bytes the others take.
     pub(super) fn idle_bytes(&self) -> usize {
-        self.idle_bytes + self.length(List::IDLE) * size_of::<Entry>()
+        self.idle_bytes + self.length(List::IDLE) * (size_of::<Entry>() + size_of::<Usage>())
     }
 
     /// An entry.

@@ -317,6 +317,10 @@ impl Pending {
         self.next_id = self.next_id.wrapping_add(1);
         self.usages += 1;
         let entry = self.entries.get_mut(index);
+        // There is one, as a rule, and there are many names.
+        if entry.usages.capacity() == 0 {
+            entry.usages.reserve_exact(1);
+        }
         entry.usages.push(Usage { id, ..usage });
         if entry.list() == List::IDLE || entry.list() == List::MISSED {
             self.entries.move_to(index, List::FRESH, now);

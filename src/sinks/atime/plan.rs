@@ -136,6 +136,9 @@ impl Planner {
 
     fn try_plan(&self, event: EventRef<'_>, now: Timestamp) -> Result<Plan, Reason> {
         let Request { meaning, time, clamped } = self.request(event, now)?;
+        if !self.concerns(meaning) {
+            return Err(Reason::Unmapped);
+        }
         Ok(match meaning {
             Meaning::Access { name, whole, .. } => {
                 let path =
@@ -170,23 +173,29 @@ impl Planner {
         each(own.into_iter().chain(parts).chain(replaced))
     }
 
-    /// What an event asks for that comes at `now`, or why it is none of this sink's: what it names
-    /// may all lie outside the map.
+    /// What an event asks for that comes at `now`, or why it is none of this sink's.
     pub(super) fn request<'a>(
         &self,
         event: EventRef<'a>,
         now: Timestamp,
     ) -> Result<Request<'a>, Reason> {
         let request = self.policy.request(event, now)?;
-        let concerned = match request.meaning {
-            Meaning::Access { name, .. } => return self.map.spot(name.bytes()).map(|_| request),
-            Meaning::Nothing => true,
+        match request.meaning {
+            Meaning::Access { name, .. } => self.map.spot(name.bytes()).map(|_| request),
+            _ => Ok(request),
+        }
+    }
+
+    /// Whether what an event names, or a part of it, is mapped. Changes of other names are kept in
+    /// mind all the same: a file may go out of the map and come back.
+    pub(super) fn concerns(&self, meaning: Meaning<'_>) -> bool {
+        match meaning {
+            Meaning::Access { .. } | Meaning::Nothing => true,
             Meaning::Remove { name, .. } => self.map.concerns(name.bytes()),
             Meaning::Rename { from, to, .. } => {
                 self.map.concerns(from.bytes()) || self.map.concerns(to.bytes())
             }
-        };
-        if concerned { Ok(request) } else { Err(Reason::Unmapped) }
+        }
     }
 
     fn beneath_root(&self, key: &[u8]) -> PathBuf {

@@ -235,7 +235,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn compare(tree: &Tree, threads: usize, rounds: usize) -> Outcome<()> {
     let files = tree.paths.len();
-    let kinds = [("a map of 100,000", ""), ("a map of 5,000", "pending_files_max = 5000")];
+    let kinds = [
+        ("a map of 100,000", ""),
+        ("a map of 5,000", "pending_files_max = 5000"),
+        ("looking once", "look_ttl = '1h'"),
+    ];
     for (name, more) in kinds {
         let config = tree.config(threads, &format!("flush_interval = '0s'\n{more}"))?;
         let mut running = Running::start(&config)?;

@@ -73,6 +73,9 @@ pub(super) enum Meaning<'a> {
     Access {
         /// The file: that of a stream, where a stream was used.
         name: Name<'a>,
+        /// The name as it was written, where it looks like that of a stream and may be a file's own
+        /// all the same: whoever can look should look for that first.
+        whole: Option<Name<'a>>,
         /// Where a symbolic link leads was read: it counts for the link itself.
         link: bool,
     },
@@ -159,9 +162,12 @@ impl Policy {
             }
             operation => {
                 let smb = event.protocol() == Protocol::Smb;
-                let path = if smb { file_of_stream(path)? } else { path };
+                let stream = if smb { Stream::find(path)? } else { None };
+                let file = stream.map_or(path, |stream| &path[..stream.at]);
+                let is_doubtful = stream.is_some_and(|stream| !stream.has_type);
+                let whole = is_doubtful.then(|| Name::read(path)).transpose()?;
                 let link = operation == Operation::FsReadLink;
-                Ok(Meaning::Access { name: Name::read(path)?, link })
+                Ok(Meaning::Access { name: Name::read(file)?, whole, link })
             }
         }
     }
@@ -193,31 +199,40 @@ fn rename<'a>(from: Name<'a>, target: &'a [u8]) -> Result<Meaning<'a>, Reason> {
     Ok(Meaning::Rename { from, to, tree: from.is_directory() || to.is_directory() })
 }
 
-/// The path of a stream's file: `/report.doc` of `/report.doc:summary` or
-/// `/report.doc:summary:$DATA`. Other paths stay as they are.
+/// The name of an alternate data stream in a path: `summary` of `/report.doc:summary` or
+/// `/report.doc:summary:$DATA`.
 ///
 /// Only SMB has streams, and a client that uses SMB cannot name a file with a colon: one that was
 /// made over NFS has U+F13B in its place there. But whether the log writes the name of the client
 /// or that of the cluster is not known, and a time on the wrong file is worse than none. So a colon
-/// counts only where what follows looks like the name of a stream: its type (`:$DATA`) is given, or
-/// it does not begin with a digit and has no further colon. `10:30.log`, `x::y` and `a:b:c` are
-/// names.
-fn file_of_stream(path: &[u8]) -> Result<&[u8], Reason> {
-    let start = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
-    let Some(colon) = memchr::memchr(b':', &path[start..]) else { return Ok(path) };
-    let stream = &path[start + colon + 1..];
-    let is_stream = match memchr::memchr(b':', stream) {
-        Some(end) => {
+/// proves nothing unless the stream's type follows, and counts only where what follows looks like
+/// the name of a stream: it does not begin with a digit, and has no further colon. `10:30.log`,
+/// `x::y` and `a:b:c` are names.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    /// Where the path of its file ends.
+    at: usize,
+    /// Whether its type (`:$DATA`) is given: then it is nothing else.
+    has_type: bool,
+}
+
+impl Stream {
+    fn find(path: &[u8]) -> Result<Option<Self>, Reason> {
+        let start = memchr::memrchr(b'/', path).map_or(0, |slash| slash + 1);
+        let Some(colon) = memchr::memchr(b':', &path[start..]) else { return Ok(None) };
+        let (at, stream) = (start + colon, &path[start + colon + 1..]);
+        let end = memchr::memchr(b':', stream);
+        let has_type = end.is_some_and(|end| {
             let kind = &stream[end + 1..];
             kind.starts_with(b"$") && !kind.contains(&b':')
+        });
+        let is_name = stream.first().is_none_or(u8::is_ascii_digit) || end.is_some();
+        match (has_type || !is_name, colon) {
+            (false, _) => Ok(None),
+            // What is left would be the directory.
+            (true, 0) => Err(Reason::PathEscape),
+            (true, _) => Ok(Some(Self { at, has_type })),
         }
-        None => stream.first().is_some_and(|first| !first.is_ascii_digit()),
-    };
-    match (is_stream, colon) {
-        (false, _) => Ok(path),
-        // What is left would be the directory.
-        (true, 0) => Err(Reason::PathEscape),
-        (true, _) => Ok(&path[..start + colon]),
     }
 }
 
@@ -311,8 +326,10 @@ mod tests {
         let request = policy.request(batch.event(0), Timestamp::from_nanos(1_000_000_000_000));
         match request.map(|request| (request.meaning, request.time.unix_seconds())) {
             Err(reason) => reason.to_string(),
-            Ok((Meaning::Access { name, link }, time)) => {
-                format!("{} {}@{time}", if link { "link" } else { "use" }, text(name))
+            Ok((Meaning::Access { name, whole, link }, time)) => {
+                let whole = whole.map(|whole| format!("{} or ", text(whole)));
+                let whole = whole.unwrap_or_default();
+                format!("{} {whole}{}@{time}", if link { "link" } else { "use" }, text(name))
             }
             Ok((Meaning::Nothing, time)) => format!("nothing@{time}"),
             Ok((Meaning::Remove { name, tree, why }, time)) => {
@@ -369,7 +386,7 @@ mod tests {
     #[test]
     fn a_streams_file_is_checked_like_any_other() {
         for (path, expected) in [
-            ("/f:s", "use f@7"),
+            ("/f:s", "use f:s or f@7"),
             ("/d/f:s:$DATA", "use d/f@7"),
             ("/f::$DATA", "use f@7"),
             ("/f:1:$data", "use f@7"),

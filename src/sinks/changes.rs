@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 
-use super::access::is_within;
 use crate::event::{Reason, Timestamp};
 
 /// More changes than this are not kept: the oldest are forgotten before their time.
@@ -82,7 +81,6 @@ pub(super) struct Changes {
     trees: usize,
     sequence: u64,
     newest: Moment,
-    newest_tree: Moment,
 }
 
 impl Changes {
@@ -96,7 +94,6 @@ impl Changes {
             trees: 0,
             sequence: 0,
             newest: Moment::FIRST,
-            newest_tree: Moment::FIRST,
         }
     }
 
@@ -108,16 +105,6 @@ impl Changes {
     /// No change is later than this.
     pub(super) fn newest(&self) -> Moment {
         self.newest
-    }
-
-    /// No change of a directory is later than this.
-    pub(super) fn newest_tree(&self) -> Moment {
-        self.newest_tree
-    }
-
-    /// Whether a directory's change is among them.
-    pub(super) fn has_trees(&self) -> bool {
-        self.trees > 0
     }
 
     /// Adds a change; `at.sequence` is [`Self::sequence`], which is then one more after
@@ -137,24 +124,9 @@ impl Changes {
         self.bytes += name.len() * 2 + fate.map_or(0, <[u8]>::len);
         self.trees += usize::from(tree);
         self.newest = self.newest.max(at);
-        if tree {
-            self.newest_tree = self.newest_tree.max(at);
-        }
         let change = Change { at, fate: fate.map(Into::into), tree, replaced };
         self.by_name.entry(name.into()).or_default().push_back(change);
         self.arrivals.push_back((arrived, name.into()));
-    }
-
-    /// Whether there is more than one change of a name.
-    pub(super) fn knows_more(&self, name: &[u8]) -> bool {
-        self.by_name.get(name).is_some_and(|changes| changes.len() > 1)
-    }
-
-    /// Takes the change that was recorded last away again: it has had its effect.
-    pub(super) fn forget_last(&mut self) {
-        let Some((_, name)) = self.arrivals.pop_back() else { return };
-        let change = self.by_name.get_mut(&name).and_then(VecDeque::pop_back);
-        self.removed(&name, change);
     }
 
     /// The next change gets a number of its own.
@@ -191,9 +163,6 @@ impl Changes {
         if self.arrivals.is_empty() {
             self.newest = Moment::FIRST;
         }
-        if self.trees == 0 {
-            self.newest_tree = Moment::FIRST;
-        }
     }
 
     fn removed(&mut self, name: &[u8], change: Option<Change>) {
@@ -229,30 +198,6 @@ impl Changes {
         current.map_or(Whereabouts::Same, |name| Whereabouts::Moved(name, place))
     }
 
-    /// The same for a file that was looked for and not found. Then deletes that were known count,
-    /// too; and as clocks differ, a rename up to `nanos` before that moment may have come after
-    /// it, unless the name was taken by another file since.
-    pub(super) fn resolve_missed(&self, name: &[u8], place: Moment, nanos: i64) -> Whereabouts {
-        let known = self.resolve(name, place, 0);
-        if known != Whereabouts::Same {
-            return known;
-        }
-        let earliest = place.time.saturating_add_nanos(nanos.saturating_neg());
-        let applies = |change: &Change| change.at < place && change.at.time >= earliest;
-        let later = |change: &Change, other: &Change| change.at > other.at;
-        let (new, place) = match self.find(name, applies, later) {
-            None | Some((_, Change { replaced: true, .. })) => return Whereabouts::Same,
-            Some((prefix, change)) => match &change.fate {
-                Err(reason) => return Whereabouts::Lost(*reason),
-                Ok(new) => (join(new, &name[prefix..]), change.at.after()),
-            },
-        };
-        match self.resolve(&new, place, 0) {
-            Whereabouts::Same => Whereabouts::Moved(new, place),
-            known => known,
-        }
-    }
-
     /// The change of a name, or of a directory that it lies in, that is better than all others,
     /// and the length of the part of the name that it changes.
     fn find(
@@ -277,12 +222,6 @@ impl Changes {
             memchr::memchr_iter(b'/', name).for_each(&mut look_at);
         }
         best
-    }
-
-    /// What a name becomes by one change of `from` to `to`, where it lies within.
-    pub(super) fn renamed(name: &[u8], from: &[u8], to: &[u8], tree: bool) -> Option<Vec<u8>> {
-        let applies = if tree { from.is_empty() || is_within(name, from) } else { name == from };
-        applies.then(|| join(to, &name[from.len()..]))
     }
 }
 
@@ -406,23 +345,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_may_have_gone_a_moment_before() {
-        let known = Known::new(&[
-            ("z", Some("a"), 5),
-            ("a", Some("b"), 10),
-            ("b", Some("c"), 12),
-            ("x", None, 10),
-        ]);
-        let missed = |name: &str, time, window| {
-            let place = known.moment(time);
-            known.show(known.changes.resolve_missed(name.as_bytes(), place, window))
-        };
-        assert_eq!((missed("a", 13, 3), missed("a", 13, 2)), ("c".into(), "same".into()));
-        assert_eq!((missed("a", 9, 0), missed("x", 11, 1)), ("c".into(), "deleted".into()));
-        assert_eq!(missed("c", 13, 9), "same");
-    }
-
-    #[test]
     fn renames_in_a_ring_come_to_an_end() {
         let step = |n| if n % 2 == 0 { ("a", Some("b"), n) } else { ("b", Some("a"), n) };
         let ring: Vec<_> = (0..40).map(step).collect();
@@ -450,7 +372,6 @@ mod tests {
         assert!(known.changes.wants_pruning(late));
         known.changes.prune(late);
         assert_eq!((known.late("a/x", 5), known.late("c", 5)), ("same".into(), "d".into()));
-        assert!(!known.changes.has_trees() && known.changes.newest_tree() == Moment::FIRST);
         known.changes.prune(late + Duration::from_secs(60));
         assert_eq!((known.changes.bytes, known.changes.by_name.len()), (0, 0));
         assert_eq!(known.changes.newest(), Moment::FIRST);
@@ -470,8 +391,6 @@ mod tests {
         assert_eq!((known.early("1", 0), known.early(&last, 0)), ("same".into(), "deleted".into()));
         let long = "l".repeat(BYTES_MAX);
         known.add(&long, None, 1, start);
-        known.changes.forget_last();
-        assert!(!known.changes.wants_pruning(start));
-        assert_eq!(known.changes.arrivals.len(), CHANGES_MAX / 2);
+        assert!(known.changes.wants_pruning(start));
     }
 }

@@ -1,6 +1,8 @@
 //! Tests of the public interface, in one binary.
 
 #[cfg(test)]
+mod atime;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod daemon;

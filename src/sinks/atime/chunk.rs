@@ -2,8 +2,10 @@
 
 use std::ffi::CStr;
 
-use super::entries::{Entry, Usage};
+use super::entries::Usage;
+use super::map::Map;
 use super::outcome::Outcome;
+use crate::event::Reason;
 
 /// How many updates a thread takes at most. A thread that hangs holds up so many files.
 pub(super) const CHUNK_FILES_MAX: usize = 128;
@@ -13,16 +15,16 @@ const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// One update.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job {
-    /// Its entry.
-    pub(super) entry: u32,
+    /// The entry that the usage came from.
+    pub(super) origin: u32,
+    /// The entry of the name that the file has now.
+    pub(super) target: u32,
     /// Where its name begins, and the last part of it, and where it ends in a NUL.
     start: usize,
     last: usize,
     end: usize,
     /// What it is to do.
     pub(super) usage: Usage,
-    /// How often it failed before.
-    pub(super) attempts: u8,
     /// How it ended.
     pub(super) outcome: Outcome,
 }
@@ -55,25 +57,25 @@ impl Chunk {
         self.jobs.len() >= files_max || self.names.len() >= CHUNK_BYTES_MAX
     }
 
-    /// The name of one of its files.
-    pub(super) fn name(&self, job: &Job) -> &[u8] {
-        &self.names[job.start..job.end]
-    }
-
-    /// Adds an update.
-    pub(super) fn push(&mut self, index: u32, entry: &Entry) {
-        let (start, key) = (self.names.len(), entry.key());
-        self.names.extend_from_slice(key);
+    /// Adds an update of a file by its name on the cluster.
+    ///
+    /// # Errors
+    /// Where the name leads to no file beneath the root.
+    pub(super) fn push(
+        &mut self,
+        name: &[u8],
+        map: &Map,
+        usage: Usage,
+        (origin, target): (u32, u32),
+    ) -> Result<(), Reason> {
+        let start = self.names.len();
+        map.spot(name)?.append(&mut self.names)?;
+        let end = self.names.len();
+        let key = &self.names[start..];
+        let last = start + memchr::memrchr(b'/', key).map_or(0, |slash| slash + 1);
         self.names.push(0);
-        self.jobs.push(Job {
-            entry: index,
-            start,
-            last: start + memchr::memrchr(b'/', key).map_or(0, |slash| slash + 1),
-            end: start + key.len(),
-            usage: entry.usage,
-            attempts: entry.attempts,
-            outcome: Outcome::Failed,
-        });
+        self.jobs.push(Job { origin, target, start, last, end, usage, outcome: Outcome::Failed });
+        Ok(())
     }
 
     /// Does each update.

@@ -63,11 +63,30 @@ pub struct Config {
     /// How far ahead of this machine's clock an event may be; a later one is taken as of now.
     #[serde(default)]
     pub future_max: FutureMax,
-    /// How far the streams of the cluster's nodes may run apart, up to 24 h. For so long a rename
-    /// is kept in mind: accesses of the old name that come late, or whose file is not found, go to
-    /// the new.
+    /// How far the streams of the cluster's nodes may run apart, up to 24 h. Within it the order in
+    /// which events come does not matter, that of their times does: renames and removals are kept
+    /// in mind for accesses that come late, and accesses for renames that do. A file that is not
+    /// found is waited for so long before it counts as `gone`.
     #[serde(default)]
     pub reorder_window: ReorderWindow,
+    /// How many renames and removals are kept in mind for `reorder_window`. When there are more,
+    /// the oldest are forgotten, and accesses that come late may not follow them: the log says so,
+    /// and `forgotten_changes` counts them.
+    #[serde(default)]
+    pub changes_max: Within<u32, 16, { u64::MAX }, 100_000>,
+    /// How many bytes the paths of these renames and removals have together at most, from 1 KiB;
+    /// the same happens then.
+    #[serde(default)]
+    pub changes_bytes_max: Within<Size, KIB, TIB, { 32 * MIB }>,
+    /// How much memory the accesses take that are kept in mind for `reorder_window`, in case a
+    /// rename comes late that says whose they were. When it is not enough, the oldest are
+    /// forgotten: the log says so, and `forgotten_accesses` counts them.
+    #[serde(default)]
+    pub kept_bytes_max: Within<Size, 0, TIB, { 64 * MIB }>,
+    /// How many names are held back at most because the file whose update is being made may have
+    /// them by now. `unheld_names` counts those that were not.
+    #[serde(default)]
+    pub held_names_max: Within<u32, 1, { u64::MAX }, 65_536>,
     /// Compare the file's number with that of the event, where it fits into 64 bits, and reject
     /// as `other_file` where they differ. Only for file systems that show the cluster's own
     /// numbers; try it on a few files first.
@@ -88,6 +107,12 @@ pub struct Config {
     /// are followed at once; others are noticed after this time.
     #[serde(default)]
     pub parent_ttl: Within<Duration, 0, HOUR, { 5 * SECOND }>,
+    /// How long the sink relies on the time that it set last itself, up to 1 h, and does not look
+    /// at the file again before it sets a newer one. It spares a call for files that are used all
+    /// the time; but a time that another machine or user has set meanwhile may be moved back.
+    /// `"0s"` looks each time. A file is remembered for `reorder_window` after its last access.
+    #[serde(default)]
+    pub look_ttl: Within<Duration, 0, HOUR, 0>,
     /// How often an update is tried again after the storage failed (EIO, a time-out), before it
     /// is rejected as `io_error`; at most 16.
     #[serde(default)]

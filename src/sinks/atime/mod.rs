@@ -1,18 +1,24 @@
 //! Sets the access times of the files that events name, beneath one directory: the mounted file
 //! system of the cluster.
 //!
-//! One event's way: [`Planner`] says what it asks for and where its file lies; the newest-wins
-//! map (`pending`) keeps the file until its update is due; one of the sink's own threads
-//! (`threads`) takes it, with others, and makes the system calls (`walker`).
+//! One event's way: [`Planner`] says what it asks for; the newest-wins map (`pending`) keeps it
+//! under its name until its update is due, and then decides whose it is by all renames and removals
+//! that are known (`changes`), in the order of their times, and where that lies (`map`); one of the
+//! sink's own threads (`threads`) takes it, with others, and makes the system calls (`walker`).
+//! Renames that come later than that mend what they can (`kept`).
 //!
 //! A file's time is set by name, without opening the file, without following a symbolic link,
 //! only forward, and nothing but the access time.
 
 mod admission;
+mod changes;
 mod chunk;
 mod config;
 mod entries;
 mod gauges;
+mod kept;
+mod map;
+mod memory;
 mod outcome;
 mod parents;
 mod pending;
@@ -34,7 +40,9 @@ use async_trait::async_trait;
 use hashbrown::DefaultHashBuilder;
 
 use admission::{Admission, LOCKED_EVENTS_MAX};
+use changes::ChangeLimits;
 pub use config::{AbsolutePath, AbsolutePathError, Config, Mapping};
+use memory::Legacy;
 use pending::{Limits, Pending};
 pub use plan::{Plan, Planner};
 use tally::Tally;
@@ -65,6 +73,8 @@ pub struct Atime {
     /// The least room that is worth waking up for, in files.
     room_step: usize,
     name: String,
+    /// What sinks of this root leave to those that follow them.
+    legacy: Legacy,
     root: Root,
     policy: Policy,
     /// How many threads there are to be, and are.
@@ -90,24 +100,34 @@ impl Atime {
             parent_ttl: config.parent_ttl.get(),
         };
         let files_max = config.pending_files_max.get() as usize;
-        let pending = Pending::new(Limits {
+        let limits = Limits {
             files_max,
             bytes_max: config.pending_bytes_max.bytes_usize(),
             flush_interval: config.flush_interval.get(),
-            reorder_window: config.reorder_window.get(),
+            changes: ChangeLimits {
+                window: config.reorder_window.get(),
+                changes_max: config.changes_max.get() as usize,
+                bytes_max: config.changes_bytes_max.bytes_usize(),
+            },
+            kept_bytes_max: config.kept_bytes_max.bytes_usize(),
+            held_names_max: config.held_names_max.get() as usize,
+            look_ttl: config.look_ttl.get(),
             retry_delays: retry_delays(config),
             threads,
-        });
+        };
+        let planner = config.planner();
+        let pending = Pending::new(limits, planner.map().clone());
         let hasher = pending.hasher();
         let shared = Arc::new(Shared::new(pending, threads, Arc::clone(&context.account)));
         let sink = Self {
             shared,
-            planner: config.planner(),
+            planner,
             hasher,
             admission: Admission::default(),
             tally: Tally::default(),
             room_step: (files_max / 16).max(1),
             name: context.name.clone(),
+            legacy: Legacy::of(&config.root),
             root,
             policy,
             threads,
@@ -145,18 +165,19 @@ impl Atime {
 
     /// Lets go of what is due, and enters the ledger.
     fn tick(&mut self) {
-        self.shared.lock().prune(Instant::now(), &mut self.tally);
         self.serve();
     }
 
-    /// Waits until nothing is left, or it takes too long.
+    /// Waits until nothing is left that can be done now, or it takes too long.
     async fn finish(&mut self) {
         let begun = Instant::now();
-        while !self.shared.is_settled() && begun.elapsed() < SETTLE_WAIT_MAX {
+        self.shared.lock().sweep(begun, &mut self.tally);
+        self.serve();
+        while !self.shared.is_quiet() && begun.elapsed() < SETTLE_WAIT_MAX {
             // Each time anew: a file that was held back or in flight waits again afterwards.
             self.shared.lock().force(usize::MAX);
             self.serve();
-            if !self.shared.is_settled() {
+            if !self.shared.is_quiet() {
                 self.wait().await;
             }
         }
@@ -169,7 +190,7 @@ impl Atime {
         while start < events.len() {
             let part = || events.iter().skip(start).take(LOCKED_EVENTS_MAX);
             admission.prepare(planner, hasher, part(), clock);
-            admission.renamed_directories().for_each(|name| shared.rename_directory(name));
+            admission.changed_directories().for_each(|name| shared.rename_directory(name));
             let now = Instant::now();
             let mut pending = shared.lock();
             pending.begin_batch(events.receipt());
@@ -212,7 +233,13 @@ impl Sink for Atime {
         self.start().map_err(|error| DeliverError::Disconnected {
             reason: "no_threads",
             cause: format!("cannot start threads: {error}"),
-        })
+        })?;
+        if let Some(memory) = self.legacy.take() {
+            let mut pending = self.shared.lock();
+            pending.remember(memory);
+            self.hasher = pending.hasher();
+        }
+        Ok(())
     }
 
     async fn deliver(&mut self, events: &Selection) -> Result<(), DeliverError> {
@@ -246,10 +273,12 @@ impl Sink for Atime {
     }
 
     async fn close(&mut self) -> Result<(), DeliverError> {
-        self.shared.lock().close();
-        while !self.shared.is_settled() {
+        self.shared.lock().close(Instant::now(), &mut self.tally);
+        self.serve();
+        while !self.shared.is_empty() {
             self.wait().await;
         }
+        self.legacy.leave(self.shared.lock().take_memory());
         Ok(())
     }
 }

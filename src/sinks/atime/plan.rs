@@ -5,30 +5,26 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::changes::renamed;
 use super::config::Config;
+use super::map::Map;
 use crate::event::{EventRef, Reason, Timestamp};
-use crate::sinks::access::{Meaning, Policy, Request, check_components, is_within};
+use crate::sinks::access::{Meaning, Name, Policy, Request};
 
 /// Decides what an event does: the policy of an atime sink, without its file system.
 #[derive(Debug, Clone)]
 pub struct Planner {
     root: PathBuf,
-    routes: Vec<Route>,
+    map: Map,
+    verify_file_id: bool,
     policy: Policy,
-}
-
-/// A mapping, in bytes ready to compare.
-#[derive(Debug, Clone)]
-struct Route {
-    /// `/ifs/data`; empty for `/`.
-    from: Vec<u8>,
-    /// `archive/2024`; empty for the root.
-    to: Vec<u8>,
 }
 
 /// What would be done for an event, as `qatime explain` says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
+    /// Several of these: a directory that has mapped ones beneath it.
+    Each(Vec<Self>),
     /// Updates of the file that were not made yet are dropped.
     Forget {
         /// The file or directory.
@@ -36,13 +32,16 @@ pub enum Plan {
         /// Whether those of everything beneath it are dropped too.
         tree: bool,
     },
-    /// Updates that were not made yet follow the file to its new name.
+    /// Updates that were not made yet follow the file to its new name, and those of a file that had
+    /// this name are dropped.
     Move {
         /// The old name; `None` where it lies outside the mapped prefixes.
         from: Option<PathBuf>,
         /// The new name; `None` where it lies outside the mapped prefixes.
         to: Option<PathBuf>,
     },
+    /// Nothing: a rename that changes no name.
+    Nothing,
     /// Nothing, for this reason.
     Reject(Reason),
     /// The access time is set.
@@ -53,12 +52,21 @@ pub enum Plan {
         time: Timestamp,
         /// Whether the event lay in the future, so that the time is this machine's.
         clamped: bool,
+        /// The file that gets it instead, if it exists: what looks like the name of a stream may be
+        /// its own.
+        unless: Option<PathBuf>,
     },
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Each(plans) => {
+                for (index, plan) in plans.iter().enumerate() {
+                    write!(formatter, "{}{plan}", if index > 0 { "; " } else { "" })?;
+                }
+                Ok(())
+            }
             Self::Forget { path, tree } => {
                 let beneath = if *tree { " and all beneath it" } else { "" };
                 write!(formatter, "drop pending updates of {}{beneath}", path.display())
@@ -70,71 +78,27 @@ impl fmt::Display for Plan {
             Self::Move { from: Some(from), to: None } => {
                 write!(formatter, "drop pending updates of {}: it left the map", from.display())
             }
-            Self::Move { from: None, .. } => {
-                formatter.write_str("nothing: the old name lies outside the map")
+            Self::Move { from: None, to: Some(to) } => {
+                let to = to.display();
+                write!(formatter, "drop pending updates of {to}: another file takes its place")
             }
+            Self::Move { from: None, to: None } => {
+                formatter.write_str("nothing: both names lie outside the map")
+            }
+            Self::Nothing => formatter.write_str("nothing: the rename changes no name"),
             Self::Reject(reason) => {
                 let meaning = reason.meaning().trim_end_matches('.');
                 write!(formatter, "nothing ({reason}): {meaning}")
             }
-            Self::Set { path, time, clamped } => {
+            Self::Set { path, time, clamped, unless } => {
                 let why = if *clamped { " (now: the event lies in the future)" } else { "" };
-                write!(formatter, "set atime of {} to {time}{why}", path.display())
+                write!(formatter, "set atime of {} to {time}{why}", path.display())?;
+                match unless {
+                    Some(path) => write!(formatter, ", unless there is a {}", path.display()),
+                    None => Ok(()),
+                }
             }
         }
-    }
-}
-
-/// Where a path of the cluster lies beneath the root. Its components are not checked yet: they
-/// need not be where the path is known already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    /// The directory that its prefix is mapped to; empty for the root.
-    pub(super) directory_of_map: &'a [u8],
-    /// What comes after the prefix, without slashes at its ends; empty for the directory itself.
-    pub(super) rest: &'a [u8],
-    /// Whether the path ended in a slash: it is that of a directory.
-    pub(super) slash: bool,
-}
-
-impl Place<'_> {
-    /// Appends the name beneath the root: no slash at its ends, and empty for the root.
-    pub(super) fn append_key(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.directory_of_map);
-        if !self.directory_of_map.is_empty() && !self.rest.is_empty() {
-            out.push(b'/');
-        }
-        out.extend_from_slice(self.rest);
-    }
-
-    /// The name beneath the root, checked.
-    fn key(&self) -> Result<Vec<u8>, Reason> {
-        check_components(self.rest)?;
-        let mut key = Vec::with_capacity(self.directory_of_map.len() + 1 + self.rest.len());
-        self.append_key(&mut key);
-        Ok(key)
-    }
-}
-
-/// A name that its file has left: where pending updates go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Shift {
-    /// The name beneath the root; `None` where a file comes from outside the map.
-    pub(super) from: Option<Vec<u8>>,
-    /// The new name, or why updates are dropped.
-    pub(super) fate: Result<Vec<u8>, Reason>,
-    /// Whether it applies to everything beneath, too.
-    pub(super) tree: bool,
-}
-
-impl Shift {
-    /// Names by which another directory goes now than before.
-    pub(super) fn renamed_directories(&self) -> impl Iterator<Item = &[u8]> {
-        let renamed = (self.tree && self.fate.is_ok()).then_some(self);
-        renamed.into_iter().flat_map(|shift| {
-            let new = shift.fate.as_deref().ok();
-            shift.from.as_deref().into_iter().chain(new)
-        })
     }
 }
 
@@ -142,26 +106,26 @@ impl Planner {
     /// The policy that a configuration asks for.
     #[must_use]
     pub(super) fn new(config: &Config) -> Self {
-        let route = |from: &str, to: &str| Route {
-            from: if from.is_empty() { Vec::new() } else { format!("/{from}").into_bytes() },
-            to: to.as_bytes().to_vec(),
-        };
-        let listed =
-            config.map.iter().map(|mapping| route(mapping.from.trimmed(), mapping.to.trimmed()));
-        let stripped = config.strip_prefix.iter().map(|prefix| route(prefix.trimmed(), ""));
-        let mut routes: Vec<_> = listed.chain(stripped).collect();
-        if routes.is_empty() {
-            routes.push(route("", ""));
-        }
         Self {
             root: config.root.to_path_buf(),
-            routes,
+            map: Map::new(config),
+            verify_file_id: config.verify_file_id,
             policy: Policy {
                 ignored: config.ignore_clients.values().to_vec(),
                 write_metadata: config.write_metadata,
                 future_max: *config.future_max,
             },
         }
+    }
+
+    /// Where names lie.
+    pub(super) fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// A file's number, where it matters and fits into 64 bits; else 0, which no file has.
+    pub(super) fn number(&self, text: &[u8]) -> u64 {
+        if self.verify_file_id { file_number(text) } else { 0 }
     }
 
     /// What would be done for an event that comes at `now`, in words.
@@ -172,98 +136,66 @@ impl Planner {
 
     fn try_plan(&self, event: EventRef<'_>, now: Timestamp) -> Result<Plan, Reason> {
         let Request { meaning, time, clamped } = self.request(event, now)?;
-        match meaning {
-            Meaning::Access { name, .. } => {
-                let key = self.locate(name.path())?.key()?;
-                Ok(Plan::Set { path: self.beneath_root(&key), time, clamped })
-            }
-            Meaning::Nothing => Ok(Plan::Move { from: None, to: None }),
-            Meaning::Remove { tree, .. } => {
-                let shift = self.shifts(meaning)?.pop();
-                let key = shift.and_then(|shift| shift.from).unwrap_or_default();
-                Ok(Plan::Forget { path: self.beneath_root(&key), tree })
-            }
-            Meaning::Rename { from, to, .. } => {
-                self.shifts(meaning)?;
-                let beneath = |path| {
-                    let key = self.locate(path).and_then(|place| place.key()).ok()?;
-                    Some(self.beneath_root(&key))
-                };
-                Ok(Plan::Move { from: beneath(from.path()), to: beneath(to.path()) })
-            }
+        if !self.concerns(meaning) {
+            return Err(Reason::Unmapped);
         }
+        Ok(match meaning {
+            Meaning::Access { name, whole, .. } => {
+                let path =
+                    |name: Name<'_>| Ok(self.beneath_root(&self.map.spot(name.bytes())?.key()?));
+                Plan::Set { path: path(name)?, time, clamped, unless: whole.map(path).transpose()? }
+            }
+            Meaning::Nothing => Plan::Nothing,
+            Meaning::Remove { name, tree, why } => {
+                let paths = self.map.shown(name.bytes()).map(|key| self.beneath_root(&key));
+                each(paths.map(|path| match why {
+                    Reason::Unmapped => Plan::Move { from: Some(path), to: None },
+                    _ => Plan::Forget { path, tree },
+                }))
+            }
+            Meaning::Rename { from, to, .. } => self.moves(from, to),
+        })
     }
 
-    /// What an event asks for, or why it is none of this sink's.
+    fn moves(&self, from: Name<'_>, to: Name<'_>) -> Plan {
+        let path = |name: &[u8]| {
+            let key = self.map.spot(name).and_then(|spot| spot.key()).ok()?;
+            Some(self.beneath_root(&key))
+        };
+        let (from, to) = (from.bytes(), to.bytes());
+        let parts = self.map.beneath(from).filter_map(|part| {
+            let new = renamed(part, from, to)?;
+            Some(Plan::Move { from: path(part), to: path(&new) })
+        });
+        let replaced = self.map.beneath(to).map(|part| Plan::Move { from: None, to: path(part) });
+        let own = Plan::Move { from: path(from), to: path(to) };
+        let own = (own != Plan::Move { from: None, to: None }).then_some(own);
+        each(own.into_iter().chain(parts).chain(replaced))
+    }
+
+    /// What an event asks for that comes at `now`, or why it is none of this sink's.
     pub(super) fn request<'a>(
         &self,
         event: EventRef<'a>,
         now: Timestamp,
     ) -> Result<Request<'a>, Reason> {
-        self.policy.request(event, now)
+        let request = self.policy.request(event, now)?;
+        match request.meaning {
+            Meaning::Access { name, .. } => self.map.spot(name.bytes()).map(|_| request),
+            _ => Ok(request),
+        }
     }
 
-    /// Where a path lies, by the first mapping that fits.
-    pub(super) fn locate<'a>(&'a self, path: &'a [u8]) -> Result<Place<'a>, Reason> {
-        let slash = path.ends_with(b"/");
-        let base = &path[..path.len() - usize::from(slash)];
-        if is_within(base, b"/.snapshot") {
-            return Err(Reason::Snapshot);
-        }
-        let route = self.routes.iter().find(|route| is_within(base, &route.from));
-        let Some(Route { from, to }) = route else {
-            let absolute = base.strip_prefix(b"/");
-            return Err(absolute
-                .map_or(Ok(()), check_components)
-                .err()
-                .unwrap_or(Reason::Unmapped));
-        };
-        let rest = match base.get(from.len() + 1..) {
-            None => b"",
-            // A slash, and nothing after it: `//`.
-            Some(b"") => return Err(Reason::PathEscape),
-            Some(rest) => rest,
-        };
-        if to.is_empty() && is_within(rest, b".snapshot") {
-            return Err(Reason::Snapshot);
-        }
-        Ok(Place { directory_of_map: to, rest, slash })
-    }
-
-    /// What a rename or a delete does to names beneath the root. Where a directory above a mapped
-    /// one goes, the mapped one goes with it.
-    pub(super) fn shifts(&self, meaning: Meaning<'_>) -> Result<Vec<Shift>, Reason> {
-        let (path, target, tree, why) = match meaning {
-            Meaning::Access { .. } | Meaning::Nothing => return Ok(Vec::new()),
-            Meaning::Remove { name, tree, why } => (name.path(), None, tree, why),
-            Meaning::Rename { from, to, tree } => {
-                (from.path(), Some(to.path()), tree, Reason::Unmapped)
+    /// Whether what an event names, or a part of it, is mapped. Changes of other names are kept in
+    /// mind all the same: a file may go out of the map and come back.
+    pub(super) fn concerns(&self, meaning: Meaning<'_>) -> bool {
+        match meaning {
+            Meaning::Access { .. } | Meaning::Nothing => true,
+            Meaning::Remove { name, .. } => self.map.concerns(name.bytes()),
+            Meaning::Rename { from, to, .. } => {
+                self.map.concerns(from.bytes()) || self.map.concerns(to.bytes())
             }
-        };
-        let key_of = |path: &[u8]| self.locate(path)?.key();
-        let fate_of = |path: &[u8]| match key_of(path) {
-            Err(Reason::Unmapped) => Ok(Err(Reason::Unmapped)),
-            located => located.map(Ok),
-        };
-        let from = match key_of(path) {
-            Err(Reason::Unmapped) => None,
-            located => Some(located?),
-        };
-        let fate = target.map_or(Ok(Err(why)), fate_of)?;
-        let (old, new) = (without_slash(path), target.map(without_slash));
-        let mut shifts = Vec::new();
-        for route in self.routes.iter().filter(|_| tree) {
-            let Some(rest) = route.from.strip_prefix(old).filter(|rest| rest.starts_with(b"/"))
-            else {
-                continue;
-            };
-            let fate = new.map_or(Ok(Err(why)), |new| fate_of(&[new, rest].concat()))?;
-            shifts.push(Shift { from: Some(route.to.clone()), fate, tree });
         }
-        if from.is_some() || fate.is_ok() {
-            shifts.push(Shift { from, fate, tree });
-        }
-        if shifts.is_empty() { Err(Reason::Unmapped) } else { Ok(shifts) }
     }
 
     fn beneath_root(&self, key: &[u8]) -> PathBuf {
@@ -271,8 +203,19 @@ impl Planner {
     }
 }
 
-fn without_slash(path: &[u8]) -> &[u8] {
-    path.strip_suffix(b"/").unwrap_or(path)
+/// A file's number, where it fits into 64 bits; else 0.
+fn file_number(text: &[u8]) -> u64 {
+    let digit = |number: u64, byte: &u8| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    };
+    text.iter().try_fold(0, digit).unwrap_or(0)
+}
+
+/// One plan for several.
+fn each(plans: impl Iterator<Item = Plan>) -> Plan {
+    let mut plans: Vec<_> = plans.collect();
+    if plans.len() == 1 { plans.remove(0) } else { Plan::Each(plans) }
 }
 
 #[cfg(test)]
@@ -297,6 +240,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_files_fit_or_not() {
+        for (text, number) in [
+            ("", 0),
+            ("7", 7),
+            ("18446744073709551615", u64::MAX),
+            ("18446744073709551616", 0),
+            ("12x", 0),
+            ("-1", 0),
+        ] {
+            assert_eq!(file_number(text.as_bytes()), number, "{text}");
+        }
+    }
+
+    #[test]
     fn paths_are_mapped_or_refused() {
         for (path, expected) in [
             ("/", "/r/"),
@@ -310,6 +267,7 @@ mod tests {
             ("/a//", "path_escape"),
             ("//a", "path_escape"),
             ("/..", "path_escape"),
+            ("a/../b", "unmapped"),
             ("/a/../b", "path_escape"),
             ("/a/./b", "path_escape"),
             ("/a/.", "path_escape"),
@@ -384,7 +342,12 @@ mod tests {
         for (line, expected) in [
             (Line::rename("/ifs/a", "/ifs/b", 5), "move pending updates from /r/a to /r/b"),
             (Line::rename("/ifs/a", "/b", 5), "drop pending updates of /r/a: it left the map"),
-            (Line::rename("/a", "/ifs/b", 5), "nothing: the old name"),
+            (
+                Line::rename("/a", "/ifs/b", 5),
+                "drop pending updates of /r/b: another file takes its place",
+            ),
+            (Line::rename("/ifs/a", "", 5), "nothing (no_target)"),
+            (Line::rename("/ifs/a/", "/ifs/a/b/", 5), "nothing: the rename changes no name"),
             (Line::rename("/a", "/b", 5), "nothing (unmapped)"),
             (Line::rename("/ifs/a", "/ifs/../b", 5), "nothing (path_escape)"),
             (Line::rename("/.snapshot/a", "/ifs/b", 5), "nothing (snapshot)"),
@@ -399,24 +362,22 @@ mod tests {
     #[test]
     fn a_directory_above_a_mapped_one_takes_it_along() {
         let map = "map = [{ from = '/a/b', to = '/x' }, { from = '/c', to = '/y' }]";
-        let planner = config("/r", map).planner();
-        let shifts = |line: Line<'_>| {
-            let batch = line.batch();
-            let now = Timestamp::from_nanos(i64::MAX);
-            planner.shifts(planner.request(batch.event(0), now)?.meaning)
-        };
-        let shift = |from: &str, fate: Result<&str, Reason>| Shift {
-            from: Some(from.into()),
-            fate: fate.map(Into::into),
-            tree: true,
-        };
-        assert_eq!(shifts(Line::rename("/a/", "/c/n/", 5)), {
-            let outer = Shift { from: None, fate: Ok(b"y/n".to_vec()), tree: true };
-            Ok(vec![shift("x", Ok("y/n/b")), outer])
-        });
-        let gone = shift("x", Err(Reason::Unmapped));
-        assert_eq!(shifts(Line::rename("/a/", "/d/", 5)), Ok(vec![gone]));
-        assert_eq!(shifts(Line::delete("/a/", 5)), Ok(vec![shift("x", Err(Reason::Deleted))]));
-        assert_eq!(shifts(Line::delete("/a", 5)), Err(Reason::Unmapped));
+        for (line, expected) in [
+            (
+                Line::rename("/a/", "/c/n/", 5),
+                "drop pending updates of /r/y/n: another file takes its place; \
+                 move pending updates from /r/x to /r/y/n/b",
+            ),
+            (Line::rename("/a/", "/d/", 5), "drop pending updates of /r/x: it left the map"),
+            (
+                Line::rename("/d/", "/a/", 5),
+                "drop pending updates of /r/x: another file takes its place",
+            ),
+            (Line::delete("/a/", 5), "drop pending updates of /r/x and all beneath it"),
+            (Line::delete("/d/", 5), "nothing (unmapped): "),
+        ] {
+            let plan = planned(map, &line);
+            assert!(plan.starts_with(expected), "{line:?}: {plan}");
+        }
     }
 }

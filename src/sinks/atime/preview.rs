@@ -23,6 +23,11 @@ fn object(plan: &Plan) -> Value {
     let mut set = |key: &str, entry: Value| value[key] = entry;
     let mut paths: Vec<(&str, Option<&PathBuf>)> = Vec::new();
     match plan {
+        Plan::Each(plans) => {
+            set("action", "each".into());
+            set("each", plans.iter().map(object).collect());
+        }
+        Plan::Nothing => set("action", "nothing".into()),
         Plan::Forget { path, tree } => {
             set("action", "forget".into());
             set("tree", (*tree).into());
@@ -36,11 +41,12 @@ fn object(plan: &Plan) -> Value {
             set("action", "reject".into());
             set("reason", reason.as_str().into());
         }
-        Plan::Set { path, time, clamped } => {
+        Plan::Set { path, time, clamped, unless } => {
             set("action", "set".into());
             set("time", time.to_string().into());
             set("clamped", (*clamped).into());
             paths.push(("path", Some(path)));
+            paths.extend(unless.as_ref().map(|unless| ("unless", Some(unless))));
         }
     }
     for (key, path) in paths {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::chunk::Chunk;
+use super::gauges::Shown;
 use super::outcome::Outcome;
 use super::pending::Pending;
 use super::tally::Tally;
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     /// must not wait for the map.
     pending_files: AtomicUsize,
     in_flight_files: AtomicUsize,
+    /// What the map keeps in mind.
+    pub(super) shown: Shown,
 }
 
 /// What an atime sink holds at one moment.
@@ -94,6 +97,7 @@ impl Shared {
             account,
             pending_files: AtomicUsize::new(0),
             in_flight_files: AtomicUsize::new(0),
+            shown: Shown::default(),
         }
     }
 
@@ -120,7 +124,18 @@ impl Shared {
     /// Whether every event is settled and entered into the ledger.
     pub(super) fn is_settled(&self) -> bool {
         // Whoever empties the map counts itself as settling before it lets others see that.
+        self.lock().is_settled() && self.settling.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether nothing is left at all.
+    pub(super) fn is_empty(&self) -> bool {
         self.lock().len() == 0 && self.settling.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether every event is settled but those whose file may yet be found, and entered into the
+    /// ledger.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lock().is_quiet() && self.settling.load(Ordering::Acquire) == 0
     }
 
     /// Threads open the root anew before their next update.
@@ -128,7 +143,8 @@ impl Shared {
         self.reopened.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A directory was renamed: threads open anew what lies in it, before their next chunk.
+    /// A directory has another name, or is gone: threads open anew what lies in it, before their
+    /// next chunk.
     pub(super) fn rename_directory(&self, name: &[u8]) {
         let mut renames = self.renames.lock().unwrap_or_else(PoisonError::into_inner);
         self.renamed.store(renames.push(name), Ordering::Release);
@@ -154,7 +170,7 @@ impl Shared {
 
     /// Shows how much the map holds.
     pub(super) fn show(&self, pending: &Pending) {
-        self.pending_files.store(pending.len(), Ordering::Relaxed);
+        self.pending_files.store(pending.files(), Ordering::Relaxed);
         self.in_flight_files.store(pending.in_flight(), Ordering::Relaxed);
     }
 
@@ -180,6 +196,7 @@ impl Shared {
         for chunk in &mut done {
             pending.complete(chunk, now, tally);
         }
+        pending.tend(now, tally);
         spare.append(&mut done);
         let mut fresh = VecDeque::new();
         while laid_out + fresh.len() < self.ready_max {
@@ -202,7 +219,9 @@ impl Shared {
         self.settling.fetch_add(1, Ordering::AcqRel);
         let empty = pending.len() == 0;
         self.show(&pending);
+        let remembered = pending.remembered();
         drop(pending);
+        self.shown.show(remembered, self.account.name());
         match added {
             0 => {}
             1 => self.laid_out.notify_one(),

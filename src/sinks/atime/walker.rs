@@ -212,12 +212,14 @@ impl Walker {
 
     /// Looks at a file, and sets its time where that moves it forward.
     fn touch(&self, directory: BorrowedFd<'_>, name: &CStr, usage: &Usage) -> Outcome {
-        let status = match status(directory, name) {
-            Ok(status) => status,
-            Err(errno) => return errno.into(),
-        };
-        if let Some(refusal) = self.refusal(&status, usage) {
-            return refusal;
+        if !self.is_forward_as_known(usage) {
+            let status = match status(directory, name) {
+                Ok(status) => status,
+                Err(errno) => return errno.into(),
+            };
+            if let Some(refusal) = self.refusal(&status, usage) {
+                return refusal;
+            }
         }
         let times = Timestamps {
             last_access: timespec(usage.time),
@@ -229,11 +231,19 @@ impl Walker {
         }
     }
 
+    /// Whether what the sink set itself is enough to know that a time moves forward.
+    fn is_forward_as_known(&self, usage: &Usage) -> bool {
+        let forward = usage
+            .known
+            .map(|known| i128::from(usage.time.as_nanos()) - i128::from(known.as_nanos()));
+        forward.is_some_and(|forward| forward >= i128::from(self.policy.granularity_nanos.max(1)))
+    }
+
     fn refusal(&self, status: &Status, usage: &Usage) -> Option<Outcome> {
-        if status.kind == FileType::Symlink && !usage.link {
+        if status.kind == FileType::Symlink && !usage.kind.link {
             return Some(Outcome::Rejected(Reason::Symlink));
         }
-        if status.kind != FileType::Directory && usage.directory {
+        if status.kind != FileType::Directory && usage.kind.directory {
             return Some(Outcome::Gone);
         }
         let comparable = self.policy.verify_file_id && usage.file_id != 0;
@@ -374,13 +384,26 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::sinks::atime::changes::Moment;
+    use crate::sinks::atime::kept::Kind;
     use crate::sinks::atime::tests::{PAST, age, deep_atime, deep_file, seconds};
-    use crate::sinks::changes::Moment;
 
     fn usage(after: i64) -> Usage {
         let time = Timestamp::from_nanos((PAST + after) * 1_000_000_000);
-        let (directory, link) = (false, false);
-        Usage { time, place: Moment::FIRST, arrival: 0, receipt: 0, file_id: 0, directory, link }
+        Usage {
+            time,
+            place: Moment::FIRST,
+            receipt: 0,
+            file_id: 0,
+            kind: Kind::default(),
+            attempts: 0,
+            counted: true,
+            sent: true,
+            missed: None,
+            guessed: false,
+            id: 0,
+            known: None,
+        }
     }
 
     fn walker(root: &Path, resolution: Resolution, parent_ttl: Duration) -> Walker {

@@ -153,14 +153,17 @@ impl AtimeTrial {
     }
 
     /// Waits until the sink has set what the lines of a round ask for, even if it takes more than
-    /// one attempt. What it does not set at all is found later.
+    /// one attempt. What it does not set at all is found later, and so is what it sets once no line
+    /// can come any more that tells a file from a stream.
     fn wait_for_files(&self, trees: &[(usize, &Case)], disk: &Disk, (round, base): (usize, i64)) {
         let started = Instant::now();
         for &(tree, case) in trees {
             let Some(&arrival) = case.arrivals.get(round) else { continue };
             let is_first = !case.arrivals[..round].contains(&arrival);
-            let accessed = case.steps[arrival].accessed().filter(|path| self.layout.shows(path));
-            let Some(path) = accessed.filter(|_| is_first) else { continue };
+            let step = &case.steps[arrival];
+            let is_awaited = is_first && !matches!(step, Step::ReadStream(_));
+            let accessed = step.accessed().filter(|path| self.layout.shows(path));
+            let Some(path) = accessed.filter(|_| is_awaited) else { continue };
             let wanted = at(base, case.ticks[arrival]);
             while disk.atime_of(tree, path) != wanted && started.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(1));

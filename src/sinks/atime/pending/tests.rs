@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::sinks::atime::tests::config;
 use crate::telemetry::{Ledger, SinkAccount, SinkReport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,14 +30,18 @@ impl Rig {
             files_max: 100,
             bytes_max: 1 << 20,
             flush_interval: 5 * SECOND,
-            reorder_window: 10 * SECOND,
+            changes: ChangeLimits { window: 10 * SECOND, changes_max: 10_000, bytes_max: 1 << 20 },
+            kept_bytes_max: 1 << 20,
+            held_names_max: 100,
+            look_ttl: Duration::ZERO,
             retry_delays: vec![SECOND, 2 * SECOND],
             threads: 1,
         };
         change(&mut limits);
         let ledger = Ledger::default();
         let account = ledger.open_sink("atime");
-        let (pending, tally) = (Pending::new(limits), Tally::default());
+        let map = Map::new(&config("/r", ""));
+        let (pending, tally) = (Pending::new(limits, map), Tally::default());
         Self { pending, tally, ledger, account, start: Instant::now(), clock: 0 }
     }
 
@@ -44,27 +49,36 @@ impl Rig {
         self.start + Duration::from_secs(self.clock)
     }
 
-    fn read(&mut self, key: &str, time: i64) -> Result<(), Refusal> {
-        let name = Name { key: key.as_bytes(), hash: self.pending.entries.hash(key.as_bytes()) };
-        let access = Access { time: Timestamp::from_nanos(time), ..Access::default() };
+    fn read(&mut self, key: &str, time: i64) -> Result<(), Full> {
+        self.access(key, time, Kind::default())
+    }
+
+    fn access(&mut self, key: &str, time: i64, kind: Kind) -> Result<(), Full> {
+        let name = (key.as_bytes(), self.pending.entries.hash(key.as_bytes()));
+        let access = Access { time: Timestamp::from_nanos(time), kind, file_id: 0 };
         let now = self.now();
         let result = self.pending.access(name, access, now, &mut self.tally);
-        if result != Err(Refusal::Full) {
-            self.account.routed(1);
-        }
-        if let Err(Refusal::Rejected(reason)) = result {
-            self.tally.reject(reason, key.as_bytes());
-        }
+        self.account.routed(u64::from(result.is_ok()));
         result
     }
 
     /// A name that ends in a slash is a directory.
     fn change(&mut self, from: &str, to: Option<&str>, time: i64) {
-        let bytes = |name: &str| name.trim_end_matches('/').as_bytes().to_vec();
-        let fate = to.map(bytes).ok_or(Reason::Deleted);
-        let shift = Shift { from: Some(bytes(from)), fate, tree: from.ends_with('/') };
+        let to = to.map(|to| to.trim_end_matches('/').as_bytes()).ok_or(Reason::Deleted);
+        let name = from.trim_end_matches('/').as_bytes();
+        let how = (from.ends_with('/'), Timestamp::from_nanos(time));
         let now = self.now();
-        self.pending.shift(&shift, Timestamp::from_nanos(time), now, &mut self.tally);
+        self.pending.change((name, to), how, now, &mut self.tally);
+    }
+
+    fn tend(&mut self) {
+        let now = self.now();
+        self.pending.tend(now, &mut self.tally);
+    }
+
+    fn close(&mut self) {
+        let now = self.now();
+        self.pending.close(now, &mut self.tally);
     }
 
     fn take(&mut self) -> Chunk {
@@ -74,9 +88,9 @@ impl Rig {
         chunk
     }
 
-    fn names(chunk: &Chunk) -> Vec<String> {
-        let name = |job| String::from_utf8(chunk.name(job).to_vec()).unwrap();
-        chunk.jobs.iter().map(name).collect()
+    fn names(&self, chunk: &Chunk) -> Vec<String> {
+        let name = |job: &Job| self.pending.entries.get(job.target).key().to_vec();
+        chunk.jobs.iter().map(|job| String::from_utf8(name(job)).unwrap()).collect()
     }
 
     /// What is due now, all of it, with its times; it stays in flight.
@@ -88,7 +102,7 @@ impl Rig {
                 return due;
             }
             let times = chunk.jobs.iter().map(|job| job.usage.time.as_nanos());
-            due.extend(Self::names(&chunk).into_iter().zip(times));
+            due.extend(self.names(&chunk).into_iter().zip(times));
         }
     }
 
@@ -101,10 +115,9 @@ impl Rig {
     fn report(&mut self) -> SinkReport {
         self.tally.settle(&self.account);
         let report = self.ledger.report().sinks[0].clone();
-        let waiting = self.pending.len() - self.pending.in_flight();
-        let sent = self.pending.entries.on_list(List::SENT);
-        let again = sent.filter(|index| self.pending.entries.get(*index).again).count();
-        let unsettled = waiting + self.pending.in_flight() + again;
+        let entries = self.pending.entries.all().map(|index| self.pending.entries.get(index));
+        let usages = entries.flat_map(|entry| &entry.usages);
+        let unsettled = usages.filter(|usage| usage.counted).count();
         assert_eq!(report.in_flight, i128::try_from(unsettled).unwrap());
         report
     }
@@ -126,7 +139,7 @@ fn the_batches_that_something_waits_for_are_known() {
     // What is in flight counts, and what comes for it meanwhile as well.
     rig.clock = 5;
     let chunk = rig.take();
-    assert_eq!(Rig::names(&chunk), ["a", "b"]);
+    assert_eq!(rig.names(&chunk), ["a", "b"]);
     read(&mut rig, 5, "a", 9);
     assert_eq!(rig.pending.unsettled(), [2, 3, 5]);
     // A change of a name that something waits by is needed again with it; others are not.
@@ -154,7 +167,7 @@ fn a_file_waits_for_its_interval_and_then_goes_once() {
     assert_eq!(rig.pending.next_due(), Some(rig.start + 5 * SECOND));
     rig.clock = 5;
     let chunk = rig.take();
-    assert_eq!(Rig::names(&chunk), ["a"]);
+    assert_eq!(rig.names(&chunk), ["a"]);
     assert_eq!(chunk.jobs[0].usage.time, Timestamp::from_nanos(3));
     // In flight, it takes what comes, but does not go again.
     rig.read("a", 2).unwrap();
@@ -174,13 +187,13 @@ fn a_full_map_refuses_new_files_and_merges_known_ones() {
     let mut rig = Rig::with(|limits| limits.files_max = 2);
     rig.read("a", 1).unwrap();
     rig.read("b", 1).unwrap();
-    assert_eq!(rig.read("c", 1), Err(Refusal::Full));
+    assert_eq!(rig.read("c", 1), Err(Full));
     rig.read("a", 2).unwrap();
     rig.pending.force(1);
     let chunk = rig.take();
-    assert_eq!(Rig::names(&chunk), ["a"]);
+    assert_eq!(rig.names(&chunk), ["a"]);
     assert!(rig.take().is_empty(), "one was forced");
-    assert_eq!(rig.read("c", 1), Err(Refusal::Full), "what is in flight still needs its place");
+    assert_eq!(rig.read("c", 1), Err(Full), "what is in flight still needs its place");
     rig.complete(chunk, Outcome::Done);
     rig.read("c", 1).unwrap();
     assert_eq!(rig.pending.room(), 0);
@@ -190,8 +203,10 @@ fn a_full_map_refuses_new_files_and_merges_known_ones() {
 fn the_names_have_a_limit_of_their_own() {
     let mut rig = Rig::with(|limits| limits.bytes_max = 10);
     rig.read("0123456789", 1).unwrap();
-    assert_eq!(rig.read("x", 1), Err(Refusal::Full));
-    rig.change("0123456789", None, 2);
+    assert_eq!(rig.read("x", 1), Err(Full));
+    rig.clock = 5;
+    let chunk = rig.take();
+    rig.complete(chunk, Outcome::Done);
     rig.read("x", 1).unwrap();
 }
 
@@ -246,7 +261,7 @@ fn a_file_in_flight_does_not_go_by_its_new_name_too() {
         rig.clock = 30;
         assert_eq!(rig.due(), [(new.into(), 4)]);
         let report = rig.report();
-        assert_eq!((report.superseded, report.rejected.total()), (2, 0));
+        assert_eq!((report.superseded, report.rejected.total()), (1, 0));
     }
 }
 
@@ -259,9 +274,129 @@ fn a_missing_file_is_sent_after_its_rename() {
     let chunk = rig.take();
     rig.change("a", Some("b"), 2);
     rig.complete(chunk, Outcome::Gone);
-    rig.clock = 10;
     assert_eq!(rig.due(), [("b".into(), 1)]);
+    // A rename may still come for the other one.
+    assert_eq!(rig.report().rejected.total(), 0);
+    rig.clock = 14;
+    assert_eq!(rig.due(), []);
+    rig.clock = 15;
+    let chunk = rig.take();
+    assert_eq!(rig.names(&chunk), ["gone"]);
+    rig.complete(chunk, Outcome::Gone);
     assert_eq!(rig.report().rejected.of(Reason::Gone), 1);
+}
+
+#[test]
+fn a_rename_that_comes_after_the_update_is_followed() {
+    for (from, to, old, new) in [("a", "b", "a", "b"), ("d/", "e/", "d/x", "e/x")] {
+        let mut rig = Rig::with(|limits| limits.flush_interval = Duration::ZERO);
+        rig.read(old, 1).unwrap();
+        let chunk = rig.take();
+        rig.complete(chunk, Outcome::Gone);
+        rig.clock = 9;
+        assert!(rig.take().is_empty());
+        rig.change(from, Some(to), 2);
+        rig.tend();
+        let chunk = rig.take();
+        assert_eq!(rig.names(&chunk), [new]);
+        rig.complete(chunk, Outcome::Done);
+        let report = rig.report();
+        assert_eq!((report.delivered, report.rejected.total(), rig.pending.len()), (1, 0, 0));
+    }
+}
+
+#[test]
+fn what_was_superseded_is_another_files_after_all() {
+    for (from, to, old, new) in [("a", "b", "a", "b"), ("d/", "e/", "d/x", "e/x")] {
+        let mut rig = Rig::with(|limits| limits.flush_interval = Duration::ZERO);
+        rig.read(old, 1).unwrap();
+        rig.read(old, 5).unwrap();
+        let chunk = rig.take();
+        assert_eq!(chunk.jobs[0].usage.time.as_nanos(), 5);
+        rig.complete(chunk, Outcome::Done);
+        rig.clock = 9;
+        rig.change(from, Some(to), 3);
+        rig.tend();
+        let chunk = rig.take();
+        assert_eq!((rig.names(&chunk), chunk.jobs[0].usage.time.as_nanos()), (vec![new.into()], 1));
+        rig.complete(chunk, Outcome::Done);
+        rig.tend();
+        assert!(rig.take().is_empty(), "once is enough");
+        let report = rig.report();
+        assert_eq!((report.delivered, report.superseded), (1, 1));
+        assert_eq!(rig.pending.remembered().mended, 1);
+    }
+}
+
+#[test]
+fn a_failed_update_stays_its_own_files() {
+    let mut rig = Rig::new();
+    rig.read("a", 1).unwrap();
+    rig.clock = 5;
+    let chunk = rig.take();
+    rig.change("a", Some("b"), 2);
+    rig.change("c", Some("a"), 3);
+    rig.read("a", 4).unwrap();
+    rig.complete(chunk, Outcome::Failed);
+    rig.close();
+    rig.clock = 10;
+    let mut due = rig.due();
+    due.sort();
+    assert_eq!(due, [("a".into(), 4), ("b".into(), 1)]);
+    assert_eq!(rig.report().superseded, 0);
+}
+
+#[test]
+fn a_link_that_was_read_does_not_vanish_behind_a_read_that_is_refused() {
+    let mut rig = Rig::new();
+    rig.access("l", 1, Kind { link: true, ..Kind::default() }).unwrap();
+    rig.read("l", 2).unwrap();
+    rig.close();
+    let chunk = rig.take();
+    assert_eq!((chunk.jobs.len(), chunk.jobs[0].usage.time.as_nanos()), (1, 2));
+    rig.complete(chunk, Outcome::Rejected(Reason::Symlink));
+    let chunk = rig.take();
+    assert_eq!((chunk.jobs.len(), chunk.jobs[0].usage.time.as_nanos()), (1, 1));
+    rig.complete(chunk, Outcome::Done);
+    assert_eq!((rig.report().delivered, rig.pending.len()), (1, 0));
+}
+
+#[test]
+fn what_is_kept_has_a_limit_that_is_counted() {
+    let mut rig = Rig::with(|limits| limits.kept_bytes_max = 10_000);
+    for number in 0..1000 {
+        rig.read("a", number).unwrap();
+    }
+    rig.tend();
+    let remembered = rig.pending.remembered();
+    assert!(remembered.accesses * crate::sinks::atime::kept::KEPT_BYTES <= 10_000);
+    assert_eq!(remembered.accesses as u64 + remembered.accesses_forgotten, 1000);
+    rig.close();
+    let chunk = rig.take();
+    rig.complete(chunk, Outcome::Done);
+    rig.clock = 30;
+    rig.tend();
+    assert_eq!((rig.pending.remembered().accesses, rig.pending.entries.all().count()), (0, 0));
+}
+
+#[test]
+fn the_next_sink_knows_what_the_last_one_knew() {
+    let mut rig = Rig::with(|limits| limits.flush_interval = Duration::ZERO);
+    rig.read("a", 1).unwrap();
+    let chunk = rig.take();
+    rig.complete(chunk, Outcome::Done);
+    rig.change("x", Some("y"), 5);
+    let memory = rig.pending.take_memory();
+    let mut next = Rig::with(|limits| {
+        limits.flush_interval = Duration::ZERO;
+        limits.retry_delays = vec![SECOND; 5];
+    });
+    next.pending.remember(memory);
+    next.read("x", 4).unwrap();
+    next.change("a", Some("b"), 2);
+    let mut due = next.due();
+    due.sort();
+    assert_eq!(due, [("b".into(), 1), ("y".into(), 4)]);
 }
 
 #[test]
@@ -292,10 +427,11 @@ fn a_deleted_file_in_flight_is_deleted_rather_than_gone() {
         rig.read(name, 2).unwrap();
         rig.change(if name == "f" { "f" } else { "d/" }, None, 3);
         rig.complete(chunk, Outcome::Gone);
-        rig.clock = 10;
+        rig.close();
         assert!(rig.take().is_empty());
         let report = rig.report();
-        assert_eq!((report.rejected.of(Reason::Deleted), rig.pending.len()), (2, 0));
+        assert_eq!((report.rejected.of(Reason::Deleted), rig.pending.len()), (1, 0));
+        assert_eq!(report.superseded, 1);
     }
 }
 
@@ -310,10 +446,9 @@ fn changes_are_applied_before_they_are_forgotten() {
     rig.change("d/", Some("e/"), 2);
     rig.change("g/", None, 2);
     rig.clock = 21;
-    let now = rig.now();
-    rig.pending.prune(now, &mut rig.tally);
-    assert!(!rig.pending.changes.has_trees());
-    rig.pending.close();
+    rig.tend();
+    assert_eq!(rig.pending.changes.len(), 0);
+    rig.close();
     let mut due = rig.due();
     due.sort();
     assert_eq!(due, [("".into(), 1), ("e/a".into(), 1), ("e/b".into(), 3)]);
@@ -327,8 +462,8 @@ fn a_newer_event_does_not_hide_that_its_name_was_another_file_before() {
     rig.read("d/f", 1).unwrap();
     rig.change("d/", Some("e/"), 2);
     rig.read("d/f", 3).unwrap();
-    rig.pending.close();
-    assert_eq!(rig.due(), [("e/f".into(), 1), ("d/f".into(), 3)]);
+    rig.close();
+    assert_eq!(rig.due(), [("d/f".into(), 3), ("e/f".into(), 1)]);
 }
 
 /// What happens in the world of a property test. Names are indices, times come from the order.
@@ -412,7 +547,7 @@ impl World {
 
     /// A late read may be of a file that was replaced since.
     fn hear(&mut self, name: &str, time: i64) {
-        assert_ne!(self.rig.read(name, time), Err(Refusal::Full));
+        assert_ne!(self.rig.read(name, time), Err(Full));
     }
 
     fn create(&mut self, name: &str) {
@@ -472,9 +607,9 @@ impl World {
     fn take(&mut self) {
         self.rig.pending.force(3);
         let mut chunk = self.rig.take();
-        let names: Vec<_> = chunk.jobs.iter().map(|job| chunk.name(job).to_vec()).collect();
+        let names = self.rig.names(&chunk);
         for (job, name) in chunk.jobs.iter_mut().zip(names) {
-            let inode = self.names.get(std::str::from_utf8(&name).unwrap());
+            let inode = self.names.get(&name);
             let time = job.usage.time.as_nanos();
             job.outcome = match inode.map(|inode| &mut self.inodes[*inode]) {
                 None => Outcome::Gone,
@@ -507,7 +642,7 @@ impl World {
     /// No name is in flight twice.
     fn check_flight(&self) {
         let mut seen = HashSet::new();
-        for name in self.chunks.iter().flat_map(Rig::names) {
+        for name in self.chunks.iter().flat_map(|chunk| self.rig.names(chunk)) {
             assert!(seen.insert(name.clone()), "{name} is in flight twice");
         }
     }
@@ -517,7 +652,7 @@ impl World {
         for (_, name, time) in std::mem::take(&mut self.late) {
             self.hear(&name, time);
         }
-        self.rig.pending.close();
+        self.rig.close();
         for _ in 0..100 {
             self.take();
             while !self.chunks.is_empty() {

@@ -4,7 +4,6 @@
 
 mod access;
 pub mod atime;
-mod changes;
 pub mod file;
 mod keys;
 pub mod null;

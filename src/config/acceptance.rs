@@ -159,6 +159,7 @@ const PARTS: &[Part] = &[
                      nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn'",
                 ],
             ),
+            ("senders", &["'10.0.0.0/8'", "['fd00::/8', '127.0.0.1']", "[]", "'10.0.0.5/8'"]),
             ("frame_bytes_max", SIZES),
             ("connections_max", COUNTS),
             ("idle_timeout", SPANS),

@@ -80,12 +80,12 @@ reasons! {
     NotOk = "not_ok",
     /// The path leads to a file whose number is not that of the event.
     OtherFile = "other_file",
+    /// It came from an address that is none of the source's `senders`.
+    OtherSender = "other_sender",
     /// Nobody reads the sink's output any more (EPIPE).
     OutputClosed = "output_closed",
     /// The event is the echo of an access time being set.
     OwnEcho = "own_echo",
-    /// It came from an address that is none of the source's `senders`.
-    OtherSender = "other_sender",
     /// The path leaves the root, or has a `..`, empty or `.` component.
     PathEscape = "path_escape",
     /// The file system refused (EACCES, EPERM): a matter of configuration.

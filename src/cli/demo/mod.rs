@@ -35,7 +35,7 @@ const SHIPPED: &str = include_str!("../../../qatime.toml");
 /// What the demonstration says otherwise than the configuration that ships: where to listen, that
 /// it does not make its audience wait, and what its filters are to do.
 const CHANGES: [(&str, &str); 4] = [
-    (r#"listen = ["tcp://0.0.0.0:1514", "udp://0.0.0.0:1514"]"#, r#"listen = "tcp://127.0.0.1:0""#),
+    (r#"listen = "tcp://0.0.0.0:1514""#, r#"listen = "tcp://127.0.0.1:0""#),
     (r##"#flush_interval = "5s""##, r#"flush_interval = "500ms""#),
     (r#"form = "none" }"#, r#"form = "none", fallback = "windows-1252" }"#),
     (r#"settings.exclude = ["#, r#"settings.exclude = ["*.png", "*.pdf", "#),

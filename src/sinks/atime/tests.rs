@@ -454,7 +454,8 @@ async fn long_names_fill_the_map_too() {
     let files: Vec<_> = names.iter().map(|name| rig.file(&name[1..])).collect();
     let lines: Vec<_> = names.iter().map(|name| read(name, 5)).collect();
     rig.send(&lines).await;
-    assert!(rig.sink.status().pending_files <= 5);
+    // The one that reaches the limit is let in.
+    assert!(rig.sink.status().pending_files <= 6);
     assert_eq!(rig.close().await.delivered, 50);
     assert!(files.iter().all(|file| seconds(file) == 5));
 }

@@ -43,6 +43,8 @@ struct State {
     is_retired: bool,
     /// How many consumers there have been: one takes over where the one before hangs.
     terms: u64,
+    /// How many of them are there: those that hang are, too.
+    consumers: usize,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,7 @@ pub fn queue(limits: QueueLimits, mut spool: Option<Store>) -> (Producer, Consum
             waits_have_ended: false,
             is_retired: false,
             terms: 0,
+            consumers: 0,
         }),
         levels,
         spool,
@@ -312,6 +315,7 @@ impl Consumer {
         let term = {
             let mut state = shared.lock();
             state.terms += 1;
+            state.consumers += 1;
             state.terms
         };
         Self {
@@ -515,6 +519,23 @@ impl Consumer {
         }
     }
 
+    /// Keeps it for whoever comes next, unless the lane has [retired](Gauge::retire): then the
+    /// queue ends with it. Where the lane comes back later, it begins anew.
+    #[must_use]
+    pub fn unless_retired(self) -> Option<Self> {
+        {
+            let mut state = self.shared.lock();
+            if !state.is_retired {
+                drop(state);
+                return Some(self);
+            }
+            state.closed.get_or_insert(Reason::SinkGone);
+            // It has been closed: to be dropped means nothing more.
+            state.terms += 1;
+        }
+        None
+    }
+
     fn tidy(&self) {
         if let Some(spool) = &self.shared.spool {
             spool.finish();
@@ -530,8 +551,15 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        let (is_last, is_over) = {
+            let mut state = self.shared.lock();
+            state.consumers -= 1;
+            (state.terms == self.term, state.consumers == 0 && state.closed.is_some())
+        };
+        if let Some(spool) = self.shared.spool.as_ref().filter(|_| is_over) {
+            spool.let_go();
+        }
         // After a fault of the program the queue waits for whoever takes it over.
-        let is_last = self.shared.lock().terms == self.term;
         if is_last && !std::thread::panicking() {
             self.shared.close(Reason::SinkGone);
         }

@@ -253,7 +253,11 @@ impl Sequence {
             Piece::Memory(_) | Piece::Disk(_) => 0,
         });
         let lost = in_memory.sum();
-        self.pieces.clear();
+        let on_disk = |piece| match piece {
+            Piece::Memory(batch) => batch.numbers.map(Piece::Disk),
+            Piece::Disk(_) => Some(piece),
+        };
+        self.pieces = std::mem::take(&mut self.pieces).into_iter().filter_map(on_disk).collect();
         self.depth = Depth::default();
         self.in_memory = 0;
         self.show();

@@ -96,8 +96,16 @@ impl Delivery {
                 Handover::Ready(consumer)
             }
         };
-        // Nobody may come after it.
-        let _unwanted = leave.send(left);
+        let left = match left {
+            Handover::Ready(consumer) => {
+                consumer.unless_retired().map(|consumer| Handover::Ready(Box::new(consumer)))
+            }
+            Handover::Awaited(_) => Some(left),
+        };
+        if let Some(left) = left {
+            // Nobody may come after it.
+            let _unwanted = leave.send(left);
+        }
         drop(at_work);
     }
 
@@ -111,7 +119,8 @@ impl Delivery {
                 biased;
                 next = &mut before => match next {
                     Ok(next) => next,
-                    Err(_panicked) => self.take_over(),
+                    // It failed, or has ended as one that was taken out.
+                    Err(_ended) => Handover::Ready(Box::new(self.queue.take_over())),
                 },
                 () = self.orders.changed() => match self.orders.latest() {
                     Order::HandOver(_) => return Handover::Awaited(before),

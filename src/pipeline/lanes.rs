@@ -160,9 +160,11 @@ impl Lane {
         self.is_at_work.as_ref().is_some_and(|at_work| at_work.has_changed().is_ok())
     }
 
-    /// Whether its delivery has not ended, or a worker may still put something in.
+    /// Whether anybody still has its queue: its delivery, one before that hangs, or a worker. For as
+    /// long, whoever has the name gets that queue: two of one name would not know of each other's
+    /// events on disk.
     pub(super) fn is_there(&self) -> bool {
-        self.is_at_work() || self.gauge.has_producers()
+        self.is_at_work() || self.gauge.is_in_use()
     }
 
     /// Whether its sink is at work and does what such a table says.

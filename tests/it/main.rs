@@ -46,6 +46,8 @@ mod reload;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod returning;
+#[cfg(test)]
 mod rsyslog;
 #[cfg(test)]
 mod run;

@@ -52,10 +52,12 @@ impl Gauge {
         }
     }
 
-    /// Whether anybody may still put something in.
+    /// Whether anybody may still put something in, or has something of it in hand: a delivery that
+    /// hangs is there, though another one has taken over.
     #[must_use]
-    pub fn has_producers(&self) -> bool {
-        self.0.lock().producers > 0
+    pub fn is_in_use(&self) -> bool {
+        let state = self.0.lock();
+        state.producers > 0 || state.consumers > 0
     }
 
     /// Whether both are of one queue.

@@ -1,10 +1,11 @@
 //! The directory of one sink, and the names of the files in it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Sync;
 
@@ -79,6 +80,28 @@ pub(super) struct Home {
     path: PathBuf,
     /// Held for as long as anything may be written.
     lock: Arc<File>,
+}
+
+/// Notes that a sink's directory is in use, for as long as this is there.
+#[derive(Debug)]
+pub(super) struct Occupancy {
+    occupied: Arc<Mutex<BTreeSet<String>>>,
+    sink: String,
+}
+
+impl Occupancy {
+    /// `None` where it is in use already.
+    pub(super) fn of(occupied: &Arc<Mutex<BTreeSet<String>>>, sink: &str) -> Option<Self> {
+        let sink = sink.to_owned();
+        let is_free = occupied.lock().unwrap_or_else(PoisonError::into_inner).insert(sink.clone());
+        is_free.then(|| Self { occupied: Arc::clone(occupied), sink })
+    }
+}
+
+impl Drop for Occupancy {
+    fn drop(&mut self) {
+        self.occupied.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.sink);
+    }
 }
 
 impl Home {

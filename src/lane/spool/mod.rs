@@ -27,11 +27,12 @@ mod stamps;
 mod store;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
@@ -39,7 +40,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use self::directory::Home;
+use self::directory::{Home, Occupancy};
 pub use self::holdings::{Holdings, UnservedLane};
 pub use self::numbers::Numbers;
 pub(crate) use self::reader::Reader;
@@ -161,6 +162,9 @@ pub enum SpoolError {
         .0.display()
     )]
     Busy(PathBuf),
+    /// A sink that was taken out has not let go of it.
+    #[error("directory: {} is still in use by a sink that was taken out; reload again", .0.display())]
+    InUse(PathBuf),
     /// It cannot be created, read or written.
     #[error("directory: {} cannot be used; {}", .0.display(), trouble::remedy(.1))]
     Unusable(PathBuf, #[source] io::Error),
@@ -173,6 +177,8 @@ pub struct Spool {
     limits: Limits,
     lock: Arc<File>,
     holdings: Holdings,
+    /// The sinks whose stores are there.
+    occupied: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Spool {
@@ -208,7 +214,13 @@ impl Spool {
             segment_bytes: config.segment_bytes(),
             sync: config.sync,
         };
-        Ok(Some(Self { directory: directory.clone(), limits, lock: Arc::new(lock), holdings }))
+        Ok(Some(Self {
+            directory: directory.clone(),
+            limits,
+            lock: Arc::new(lock),
+            holdings,
+            occupied: Arc::default(),
+        }))
     }
 
     /// Looks anew what lies there for others than these sinks. It may block.
@@ -233,11 +245,14 @@ impl Spool {
     /// recovered, and is the first that is read.
     ///
     /// # Errors
-    /// Where its directory cannot be used.
+    /// Where its directory cannot be used, or there is a store of it already: two would not know of
+    /// each other's events.
     pub fn store(&self, sink: &str, account: Arc<SinkAccount>) -> Result<Store, SpoolError> {
         let directory = self.directory.join(sink);
+        let occupancy = Occupancy::of(&self.occupied, sink);
+        let occupancy = occupancy.ok_or_else(|| SpoolError::InUse(directory.clone()))?;
         let home = Home::new(directory.clone(), Arc::clone(&self.lock));
-        let opened = Store::open(home, self.limits, Arc::clone(&account));
+        let opened = Store::open(home, occupancy, self.limits, Arc::clone(&account));
         let store = opened.map_err(|error| SpoolError::Unusable(directory, error))?;
         self.holdings.opened(sink, account, store.bytes());
         Ok(store)

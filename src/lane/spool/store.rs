@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::directory::{self, Home};
+use super::directory::{self, Home, Occupancy};
 use super::files::Files;
 use super::numbers::Numbers;
 use super::reader::{Found, Place, Reader};
@@ -39,6 +39,7 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub struct Store {
     files: Mutex<Files>,
+    occupancy: Mutex<Option<Occupancy>>,
     limits: Limits,
     /// Whether the disk refused the last record.
     refuses: AtomicBool,
@@ -93,7 +94,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Store {
     /// Looks at what is there.
-    pub(super) fn open(home: Home, limits: Limits, account: Arc<SinkAccount>) -> io::Result<Self> {
+    pub(super) fn open(
+        home: Home,
+        occupancy: Occupancy,
+        limits: Limits,
+        account: Arc<SinkAccount>,
+    ) -> io::Result<Self> {
         let (files, left) = Files::open(home, limits)?;
         let events = left.waiting.iter().map(|range| range.count()).sum();
         // A sink that was taken out and comes back owes what it left here already.
@@ -114,6 +120,7 @@ impl Store {
             );
         }
         let store = Self {
+            occupancy: Mutex::new(Some(occupancy)),
             limits,
             refuses: AtomicBool::new(false),
             is_unreadable: AtomicBool::new(false),
@@ -376,6 +383,11 @@ impl Store {
         if let Err(error) = done {
             self.remark("cleared; the next process delivers events again", &error);
         }
+    }
+
+    /// Nobody writes any more: another store may begin in the directory. It touches no file.
+    pub(crate) fn let_go(&self) {
+        self.occupancy.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Nobody delivers from here any more: leaves nothing behind but what is not settled. Events

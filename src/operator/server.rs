@@ -27,6 +27,7 @@ use crate::net::{
     socket_backoff,
 };
 use crate::shutdown::{Shutdown, Trigger, shutdown};
+use crate::telemetry::Throttle;
 
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -167,6 +168,7 @@ async fn serve(acceptor: Acceptor, connections_max: usize, pages: Pages, mut ord
     let mut open = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
     let mut backoff = socket_backoff();
+    let throttle = Throttle::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -182,7 +184,10 @@ async fn serve(acceptor: Acceptor, connections_max: usize, pages: Pages, mut ord
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(component = "admin", %error, "cannot accept connections");
+                if let Some(suppressed) = throttle.pass() {
+                    let component = "admin";
+                    tracing::warn!(component, suppressed, %error, "cannot accept connections");
+                }
                 let wait = backoff.next_wait();
                 let _elapsed = tokio::time::timeout(wait, order.ordered()).await;
             }

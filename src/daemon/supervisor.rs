@@ -244,6 +244,9 @@ impl Supervisor {
                  hang; what ran goes on, and another reload takes the place of this one"
             );
         }
+        if std::mem::take(&mut self.reload_wanted) {
+            self.reload(None);
+        }
     }
 
     fn show_progress(&mut self) {

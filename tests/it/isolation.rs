@@ -522,6 +522,29 @@ fn a_reload_that_hangs_gives_way_to_the_next_one() {
 }
 
 #[test]
+fn a_hangup_during_a_reload_that_hangs_is_not_forgotten() {
+    let setup = Setup::new();
+    fs::create_dir(setup.path("hangs")).unwrap();
+    let hung = setup.config("grace = '4s'", "'hangs'", that_hang()[2].1);
+    let before = setup.config("grace = '4s'", "", "");
+    let mended = before.replace("{dir}/healthy", "{dir}/mended");
+    let Setup { port, directory } = setup;
+    let mount = HangingMount::over(&directory.path().join("hangs"));
+    let daemon = Daemon::start_in(directory, &before, &[port]);
+    daemon.configure(&hung);
+    daemon.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_secs(1));
+    daemon.configure(&mended);
+    daemon.signal(Signal::HUP);
+    daemon.wait_until("the reload", || daemon.log().contains("the configuration was reloaded"));
+    send(port, reads(0..100).as_bytes());
+    daemon.wait_for_lines("mended", 100);
+    let ended = daemon.stop();
+    drop(mount);
+    ended.assert_settled();
+}
+
+#[test]
 fn a_worker_that_waits_for_a_full_sink_holds_up_no_other_after_a_reload() {
     let setup = Setup::new();
     fifo(&setup.path("hung"));

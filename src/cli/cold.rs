@@ -30,7 +30,8 @@ use crate::units::Duration;
 /// "listed", "directories", "other_paths"}. CSV (RFC 4180) has the exact bytes, but on a terminal,
 /// and the totals only with --totals.
 ///
-/// It may run while the sink writes. What is accessed or renamed meanwhile can be missed.
+/// It may run while the sink writes. What is accessed or renamed meanwhile can be missed, and what
+/// happened within the sink's last index.reorder_window is not written yet.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -292,7 +292,7 @@ impl<'r> Checks<'r, '_, '_> {
 /// As much of a line as tells it from others.
 fn beginning(line: &str) -> Cow<'_, str> {
     let end = line.char_indices().nth(LINE_CHARACTERS_SHOWN).map(|(end, _)| end);
-    end.map_or(line.into(), |end| format!("{}…", &line[..end]).into())
+    end.map_or_else(|| line.into(), |end| format!("{}…", &line[..end]).into())
 }
 
 /// Where in the file a part of a rule stands. The rules count what could be read, and leave out the

@@ -117,7 +117,8 @@ impl PatternSet {
         if let Some(trie) = &self.suffixes {
             trie.walk(text, &mut found);
         }
-        let Some(SearchCache { automaton, bytewise }) = cache else { return };
+        let Some(cache) = cache else { return };
+        let SearchCache { automaton, bytewise } = cache;
         if let (Some(automaton), Some(cache)) = (&self.automaton, automaton) {
             automaton.scan(text, cache, &mut found);
         }

@@ -186,7 +186,7 @@ impl AtimeTrial {
                 tick == expected.tick || tick.is_some_and(|tick| expected.also.contains(&tick));
             if !is_right || !is_exact {
                 let show = |tick: Option<i64>| {
-                    tick.map_or("no access".into(), |tick| format!("+{tick} µs"))
+                    tick.map_or_else(|| "no access".into(), |tick| format!("+{tick} µs"))
                 };
                 let (expected, tick) = (show(expected.tick), show(tick));
                 writeln!(wrong, "{path}: {tick}, where {expected} was expected").unwrap();

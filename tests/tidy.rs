@@ -38,10 +38,6 @@ const BANNED_NAMES: &[&str] = &[
     "misc", "prelude", "util", "utils",
 ];
 
-/// Folders whose files still import each other in a circle. No other folder may; one that has none
-/// any more must leave this list.
-const CIRCULAR_FOLDERS: &[&str] = &["sinks/atime"];
-
 /// What may stand at the top of the repository beside dot-files and build output.
 const TOP_LEVEL: &[&str] = &[
     "CHANGELOG.md",
@@ -200,11 +196,7 @@ fn files_of_a_folder_do_not_import_each_other_in_a_circle() {
     let folders = rooms::imports(&rust_files("src"));
     for (folder, imports) in &folders {
         let circles = rooms::circles(imports);
-        let is_listed = CIRCULAR_FOLDERS.contains(&folder.as_str());
-        if is_listed && circles.is_empty() {
-            offenders.push(format!("src/{folder} has no circle any more: take it off the list"));
-        }
-        for circle in circles.iter().filter(|_| !is_listed) {
+        for circle in &circles {
             let names: Vec<&str> = circle.iter().map(String::as_str).collect();
             let arrows = circle.iter().map(|name| {
                 let within: Vec<&str> =
@@ -215,9 +207,6 @@ fn files_of_a_folder_do_not_import_each_other_in_a_circle() {
             let names = names.join(", ");
             offenders.push(format!("src/{folder}: {names} ({})", arrows.join("; ")));
         }
-    }
-    for listed in CIRCULAR_FOLDERS.iter().filter(|listed| !folders.contains_key(**listed)) {
-        offenders.push(format!("src/{listed} is no folder with imports: take it off the list"));
     }
     assert_none("files of a folder form no circle", &offenders);
 }

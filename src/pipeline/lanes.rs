@@ -160,9 +160,9 @@ impl Lane {
         self.is_at_work.as_ref().is_some_and(|at_work| at_work.has_changed().is_ok())
     }
 
-    /// Whether anybody still has its queue: its delivery, one before that hangs, or a worker. For as
-    /// long, whoever has the name gets that queue: two of one name would not know of each other's
-    /// events on disk.
+    /// Whether anybody still has its queue: its delivery, one before that hangs, or a worker. For
+    /// as long, whoever has the name gets that queue: two of one name would not know of each
+    /// other's events on disk.
     pub(super) fn is_there(&self) -> bool {
         self.is_at_work() || self.gauge.is_in_use()
     }

@@ -163,7 +163,10 @@ pub enum SpoolError {
     )]
     Busy(PathBuf),
     /// A sink that was taken out has not let go of it.
-    #[error("directory: {} is still in use by a sink that was taken out; reload again", .0.display())]
+    #[error(
+        "directory: {} is still in use by a sink that was taken out; reload again",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// It cannot be created, read or written.
     #[error("directory: {} cannot be used; {}", .0.display(), trouble::remedy(.1))]

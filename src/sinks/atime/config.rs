@@ -8,10 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
-use super::{Atime, Planner};
-use crate::component::{BuildError, Place, Resource, SinkContext};
 use crate::sinks::access::{FutureMax, ReorderWindow};
-use crate::sinks::{BuiltSink, ClientNetwork, Preview, SinkPart, WriteMetadata};
+use crate::sinks::{ClientNetwork, WriteMetadata};
 use crate::units::{
     Consistent, Contradiction, DAY, Duration, FilePath, HOUR, KIB, MIB, MILLISECOND, OneOrMany,
     SECOND, Size, TIB, Within,
@@ -179,28 +177,6 @@ impl Config {
             found.push(Contradiction::new("strip_prefix", &["map"], idle(before)));
         }
         found
-    }
-}
-
-impl SinkPart for Config {
-    fn build(&self, context: SinkContext) -> Result<BuiltSink, BuildError> {
-        Ok(Atime::new(self, &context)?.built(self))
-    }
-
-    fn resources(&self) -> Vec<Resource> {
-        vec![Resource::own("root", Place::Directory(self.root.to_path_buf()))]
-    }
-
-    fn preview(&self) -> Option<Box<dyn Preview>> {
-        Some(Box::new(self.planner()))
-    }
-}
-
-impl Config {
-    /// What decides, without touching a file, what an event does here.
-    #[must_use]
-    pub fn planner(&self) -> Planner {
-        Planner::new(self)
     }
 }
 

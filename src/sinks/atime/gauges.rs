@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::pending::Remembered;
+use super::shown::Shown;
 use super::threads::{Shared, Status};
-use crate::telemetry::{GaugeName, PartGauge, Throttle};
+use crate::telemetry::{GaugeName, PartGauge};
 
 const PENDING_FILES: GaugeName = GaugeName {
     metric: "qatime_atime_pending_files",
@@ -64,52 +64,6 @@ const MENDED: GaugeName = GaugeName {
     key: "mended_files",
     help: "Times set beside those of events, once a late change of names said whose they are",
 };
-
-/// What the map keeps in mind, for those who watch, and for the log.
-#[derive(Debug, Default)]
-pub(super) struct Shown {
-    accesses: AtomicU64,
-    changes: AtomicU64,
-    accesses_forgotten: AtomicU64,
-    changes_forgotten: AtomicU64,
-    names_unheld: AtomicU64,
-    mended: AtomicU64,
-    throttles: [Throttle; 3],
-}
-
-impl Shown {
-    /// Shows it from now on; says in the log which limit was reached, if one was.
-    pub(super) fn show(&self, now: Remembered, component: &str) {
-        self.accesses.store(now.accesses as u64, Ordering::Relaxed);
-        self.changes.store(now.changes as u64, Ordering::Relaxed);
-        self.mended.store(now.mended, Ordering::Relaxed);
-        let limits = [
-            (
-                &self.accesses_forgotten,
-                now.accesses_forgotten,
-                "accesses are forgotten before reorder_window is over: a rename that comes late \
-                 may not be followed by them; raise kept_bytes_max",
-            ),
-            (
-                &self.changes_forgotten,
-                now.changes_forgotten,
-                "renames and removals are forgotten before reorder_window is over: accesses that \
-                 come late may not follow them; raise changes_max and changes_bytes_max",
-            ),
-            (
-                &self.names_unheld,
-                now.names_unheld,
-                "files in flight have more new names than can be held back; raise held_names_max",
-            ),
-        ];
-        for ((shown, total, what), throttle) in limits.into_iter().zip(&self.throttles) {
-            let before = shown.swap(total, Ordering::Relaxed);
-            if total > before && throttle.pass().is_some() {
-                tracing::warn!(component, total, "{what}");
-            }
-        }
-    }
-}
 
 /// The gauges of one sink.
 pub(super) fn of(shared: &Arc<Shared>) -> Vec<PartGauge> {

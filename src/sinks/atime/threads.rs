@@ -9,9 +9,9 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::chunk::Chunk;
-use super::gauges::Shown;
 use super::outcome::Outcome;
 use super::pending::Pending;
+use super::shown::Shown;
 use super::tally::Tally;
 use super::walker::{Policy, Root, Walker};
 use crate::event::Reason;

@@ -427,18 +427,11 @@ impl Consumer {
         self.shared.lock().sequence.put_back(waiting);
     }
 
-    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets all that is in memory;
-    /// gives how many events there were that are not on disk as well. Where the lane has come back
+    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets what is in memory only;
+    /// gives how many events there were. Where the lane has come back
     /// meanwhile, all stays for whoever takes over.
     pub fn close_retired(&mut self) -> u64 {
-        if !self.shared.close_if(Reason::SinkGone, |state| state.is_retired) {
-            return 0;
-        }
-        let unspooled = self.shared.lock().sequence.abandon_memory();
-        if let Some(spool) = &self.shared.spool {
-            spool.account().settled_off_disk(unspooled);
-        }
-        unspooled
+        self.shared.close_retired().unwrap_or(0)
     }
 
     /// Forgets what was delivered and is not settled. What of it is on disk comes again, before all

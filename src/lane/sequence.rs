@@ -245,21 +245,21 @@ impl Sequence {
         self.show();
     }
 
-    /// Takes everything out of memory: how many events there were that are not on disk. What is on
-    /// disk stays there.
-    pub(super) fn abandon_memory(&mut self) -> u64 {
-        let in_memory = self.pieces.iter().map(|piece| match piece {
-            Piece::Memory(batch) if batch.numbers.is_none() => batch.events.len() as u64,
-            Piece::Memory(_) | Piece::Disk(_) => 0,
-        });
-        let lost = in_memory.sum();
-        let on_disk = |piece| match piece {
-            Piece::Memory(batch) => batch.numbers.map(Piece::Disk),
-            Piece::Disk(_) => Some(piece),
-        };
-        self.pieces = std::mem::take(&mut self.pieces).into_iter().filter_map(on_disk).collect();
-        self.depth = Depth::default();
-        self.in_memory = 0;
+    /// Forgets the batches that are in memory and not on disk: how many events there were.
+    pub(super) fn abandon_unspooled(&mut self) -> u64 {
+        let mut lost = 0;
+        for piece in std::mem::take(&mut self.pieces) {
+            match (self.pieces.back_mut(), piece) {
+                (_, Piece::Memory(batch)) if batch.numbers.is_none() => {
+                    self.forget(&batch.events);
+                    lost += batch.events.len() as u64;
+                }
+                (Some(Piece::Disk(last)), Piece::Disk(next)) if last.end == next.first => {
+                    last.end = next.end;
+                }
+                (_, piece) => self.pieces.push_back(piece),
+            }
+        }
         self.show();
         lost
     }

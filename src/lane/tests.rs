@@ -412,6 +412,38 @@ async fn what_is_not_settled_comes_again_before_all_others() {
 }
 
 #[tokio::test]
+async fn a_lane_that_is_given_up_loses_what_is_in_memory_only() {
+    let mut disk = Disk::new();
+    disk.segment_bytes = Some(1);
+    let mut process = disk.start();
+    (0..4).for_each(|number| process.push([number]));
+    let hung = process.consumer.pop().await.unwrap();
+    process.push([4]);
+    // Memory is full.
+    process.push([5]);
+    disk.refuse(true);
+    process.account(|sink| sink.routed(2));
+    process.producer.push_over(numbered([100, 101])).unwrap();
+    disk.refuse(false);
+    process.push([6]);
+    let gauge = process.producer.gauge();
+    assert_eq!(gauge.give_up(), None, "it does not retire");
+    gauge.retire();
+    assert_eq!(process.report().in_flight, 2, "they are not on disk");
+    assert_eq!(gauge.give_up(), Some(2));
+    process.account(|sink| sink.count_rejected(Reason::SinkGone, 2));
+    assert_eq!((gauge.give_up(), process.report().in_flight), (Some(0), 0));
+    let refused = process.producer.push_over(numbered([7])).unwrap_err();
+    assert_eq!(refused.reason, Reason::SinkGone);
+    // The lane comes back, and then whoever hung wakes, and has given up.
+    gauge.revive();
+    process.consumer.put_back(hung);
+    assert_eq!(process.consumer.close_retired(), 0);
+    process.push([7]);
+    assert_eq!(process.all().await, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test]
 async fn one_event_that_is_never_settled_costs_one_event() {
     let mut disk = Disk::new();
     disk.config.bytes_max = Within::preset::<{ 128 * KIB }>();

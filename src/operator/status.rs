@@ -255,6 +255,7 @@ impl Status {
                 |outage: &OutageStatus| outage.remark(&format!("spool of the sink {name}"));
             self.remarks.extend(sink.spool_outage.as_ref().map(remark));
             self.remarks.extend(sink.damage());
+            self.remarks.extend(sink.leftover());
             self.remarks.extend(troubles(&component, &sink.gauges));
         }
         self.remarks.extend(self.configuration.remark());
@@ -280,6 +281,18 @@ impl SinkStatus {
             format!(
                 "the spool of the sink {name} hangs: its disk has not answered for {seconds:.0} s, \
                  and no events are taken in meanwhile"
+            )
+        })
+    }
+
+    /// That it is gone from the configuration, and still has events in its hands.
+    fn leftover(&self) -> Option<String> {
+        let is_left = self.queue.is_none() && self.in_flight > 0;
+        is_left.then(|| {
+            let Self { name, in_flight, .. } = self;
+            format!(
+                "the sink {name} was taken out of the configuration, and has not brought \
+                 {in_flight} events to their end"
             )
         })
     }

@@ -16,6 +16,7 @@ use super::delivery::{self, Delivery};
 use super::halt::Halting;
 use super::lanes::Lane;
 use super::parked::Parked;
+use super::retirement::retire;
 use super::routing::Routing;
 use super::worker::{Decoding, LaneInput, Recipe, Worker};
 use crate::component::{self, BuildError, SinkContext, Work, WorkerChannels};
@@ -185,7 +186,7 @@ impl Leaving {
             match next_of(&lane) {
                 Some(next) if next.next.is_none() => kept.push(lane),
                 Some(_) => replaced.push(lane),
-                None => gone.push(lane.retire(patience)),
+                None => gone.push(retire(lane, patience)),
             }
         }
         for lane in std::mem::take(retiring) {

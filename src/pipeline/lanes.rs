@@ -59,7 +59,7 @@ pub(super) struct Lane {
     pub(super) gauges: Arc<[PartGauge]>,
     orders: Arc<watch::Sender<Order>>,
     /// Closed once the delivery of this lane has ended; only a lane at work has it.
-    is_at_work: Option<watch::Receiver<()>>,
+    pub(super) is_at_work: Option<watch::Receiver<()>>,
 }
 
 impl Lane {

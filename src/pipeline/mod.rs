@@ -14,6 +14,7 @@ mod lanes;
 mod monitor;
 mod parked;
 mod passage;
+mod retirement;
 mod routed;
 mod router;
 mod router_state;

@@ -115,6 +115,12 @@ impl SinkAccount {
         counts.delivered + counts.superseded + rejected.total() - by_queue
     }
 
+    /// How many events are on their way in memory only. Where none waits, the sink has them.
+    #[must_use]
+    pub fn in_hand(&self) -> u64 {
+        u64::try_from(self.report().in_flight).unwrap_or(0)
+    }
+
     pub(super) fn report(&self) -> SinkReport {
         let rejected = self.rejected();
         // What leaves is read before what enters, and what is on disk in between.

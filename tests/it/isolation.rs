@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -178,6 +179,71 @@ fn a_sink_that_takes_the_place_of_a_hung_one_goes_on_with_its_queue() {
     // A FIFO holds 64 KiB, a write of the sink as much: less than 60,000 lines.
     assert!(written[0] < 60_000 && written.len() > 1_000, "{:?}", written[0]);
     daemon.stop().assert_balanced();
+}
+
+/// How many events the log says were lost with a hung sink that was taken out.
+fn lost_with(daemon: &Daemon, sink: &str) -> Option<u64> {
+    daemon.log().lines().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_it = line["component"] == sink && line["message"].as_str()?.contains("sink_gone");
+        is_it.then(|| line["events"].as_u64()).flatten()
+    })
+}
+
+#[test]
+fn a_sink_that_is_taken_out_while_it_blocks_its_thread_is_given_up_after_the_grace_period() {
+    for comes_back in [false, true] {
+        let setup = Setup::new();
+        fifo(&setup.path("hung"));
+        let mut pipe =
+            fs::OpenOptions::new().read(true).write(true).open(setup.path("hung")).unwrap();
+        let queue = "queue = { events_max = 100000, bytes_max = '64 MiB' }";
+        let with = setup.config("grace = '1s'", "'hung'", &sink("hung", queue));
+        let without = setup.config("grace = '1s'", "", "");
+        let back = with.replace("'{dir}/hung'", "'{dir}/back'");
+        let Setup { port, directory } = setup;
+        let daemon = Daemon::start_in(directory, &with, &[port]);
+        let long = "x".repeat(1_000);
+        let sent = (0..4_000).map(|number| read_of(&format!("/{number}-{long}")));
+        send(port, sent.collect::<String>().as_bytes());
+        daemon.wait_for_lines("healthy", 4_000);
+        assert!(reload(&daemon, &without).status.success());
+        daemon.wait_until("the end of the patience", || lost_with(&daemon, "sinks.hung").is_some());
+        let lost = lost_with(&daemon, "sinks.hung").unwrap();
+        let remark =
+            format!("taken out of the configuration, and has not brought {}", 4_000 - lost);
+        let admin = format!("unix://{}", daemon.path("admin.sock").display());
+        let mut status = Command::new(env!("CARGO_BIN_EXE_qatime"));
+        let status = status.args(["status", "--admin", &admin]).output().unwrap();
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(status.contains(&remark), "{remark}\n{status}");
+        if comes_back {
+            assert!(reload(&daemon, &back).status.success());
+            send(port, reads(4_000..5_000).as_bytes());
+            daemon.wait_until("what came since", || lines(&daemon.path("back")).len() == 1_000);
+        }
+        // What the sink has in its hands comes to its end once somebody reads.
+        let read = Arc::new(Mutex::new(Vec::new()));
+        let reader = Arc::clone(&read);
+        std::thread::spawn(move || {
+            let mut piece = vec![0; 1 << 16];
+            while let Ok(length @ 1..) = pipe.read(&mut piece) {
+                reader.lock().unwrap().extend_from_slice(&piece[..length]);
+            }
+        });
+        let arrived = || read.lock().unwrap().iter().filter(|byte| **byte == b'\n').count() as u64;
+        daemon.wait_until("what the sink had in its hands", || arrived() + lost == 4_000);
+        let ended = daemon.stop();
+        ended.assert_settled();
+        let hung = ended.account("sinks.hung");
+        assert!(lost > 1_000 && arrived() + lost == 4_000, "{lost} {hung}");
+        assert_eq!(hung["rejected"]["sink_gone"], lost, "{hung}");
+        let since = if comes_back { 1_000 } else { 0 };
+        assert_eq!(hung["delivered"], arrived() + since, "{hung}");
+        let text = String::from_utf8(read.lock().unwrap().clone()).unwrap();
+        let number = |line: &str| line[1..].split('-').next().unwrap().parse::<u64>().unwrap();
+        assert!(text.lines().map(number).eq(0..4_000 - lost), "in order, each once");
+    }
 }
 
 /// A sink that writes to a Redis.

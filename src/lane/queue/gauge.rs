@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Consumer, Depth, Gauge, Producer, QueueLimits};
+use super::{Consumer, Depth, Gauge, Producer, QueueLimits, Shared};
 use crate::event::Reason;
 use crate::lane::spool::{SpoolDepth, Store};
 
@@ -50,6 +50,14 @@ impl Gauge {
             state.waits_have_ended = false;
             state.closed = state.closed.filter(|reason| *reason != Reason::SinkGone);
         }
+    }
+
+    /// Gives up a lane that [retires](Self::retire), where whoever has the consumer hangs: closes
+    /// the queue, and forgets what is in memory only; gives how many events that were. `None` where
+    /// the lane has come back. What is on disk stays next for whoever takes from the queue again.
+    #[must_use]
+    pub fn give_up(&self) -> Option<u64> {
+        self.0.close_retired()
     }
 
     /// Whether anybody may still put something in, or has something of it in hand: a delivery that
@@ -113,5 +121,25 @@ impl Gauge {
             }
             freed.await;
         }
+    }
+}
+
+impl Shared {
+    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets what is in memory only;
+    /// gives how many events there were. `None` where the lane has come back.
+    pub(super) fn close_retired(&self) -> Option<u64> {
+        let mut state = self.lock();
+        if !state.is_retired {
+            return None;
+        }
+        state.closed.get_or_insert(Reason::SinkGone);
+        let unspooled = state.sequence.abandon_unspooled();
+        drop(state);
+        self.signal_room();
+        self.filled.notify_one();
+        if let Some(spool) = &self.spool {
+            spool.account().settled_off_disk(unspooled);
+        }
+        Some(unspooled)
     }
 }

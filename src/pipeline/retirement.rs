@@ -63,7 +63,8 @@ impl Retirement {
             in_flight = self.account.in_hand(),
             spooled = self.account.events_on_disk(),
             "the sink was taken out of the configuration, and hangs: the events that wait for it \
-             in memory are rejected as sink_gone; those in flight are in its hands"
+             in memory only are rejected as sink_gone, those on disk stay there, and those in \
+             flight are in its hands"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! What befalls lanes: disks that hang, fill up, are removed and are damaged, sinks that fail, and
 //! daemons that are killed. Losses are counted by the numbers in the sink's file.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -102,6 +103,15 @@ impl Tap {
         let reader = OpenOptions::new().read(true).write(true).open(path).unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         Self { reader: BufReader::new(reader), taken: Vec::new(), part: String::new() }
+    }
+
+    /// With lines `/0` for as long as it takes them: a sink can write nothing behind them.
+    fn that_is_full(path: &Path) -> Self {
+        let tap = Self::new(path);
+        let mut pipe = OpenOptions::new().write(true).open(path).unwrap();
+        rustix::io::ioctl_fionbio(&pipe, true).unwrap();
+        while pipe.write(b"/0\n").is_ok() {}
+        tap
     }
 
     /// Takes lines until `enough` says so; shows the daemon's log at the deadline.
@@ -314,6 +324,103 @@ fn a_full_disk_is_a_remark_until_there_is_room_again() {
     });
     assert!(daemon.log().contains("the spool can be used again"), "{}", daemon.log());
     daemon.stop().assert_balanced();
+}
+
+/// How many bytes a file system has left.
+fn free(at: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(at).unwrap();
+    disk.f_bavail * disk.f_bsize
+}
+
+/// Segments fill their own disk to its last block before any event is settled.
+fn fill_to_the_last_block(segment_bytes: &str) {
+    let admin = free_port();
+    let keys = format!("segment_bytes = '{segment_bytes}'");
+    let setup = with_admin(Setup::to_file("", &keys), admin, "1s");
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path().join("spool");
+    let _disk = Mounted::tmpfs("400k", &at);
+    let mut tap = Tap::that_is_full(&directory.path().join("out"));
+    let daemon = setup.start_in(directory);
+    let next = Cell::new(1);
+    let send = |daemon: &Daemon, count: u32| {
+        let first = next.replace(next.get() + count);
+        setup.send(daemon, numbered(first..first + count));
+        first + count
+    };
+    (0..20).for_each(|_| {
+        send(&daemon, 200);
+    });
+    while free(&at) > 0 || !get(admin, "/readyz").contains("spool_disk_full") {
+        send(&daemon, 1);
+    }
+    (0..100).for_each(|_| {
+        send(&daemon, 1);
+    });
+    let mut end = next.get();
+    let all = |taken: &[String], end: u32| {
+        let expected = numbered(1..end);
+        distinct(taken.to_vec()).is_superset(&expected.collect())
+    };
+    tap.take_until(&daemon, |taken| taken.last() == Some(&format!("/{}", end - 1)));
+    assert!(all(&tap.taken, end), "{}", daemon.log());
+    daemon.wait_until("room", || {
+        send(&daemon, 1);
+        !get(admin, "/readyz").contains("spool_disk_full")
+    });
+    end = next.get();
+    daemon.wait_until("room", || free(&at) > 300 << 10);
+    tap.take_until(&daemon, |taken| taken.last() == Some(&format!("/{}", end - 1)));
+    let ended = daemon.stop();
+    ended.assert_settled();
+    assert!(!ended.log.contains("delivers events again"), "{}", ended.log);
+    let daemon = setup.start_in(ended.directory);
+    end = send(&daemon, 1);
+    tap.take_until(&daemon, |taken| taken.last() == Some(&format!("/{}", end - 1)));
+    let ended = daemon.stop();
+    assert_eq!(count(&ended, "sinks.out", "recovered"), 0);
+    let taken: Vec<_> = tap.taken.into_iter().filter(|line| line != "/0").collect();
+    assert_eq!((taken.len(), all(&taken, end)), (end as usize - 1, true), "each of them once");
+}
+
+#[test]
+fn a_disk_that_segments_fill_to_its_last_block_is_free_again_once_they_are_settled() {
+    fill_to_the_last_block("64 KiB");
+}
+
+#[test]
+fn one_segment_that_fills_its_disk_to_the_last_block_makes_room_once_it_is_settled() {
+    fill_to_the_last_block("16 MiB");
+}
+
+#[test]
+fn a_note_that_has_no_room_of_its_own_gets_that_of_a_segment_that_is_settled() {
+    let setup = Setup::to_file("", "segment_bytes = '64 KiB'");
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path().join("spool");
+    let _disk = Mounted::tmpfs("400k", &at);
+    let mut tap = Tap::that_is_full(&directory.path().join("out"));
+    let daemon = setup.start_in(directory);
+    for part in 0..20 {
+        setup.send(&daemon, numbered(1 + part * 100..101 + part * 100));
+    }
+    let directory = daemon.kill();
+    assert!(segments(directory.path()).len() > 2);
+    File::create(at.join("out/settled")).unwrap();
+    let mut filler = File::create(at.join("filler")).unwrap();
+    while filler.write(&[1; 512]).is_ok() {}
+    assert_eq!(free(&at), 0);
+    let daemon = setup.start_in(directory);
+    tap.take_until(&daemon, |taken| taken.last().is_some_and(|line| line == "/2000"));
+    daemon.wait_until("room", || segments(&daemon.path("")).is_empty());
+    let daemon = setup.start_in(daemon.kill());
+    setup.send(&daemon, numbered(2_001..2_002));
+    tap.take_until(&daemon, |taken| taken.last().is_some_and(|line| line == "/2001"));
+    let ended = daemon.stop();
+    assert_eq!(count(&ended, "sinks.out", "recovered"), 0);
+    assert_eq!(ended.account("sinks.out")["rejected"], serde_json::json!({}));
+    let taken: Vec<_> = tap.taken.into_iter().filter(|line| line != "/0").collect();
+    assert_eq!(taken, numbered(1..2_002).collect::<Vec<_>>());
 }
 
 #[test]

@@ -6,6 +6,9 @@
 //!          first u64, end u64
 //! ```
 //!
+//! Both places take their room on the disk before the first segment does: a disk that the segments
+//! have filled to its last block still takes a note that they are settled.
+//!
 //! Where many events are settled out of order, the ranges are too many for a place. Then each
 //! place is a file of its own, `settled.0` and `settled.1`, as large as it has to be. That is
 //! bounded: between two ranges lies an event that is not settled, and its record on disk is larger
@@ -14,7 +17,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::numbers::{NumberSet, Numbers};
@@ -51,6 +54,8 @@ pub(super) struct Checkpoint {
     path: PathBuf,
     file: Option<File>,
     writes: u64,
+    /// Whether both places of the small file have their room on the disk.
+    has_room: bool,
     /// Whether a place has a file of its own.
     has_large: bool,
     /// What it says.
@@ -63,9 +68,13 @@ impl Checkpoint {
         let file = there(OpenOptions::new().read(true).write(true).open(path))?;
         let mut places = Vec::new();
         let mut notes = Vec::new();
+        let mut has_room = false;
         if let Some(file) = &file {
             places.resize(2 * PLACE_BYTES, 0);
-            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            let metadata = file.metadata()?;
+            let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+            // The length does not tell: a place that was not written is a hole.
+            has_room = metadata.blocks() * 512 >= 2 * PLACE_BYTES as u64;
             file.read_exact_at(&mut places[..length.min(2 * PLACE_BYTES)], 0)?;
             notes.extend(places.chunks_exact(PLACE_BYTES).filter_map(parse));
         }
@@ -84,10 +93,12 @@ impl Checkpoint {
             Known::Noted(noted) => (noted.writes, noted.settled.clone()),
             Known::Nothing | Known::Damaged => (0, NumberSet::default()),
         };
-        Ok((Self { path: path.to_owned(), file, writes, has_large, written }, known))
+        let path = path.to_owned();
+        Ok((Self { path, file, writes, has_room, has_large, written }, known))
     }
 
-    /// What the file says is settled: of what is not in it, nothing may be deleted.
+    /// What the file says is settled. Of what is not in it, nothing may be deleted, but where the
+    /// file itself needs the room.
     pub(super) fn written(&self) -> &NumberSet {
         &self.written
     }
@@ -98,8 +109,20 @@ impl Checkpoint {
         let path = if is_large { large(&self.path, self.writes % 2) } else { self.path.clone() };
         if matches!(there(fs::symlink_metadata(path)), Ok(None)) {
             self.file = None;
+            self.has_room = false;
             self.written.clear();
         }
+    }
+
+    /// Takes the room for both places of the small file, with a note in each: a file with none
+    /// would be a damaged one.
+    pub(super) fn take_room(&mut self, settled: &NumberSet, next: u64) -> io::Result<()> {
+        if !self.has_room && settled.ranges().len() <= RANGES_MAX {
+            self.write(settled, next)?;
+            self.write(settled, next)?;
+            self.has_room = true;
+        }
+        Ok(())
     }
 
     /// Writes what is settled, and the number of the next event.
@@ -123,6 +146,9 @@ impl Checkpoint {
             self.has_large = true;
             create(&large(&self.path, turn), true)?.write_all_at(&place, 0)?;
         } else {
+            if !self.has_room {
+                place.resize(PLACE_BYTES, 0);
+            }
             let file = match &self.file {
                 Some(file) => file,
                 None => self.file.insert(create(&self.path, false)?),
@@ -231,6 +257,22 @@ mod tests {
         assert!(matches!(known, Known::Noted(noted) if noted.settled == set([(0, 3), (10, 20)])));
         fs::write(&path, &bytes[..20]).unwrap();
         assert_eq!(Checkpoint::open(&path).unwrap().1, Known::Damaged);
+    }
+
+    #[test]
+    fn both_places_have_their_room_before_there_is_anything_to_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settled");
+        let (mut checkpoint, _) = Checkpoint::open(&path).unwrap();
+        checkpoint.take_room(&set([(0, 7)]), 9).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!(metadata.len(), 2 * PLACE_BYTES as u64);
+        assert!(metadata.blocks() * 512 >= metadata.len(), "{}", metadata.blocks());
+        let (mut again, known) = Checkpoint::open(&path).unwrap();
+        let noted = Noted { writes: 2, next: 9, settled: set([(0, 7)]) };
+        assert_eq!(known, Known::Noted(noted));
+        again.take_room(&set([(0, 8)]), 9).unwrap();
+        assert_eq!(again.written(), &set([(0, 7)]), "once is enough");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::directory::{self, Home};
 use super::numbers::{NumberSet, Numbers};
 use super::segment::{self, HEADER_BYTES, Opening, Record};
 use super::stamps::Stamps;
-use super::{Limits, Sync};
+use super::{Limits, Sync, trouble};
 
 /// A segment whose events are all settled is begun anew once it is so large, in bytes: what the
 /// disk need not keep shall not be written to it.
@@ -77,6 +77,8 @@ pub(super) struct Files {
     bytes: u64,
     /// Whether the last of them is written to.
     is_writing: bool,
+    /// Whether the disk had no room for the last record.
+    lacks_room: bool,
     next_id: u64,
     /// The number of the next event.
     next: u64,
@@ -99,6 +101,7 @@ impl Files {
             segments: VecDeque::new(),
             bytes: 0,
             is_writing: false,
+            lacks_room: false,
             next_id: directory::highest(home.path())? + 1,
             next: 0,
             checkpoint,
@@ -246,8 +249,12 @@ impl Files {
         if let Err(error) = file.write_all_at(record.numbered(first), last.length) {
             // Where this fails too, the next record is written over it.
             let _later = file.set_len(last.length);
+            self.lacks_room = trouble::is_full(&error);
+            // What comes next may find room: no event that is settled needs any.
+            let _later = self.renew().and_then(|()| self.remove_settled());
             return Err(error);
         }
+        self.lacks_room = false;
         let numbers = Numbers::new(first, record.events());
         last.length += bytes;
         last.numbers.end = numbers.end;
@@ -312,6 +319,7 @@ impl Files {
         if self.home.ensure(self.limits.sync)? {
             self.survey();
         }
+        self.checkpoint.take_room(&self.settled, self.next)?;
         let path = directory::path_of(self.home.path(), self.next_id);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
@@ -353,19 +361,42 @@ impl Files {
     fn clear(&mut self) -> io::Result<()> {
         let written = match self.segments.is_empty() && !self.home.exists() {
             true => Ok(()),
-            false => self.checkpoint.write(&self.settled, self.next),
+            false => self.write_checkpoint(),
         };
         self.owes_checkpoint &= written.is_err();
-        let done = |last: &Segment| {
-            last.length >= RENEW_BYTES.min(self.limits.segment_bytes)
-                && self.checkpoint.written().contains(last.numbers)
-        };
-        let mut closed = Ok(());
-        if self.active().is_some_and(done) {
-            closed = self.close_active();
-        }
+        let closed = self.renew();
         let removed = self.remove_settled();
         written.and(closed).and(removed)
+    }
+
+    /// Closes the segment that is written, where it is worth to be begun anew.
+    fn renew(&mut self) -> io::Result<()> {
+        let enough = match self.lacks_room {
+            true => HEADER_BYTES + 1,
+            false => RENEW_BYTES.min(self.limits.segment_bytes),
+        };
+        let done = |last: &Segment| {
+            last.length >= enough && self.checkpoint.written().contains(last.numbers)
+        };
+        if self.active().is_some_and(done) { self.close_active() } else { Ok(()) }
+    }
+
+    /// Where the disk has no room for the checkpoint, a settled segment makes some.
+    ///
+    /// Deleting before that is noted loses nothing, as the segment is settled. A process that is
+    /// killed between the two steps leaves a gap in the numbers: without any note, the next one
+    /// takes what lies before the first segment for settled; with one, it counts the segment as
+    /// lost at worst. It never delivers it again.
+    fn write_checkpoint(&mut self) -> io::Result<()> {
+        let written = self.checkpoint.write(&self.settled, self.next);
+        if !written.as_ref().is_err_and(trouble::is_full) {
+            return written;
+        }
+        let mut closed = self.segments.range(..self.segments.len() - usize::from(self.is_writing));
+        let settled = |segment: &Segment| self.settled.contains(segment.numbers);
+        let Some(place) = closed.position(settled) else { return written };
+        self.discard(place)?;
+        self.checkpoint.write(&self.settled, self.next)
     }
 
     /// Notes what an earlier process has lost, so that it is told once.
@@ -386,18 +417,20 @@ impl Files {
                 place += 1;
                 continue;
             }
-            match self.home.discard(segment.id, segment.damaged) {
-                Ok(()) => {
-                    self.bytes -= segment.length;
-                    self.segments.remove(place);
-                }
-                Err(error) => {
-                    first_error = first_error.and(Err(error));
-                    place += 1;
-                }
+            if let Err(error) = self.discard(place) {
+                first_error = first_error.and(Err(error));
+                place += 1;
             }
         }
         first_error
+    }
+
+    fn discard(&mut self, place: usize) -> io::Result<()> {
+        let segment = &self.segments[place];
+        self.home.discard(segment.id, segment.damaged)?;
+        self.bytes -= segment.length;
+        self.segments.remove(place);
+        Ok(())
     }
 
     /// Makes segments smaller in which little is not settled.

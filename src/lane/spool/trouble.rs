@@ -19,6 +19,11 @@ pub(super) fn reason_of(error: &io::Error) -> &'static str {
     }
 }
 
+/// Whether the disk has no room, or no more of it for this user.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    reason_of(error) == "spool_disk_full"
+}
+
 /// What to do where the directory cannot be used.
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match Errno::from_io_error(error) {

@@ -110,7 +110,7 @@ impl Tap {
         let tap = Self::new(path);
         let mut pipe = OpenOptions::new().write(true).open(path).unwrap();
         rustix::io::ioctl_fionbio(&pipe, true).unwrap();
-        while pipe.write(b"/0\n").is_ok() {}
+        while pipe.write_all(b"/0\n").is_ok() {}
         tap
     }
 
@@ -408,7 +408,7 @@ fn a_note_that_has_no_room_of_its_own_gets_that_of_a_segment_that_is_settled() {
     assert!(segments(directory.path()).len() > 2);
     File::create(at.join("out/settled")).unwrap();
     let mut filler = File::create(at.join("filler")).unwrap();
-    while filler.write(&[1; 512]).is_ok() {}
+    while filler.write_all(&[1; 512]).is_ok() {}
     assert_eq!(free(&at), 0);
     let daemon = setup.start_in(directory);
     tap.take_until(&daemon, |taken| taken.last().is_some_and(|line| line == "/2000"));

@@ -63,6 +63,13 @@ macro_rules! shelf {
                     $(Self::$variant(config) => &**config,)*
                 }
             }
+
+            /// The part, to be changed.
+            pub fn part_mut(&mut self) -> &mut dyn $part {
+                match self {
+                    $(Self::$variant(config) => &mut **config,)*
+                }
+            }
         }
     };
 }

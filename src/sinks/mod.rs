@@ -58,4 +58,9 @@ impl SinkConfig {
     pub fn part(&self) -> &dyn SinkPart {
         self.kind.part()
     }
+
+    /// The same, to be changed.
+    pub fn part_mut(&mut self) -> &mut dyn SinkPart {
+        self.kind.part_mut()
+    }
 }

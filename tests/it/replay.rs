@@ -17,6 +17,9 @@ struct Site {
     directory: TempDir,
 }
 
+/// The configuration that ships.
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/qatime.toml");
+
 const OLD: filetime::FileTime = filetime::FileTime::from_unix_time(1_000_000_000, 5);
 
 impl Site {
@@ -49,7 +52,10 @@ impl Site {
     }
 
     fn replay(&self, arguments: &[&str]) -> Output {
-        let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("qatime.toml");
+        self.replay_by(SHIPPED, arguments)
+    }
+
+    fn replay_by(&self, configuration: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qatime"));
         command.current_dir(self.directory.path()).env("QATIME_ROOT", self.path("root"));
         command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
@@ -110,6 +116,46 @@ fn archived_logs_set_access_times_and_only_forward() {
     assert_eq!(again["ledger"]["sinks"][0]["delivered"], 0);
     assert_eq!(again["ledger"]["sinks"][0]["superseded"], 4);
     assert_eq!(site.times("b"), (1_769_526_000, 0, 1_000_000_000));
+}
+
+#[test]
+fn an_archive_in_any_order_gives_each_file_its_own_time() {
+    // What was called /a is /b by now, and of late another file is called /a, which nobody reads
+    // before its own first read; /c and /d have changed places.
+    let site = Site::new(&["a", "b", "c", "d", "e"]);
+    let rename = |time: &str, from: &str, to: &str| access(time, "fs_rename", from, to);
+    let lines = [
+        read("2026-01-27T14:00:01Z", "/a"),
+        rename("2026-01-27T14:00:02Z", "/a", "/b"),
+        read("2026-01-27T14:00:04Z", "/c"),
+        rename("2026-01-27T14:00:05Z", "/c", "/x"),
+        rename("2026-01-27T14:00:06Z", "/d", "/c"),
+        rename("2026-01-27T14:00:07Z", "/x", "/d"),
+        read("2026-01-27T14:00:08Z", "/c"),
+    ];
+    // So much happens in between that each is looked at long before the next is read.
+    let others = vec![read("2026-01-27T14:00:00Z", "/e"); 20_000];
+    let spread = |lines: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+        lines.flat_map(|line| [std::slice::from_ref(line), &others].concat()).collect()
+    };
+    site.log("forwards.log", &spread(&mut lines.iter()));
+    site.log("backwards.log", &spread(&mut lines.iter().rev()));
+    // Whatever the daemon waits for.
+    let shipped = fs::read_to_string(SHIPPED).unwrap();
+    let at_once = shipped.replace("#flush_interval = \"5s\"", "flush_interval = \"0s\"");
+    assert_ne!(shipped, at_once);
+    fs::write(site.path("at-once.toml"), at_once).unwrap();
+    for name in ["forwards.log", "backwards.log"] {
+        for file in ["a", "b", "c", "d"] {
+            filetime::set_file_times(site.path("root").join(file), OLD, OLD).unwrap();
+        }
+        let output = site.replay_by("at-once.toml", &[name, "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let at = 1_769_522_400;
+        let times = ["a", "b", "c", "d"].map(|file| site.times(file).0 - at);
+        let untouched = 1_000_000_000 - at;
+        assert_eq!(times, [untouched, 1, 8, 4], "{name}");
+    }
 }
 
 #[test]

@@ -41,8 +41,9 @@ impl VerbError for HaltedError {}
 /// alone. The filters are at work as they are in the daemon. A sink that is slow is waited for. At
 /// the end the ledger says what became of every event.
 ///
-/// It is safe to repeat: an access time only ever moves forward, so events that were seen before
-/// change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks `grace` to finish what
+/// An atime sink waits for the end of the archive, as far as its limits reach, and then knows which
+/// file each path was. So it is safe to repeat: an access time only ever moves forward, and events
+/// that were seen before change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks `grace` to finish what
 /// was read; a second one ends at once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -73,7 +74,8 @@ struct Summary {
 
 impl Replay {
     pub(super) fn run(self, file: &ConfigurationFile) -> Result<Exit, CliError> {
-        let configuration = file.load()?;
+        let mut configuration = file.load()?;
+        configuration.sinks.iter_mut().for_each(|sink| sink.config.part_mut().for_archive());
         let places = configuration.sinks.iter().flat_map(|sink| sink.config.part().resources());
         let writes_events = places.into_iter().any(|used| used.place == Place::StandardOutput);
         let (archive, total_bytes) = Archive::open(self.files)?;

@@ -94,7 +94,9 @@ mod tests {
         watch_file(&daemon).unwrap();
         let quiet = Duration::from_millis(100);
         for text in ["bad", "worse", "bad", "good", "bad"] {
-            std::fs::write(&path, text).unwrap();
+            // At once: a half-written file is another one.
+            std::fs::write(directory.path().join("aside"), text).unwrap();
+            std::fs::rename(directory.path().join("aside"), &path).unwrap();
             if text == "good" {
                 assert!(tokio::time::timeout(quiet, commands.recv()).await.is_err());
                 continue;

@@ -427,9 +427,9 @@ impl Consumer {
         self.shared.lock().sequence.put_back(waiting);
     }
 
-    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets what is in memory only;
-    /// gives how many events there were. Where the lane has come back
-    /// meanwhile, all stays for whoever takes over.
+    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets what is in memory
+    /// only; gives how many events there were. Where the lane has come back meanwhile, all stays
+    /// for whoever takes over.
     pub fn close_retired(&mut self) -> u64 {
         self.shared.close_retired().unwrap_or(0)
     }

@@ -27,8 +27,8 @@ pub trait SinkPart {
         Vec::new()
     }
 
-    /// Its events come from an archive: all of them, and long after they happened. Whatever waits to
-    /// know what came later can wait for the end.
+    /// Its events come from an archive: all of them, and long after they happened. Whatever waits
+    /// to know what came later can wait for the end.
     fn for_archive(&mut self) {}
 
     /// What would be done with events, for `explain` and tests of rules; `None` where each event is

@@ -43,8 +43,8 @@ impl VerbError for HaltedError {}
 ///
 /// An atime sink waits for the end of the archive, as far as its limits reach, and then knows which
 /// file each path was. So it is safe to repeat: an access time only ever moves forward, and events
-/// that were seen before change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks `grace` to finish what
-/// was read; a second one ends at once.
+/// that were seen before change nothing. Ctrl-C (or SIGTERM) stops reading, and gives the sinks
+/// `grace` to finish what was read; a second one ends at once.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:

@@ -125,8 +125,8 @@ impl Gauge {
 }
 
 impl Shared {
-    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets what is in memory only;
-    /// gives how many events there were. `None` where the lane has come back.
+    /// Closes the queue of a lane that [retires](Gauge::retire), and forgets what is in memory
+    /// only; gives how many events there were. `None` where the lane has come back.
     pub(super) fn close_retired(&self) -> Option<u64> {
         let mut state = self.lock();
         if !state.is_retired {

@@ -41,7 +41,7 @@ const SET_UPS: [(&str, &str); 2] = [
         r#"
 [sources.cluster]
 type = "syslog"
-listen = ["tcp://0.0.0.0:1514", "udp://0.0.0.0:1514"]
+listen = "tcp://0.0.0.0:1514"
 
 [[rules]]
 name = "all"
@@ -63,7 +63,7 @@ struct Daemon {
 impl Daemon {
     fn start(directory: &Path, text: &str) -> Outcome<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let listen = r#"["tcp://0.0.0.0:1514", "udp://0.0.0.0:1514"]"#;
+        let listen = r#""tcp://0.0.0.0:1514""#;
         assert!(text.contains(listen), "the address is not where it was");
         let file = directory.join("qatime.toml");
         fs::write(&file, text.replacen(listen, &format!("\"tcp://{address}\""), 1))?;

@@ -112,7 +112,7 @@ impl Generation {
                     deliveries.push(thread.begin((delivery, place)));
                     lane
                 }
-                None => leaving.keep(lane),
+                None => leaving.keep(&lane),
             };
             lane.producer().set_limits(limits);
             inputs.push(LaneInput::new(&mut lane, wait_max));
@@ -199,9 +199,10 @@ impl Leaving {
     }
 
     /// The lane that goes on as it is.
-    fn keep(&mut self, prepared: Lane) -> Lane {
+    fn keep(&mut self, prepared: &Lane) -> Lane {
         let place = self.kept.iter().position(|lane| lane.name == prepared.name);
-        place.map_or(prepared, |place| self.kept.swap_remove(place))
+        let place = place.expect("a generation is prepared beside the lanes that it follows");
+        self.kept.swap_remove(place)
     }
 
     /// A lane in the place of the one that had its name; and where its delivery begins.

@@ -4,16 +4,11 @@
 //! are clamped. A name that is made of others later (by a mapping, by a rename) comes in by the
 //! same door again: [`Name::read`].
 
-use std::borrow::Cow;
-use std::str::FromStr;
-
-use ipnet::IpNet;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
 
 use crate::event::{EventRef, Operation, Protocol, Reason, Timestamp};
-use crate::rules::{NetworkError, parse_client, parse_network};
+use crate::rules::{Network, parse_client};
 use crate::units::{DAY, Duration, MINUTE, SECOND, Within};
 
 /// How far ahead of this machine's clock an event may be.
@@ -116,7 +111,7 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Policy {
     /// Clients whose accesses do not count.
-    pub(super) ignored: Vec<ClientNetwork>,
+    pub(super) ignored: Vec<Network>,
     /// What an `fs_write_metadata` event means.
     pub(super) write_metadata: WriteMetadata,
     /// How far ahead of this machine's clock an event may be.
@@ -174,7 +169,7 @@ impl Policy {
 
     fn ignores(&self, client: &[u8]) -> bool {
         let address = parse_client(client);
-        address.is_some_and(|address| self.ignored.iter().any(|known| known.0.contains(&address)))
+        address.is_some_and(|address| self.ignored.iter().any(|known| known.contains(address)))
     }
 }
 
@@ -268,38 +263,6 @@ pub enum WriteMetadata {
     /// An access. Own addresses must stand in `ignore_clients` then, or each update calls for
     /// another.
     Touch,
-}
-
-/// A client's address, or a network of clients: `"10.1.2.3"`, `"10.0.0.0/8"`, `"fd00::/8"`, as
-/// rules read them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientNetwork(IpNet);
-
-impl FromStr for ClientNetwork {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        parse_network(text).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ClientNetwork {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for ClientNetwork {
-    fn schema_name() -> Cow<'static, str> {
-        "ClientNetwork".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "an address such as \"10.1.2.3\", or a network such as \"10.0.0.0/8\"",
-            "type": "string"
-        })
-    }
 }
 
 #[cfg(test)]
@@ -423,6 +386,6 @@ mod tests {
         for client in ["11.0.0.1", "192.0.3.7", "fe80::2%eth0", "nobody", "", "172.32.0.1"] {
             assert_eq!(meaning(&policy, line, client), "use a@7", "{client}");
         }
-        assert!("10.0.0.5/8".parse::<ClientNetwork>().is_err());
+        assert!("10.0.0.5/8".parse::<Network>().is_err());
     }
 }

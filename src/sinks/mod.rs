@@ -12,7 +12,7 @@ pub mod redis;
 mod sink;
 pub mod stdout;
 
-pub use self::access::{ClientNetwork, WriteMetadata};
+pub use self::access::WriteMetadata;
 pub use self::keys::{QueueConfig, SinkKeys};
 pub use self::part::{Preview, Previewed, SinkPart};
 use self::redis::Config as RedisConfig;

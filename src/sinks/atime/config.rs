@@ -8,8 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 
+use crate::rules::Network;
+use crate::sinks::WriteMetadata;
 use crate::sinks::access::{FutureMax, ReorderWindow};
-use crate::sinks::{ClientNetwork, WriteMetadata};
 use crate::units::{
     Consistent, Contradiction, DAY, Duration, FilePath, HOUR, KIB, MIB, MILLISECOND, OneOrMany,
     SECOND, Size, TIB, Within,
@@ -93,7 +94,7 @@ pub struct Config {
     /// Addresses, or networks such as `10.0.0.0/8`, whose accesses do not count: this machine's
     /// own, a backup server's.
     #[serde(default)]
-    pub ignore_clients: OneOrMany<ClientNetwork>,
+    pub ignore_clients: OneOrMany<Network>,
     /// What an `fs_write_metadata` event means. It is also the echo of this sink's own writes.
     #[serde(default)]
     pub write_metadata: WriteMetadata,

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::keys::{Layout, Tombstones};
 use crate::redis::{Name, Partitions};
+use crate::rules::Network;
+use crate::sinks::WriteMetadata;
 use crate::sinks::access::{FutureMax, ReorderWindow};
-use crate::sinks::{ClientNetwork, WriteMetadata};
 use crate::units::{
     DAY, Duration, HOUR, KIB, MIB, MINUTE, OneOrMany, Size, TIB, Within, empty_table, yes,
 };
@@ -60,7 +61,7 @@ pub struct IndexConfig {
     pub tombstones_max: Within<u64, 1000, { u64::MAX }, 1_000_000>,
     /// Addresses, or networks such as `10.0.0.0/8`, whose accesses do not count.
     #[serde(default)]
-    pub ignore_clients: OneOrMany<ClientNetwork>,
+    pub ignore_clients: OneOrMany<Network>,
     /// What an `fs_write_metadata` event means.
     #[serde(default)]
     pub write_metadata: WriteMetadata,

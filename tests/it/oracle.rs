@@ -22,7 +22,7 @@ use history::{Case, histories, in_every_order};
 use index::IndexTrial;
 use sample::{Arrival, Chance, history};
 use tree::Names;
-use verdict::Verdict;
+use verdict::{Trial, Verdict};
 
 use crate::redis_rig::RedisServer;
 
@@ -132,6 +132,31 @@ fn three_ways(verdict: &mut Verdict, what: &str, how: AtimeTrial, cases: &[Case]
     verdict.add(&format!("{what}, in step"), &in_step, &in_order(cases));
 }
 
+/// The same with histories by chance, whose lines come in order, in any order, and twice.
+fn three_ways_by_chance(
+    what: &str,
+    names: &Names,
+    steps: usize,
+    usual: usize,
+    how: AtimeTrial,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
+    let (what, cases) = with_distinct_times(what, names, steps, &arrivals, usual);
+    three_ways(&mut verdict, &what, how, &cases);
+    verdict
+}
+
+/// Tries histories of four steps with a crash after one, two and three lines.
+fn crashes<T: Trial>(verdict: &mut Verdict, trial: impl Fn(usize) -> T) {
+    for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
+        let (what, cases) = with_distinct_times("a crash", &MIXED, 4, &[arrival], 3_000);
+        for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
+            verdict.add(&format!("{what} after {after} lines {how}"), &trial(after), cases);
+        }
+    }
+}
+
 #[test]
 fn atime_every_history_of_three_steps_in_every_order() {
     let mut verdict = Verdict::default();
@@ -188,23 +213,14 @@ fn atime_histories_that_arrive_twice() {
 #[test]
 fn atime_histories_with_a_crash_in_the_middle() {
     let mut verdict = Verdict::default();
-    for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
-        let (what, cases) = with_distinct_times("a crash", &MIXED, 4, &[arrival], 3_000);
-        for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
-            let trial = AtimeTrial { kill_after: Some(after), ..AtimeTrial::PLAIN };
-            verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
-        }
-    }
+    crashes(&mut verdict, |after| AtimeTrial { kill_after: Some(after), ..AtimeTrial::PLAIN });
     verdict.assert_right();
 }
 
 #[test]
 fn atime_histories_through_a_stripped_prefix() {
-    let mut verdict = Verdict::default();
-    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = with_distinct_times("stripped", &STRIPPED, 6, &arrivals, 6_000);
     let how = AtimeTrial { layout: Layout::Strip, ..AtimeTrial::PLAIN };
-    three_ways(&mut verdict, &what, how, &cases);
+    let mut verdict = three_ways_by_chance("stripped", &STRIPPED, 6, 6_000, how);
     let cases = histories(&LEAVING, &[&["d/", "d/a"]], 5);
     let how = AtimeTrial { layout: Layout::Strip, ..IN_STEP };
     verdict.add("five steps of a directory that leaves, in step", &how, &cases);
@@ -213,33 +229,22 @@ fn atime_histories_through_a_stripped_prefix() {
 
 #[test]
 fn atime_histories_through_a_map() {
-    let mut verdict = Verdict::default();
-    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = with_distinct_times("mapped", &MAPPED, 5, &arrivals, 3_000);
     let how = AtimeTrial { layout: Layout::Map, ..AtimeTrial::PLAIN };
-    three_ways(&mut verdict, &what, how, &cases);
-    verdict.assert_right();
+    three_ways_by_chance("mapped", &MAPPED, 5, 3_000, how).assert_right();
 }
 
 #[test]
 fn atime_histories_with_streams() {
-    let mut verdict = Verdict::default();
-    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    for (what, names) in [("streams", &STREAMS), ("colons", &COLONS)] {
-        let (what, cases) = with_distinct_times(what, names, 4, &arrivals, 6_000);
-        three_ways(&mut verdict, &what, AtimeTrial::PLAIN, &cases);
-    }
-    verdict.assert_right();
+    let [streams, colons] = [("streams", &STREAMS), ("colons", &COLONS)]
+        .map(|(what, names)| three_ways_by_chance(what, names, 4, 6_000, AtimeTrial::PLAIN));
+    streams.assert_right();
+    colons.assert_right();
 }
 
 #[test]
 fn atime_histories_with_failing_calls() {
-    let mut verdict = Verdict::default();
-    let arrivals = [Arrival::InOrder, Arrival::Any, Arrival::Twice];
-    let (what, cases) = with_distinct_times("failing", &MIXED, 6, &arrivals, 2_000);
     let how = AtimeTrial { failing: Some("2+3"), ..AtimeTrial::PLAIN };
-    three_ways(&mut verdict, &what, how, &cases);
-    verdict.assert_right();
+    three_ways_by_chance("failing", &MIXED, 6, 2_000, how).assert_right();
 }
 
 /// Tries the index's two ways: everything is written in the end, or each line before the next.
@@ -295,13 +300,10 @@ fn index_histories_that_arrive_twice() {
 fn index_histories_with_a_crash_in_the_middle() {
     let mut verdict = Verdict::default();
     let server = RedisServer::start();
-    for (how, arrival) in [("in order", Arrival::InOrder), ("in any order", Arrival::Any)] {
-        let (what, cases) = with_distinct_times("a crash", &MIXED, 4, &[arrival], 3_000);
-        for (after, cases) in (1..4).zip(cases.chunks(cases.len().div_ceil(3))) {
-            let trial = IndexTrial { kill_after: Some(after), ..IndexTrial::plain(&server) };
-            verdict.add(&format!("{what} after {after} lines {how}"), &trial, cases);
-        }
-    }
+    crashes(&mut verdict, |after| IndexTrial {
+        kill_after: Some(after),
+        ..IndexTrial::plain(&server)
+    });
     verdict.assert_right();
 }
 
